@@ -1,0 +1,174 @@
+"""Every exception of the suite: what is wrong, where, and how to cure it.
+
+All of them derive from `RobustBenchError`, so a caller can catch one type, and also from the
+built-in exception they resemble, so that code written against the built-ins keeps working.
+This module imports nothing of the project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = [
+    "CheckpointError",
+    "DataError",
+    "DeviceError",
+    "DtypeError",
+    "EmptySetError",
+    "GraphError",
+    "LabelError",
+    "NonFiniteError",
+    "RadiusError",
+    "ResultsError",
+    "RobustBenchError",
+    "ShapeError",
+    "SoundnessAlarm",
+    "SpecError",
+    "SymbolicBoolError",
+    "UnboundedSetError",
+    "UnknownNameError",
+    "UnsupportedOpError",
+    "WeightsError",
+]
+
+
+class RobustBenchError(Exception):
+    """Base of all errors: `what` went wrong, `where` (a node, file, argument) and the `cure`.
+
+    `str(error)` is one line: "what (where). Cure." The three parts stay available as attributes
+    so that a command line or a JSON report can show them apart. `code` is a stable short name.
+    """
+
+    code = "E-ERROR"
+
+    def __init__(self, what: str, *, where: str | None = None, cure: str | None = None) -> None:
+        self.what = what
+        self.where = where
+        self.cure = cure
+        place = f" ({where})" if where else ""
+        fix = f". {cure[0].upper()}{cure[1:]}" if cure else ""
+        super().__init__(f"{what}{place}{fix}")
+
+    def __str__(self) -> str:  # KeyError's own __str__ would print the repr
+        return str(self.args[0])
+
+    def as_dict(self) -> dict[str, str | None]:
+        """The error as plain JSON-ready fields: code, what, where, cure."""
+        return {"code": self.code, "what": self.what, "where": self.where, "cure": self.cure}
+
+
+class SpecError(RobustBenchError, ValueError):
+    """A specification that cannot be built, bound or lowered."""
+
+    code = "E-SPEC"
+
+
+class SymbolicBoolError(SpecError, TypeError):
+    """Python asked a symbolic value for its truth: a chained comparison, `and`, `not`, `in`."""
+
+    code = "E-BOOL"
+
+
+class ShapeError(RobustBenchError, ValueError):
+    """Two shapes that must agree do not; the message names both."""
+
+    code = "E-SHAPE"
+
+
+class DtypeError(RobustBenchError, TypeError):
+    """A tensor of a type the operation cannot take (integers where reals are needed)."""
+
+    code = "E-DTYPE"
+
+
+class LabelError(RobustBenchError, IndexError):
+    """A class label outside the network's range of classes."""
+
+    code = "E-INDEX"
+
+
+class RadiusError(RobustBenchError, ValueError):
+    """A radius (eps) that is negative, infinite or not a number."""
+
+    code = "E-RADIUS"
+
+
+class EmptySetError(RobustBenchError, ValueError):
+    """An input set without a point (lower above upper, ball outside its box)."""
+
+    code = "E-VACUOUS"
+
+
+class UnboundedSetError(RobustBenchError, ValueError):
+    """An input set that reaches infinity in some coordinate."""
+
+    code = "E-UNBOUND"
+
+
+class NonFiniteError(RobustBenchError, ValueError):
+    """NaN or infinity in weights, inputs or settings."""
+
+    code = "E-FINITE"
+
+
+class GraphError(RobustBenchError, RuntimeError):
+    """A network that cannot be turned into a graph."""
+
+    code = "E-GRAPH"
+
+
+class UnsupportedOpError(RobustBenchError, NotImplementedError):
+    """An operation without a bound rule; the message names the node and lists what is supported."""
+
+    code = "E-OP"
+
+
+class UnknownNameError(RobustBenchError, KeyError):
+    """A name (model, spec, attack, verifier, recipe, data set) that no registry holds."""
+
+    code = "E-NAME"
+
+    @classmethod
+    def of(cls, kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+        """The error for an unknown `name` of a `kind`, with the nearest known names as the cure."""
+        names = sorted(known)
+        near = get_close_matches(name, names, n=3)
+        hint = f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
+        return cls(f"unknown {kind} {name!r}", cure=f"{hint}Known: {', '.join(names) or 'none'}")
+
+
+class DataError(RobustBenchError, FileNotFoundError):
+    """A data or configuration file that is missing or does not hold what it should."""
+
+    code = "E-DATA"
+
+
+class WeightsError(RobustBenchError, ValueError):
+    """A weights file that is missing, broken, or does not fit its model or its recorded hash."""
+
+    code = "E-WEIGHTS"
+
+
+class CheckpointError(RobustBenchError, ValueError):
+    """A training checkpoint that cannot be resumed from."""
+
+    code = "E-CHECKPOINT"
+
+
+class ResultsError(RobustBenchError, ValueError):
+    """A results file that is broken or was written by an incompatible version."""
+
+    code = "E-RESULTS"
+
+
+class DeviceError(RobustBenchError, RuntimeError):
+    """A compute device that does not exist or cannot be used."""
+
+    code = "E-DEVICE"
+
+
+class SoundnessAlarm(RobustBenchError, RuntimeError):
+    """A verifier and an attack contradict each other: some engine is wrong, the run must stop."""
+
+    code = "E-ALARM"
