@@ -18,6 +18,7 @@ __all__ = [
     "EmptySetError",
     "GraphError",
     "LabelError",
+    "MissingPackageError",
     "NonFiniteError",
     "RadiusError",
     "ResultsError",
@@ -122,6 +123,12 @@ class UnsupportedOpError(RobustBenchError, NotImplementedError):
     """An operation without a bound rule; the message names the node and lists what is supported."""
 
     code = "E-OP"
+
+
+class MissingPackageError(RobustBenchError, ImportError):
+    """An optional package that is not installed; the cure is the command that installs it."""
+
+    code = "E-PACKAGE"
 
 
 class UnknownNameError(RobustBenchError, KeyError):
