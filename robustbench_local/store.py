@@ -85,7 +85,7 @@ def validate(table: pd.DataFrame) -> pd.DataFrame:
     if len(names) != len(COLUMNS):
         raise ResultsError("the results table has a column twice", cure="drop the second one")
     rows = table.reset_index(drop=True)
-    result = pd.DataFrame({name: _cast(rows[name], dtype) for name, dtype in COLUMNS.items()})
+    result: pd.DataFrame = pd.DataFrame({name: _cast(rows[name], dtype) for name, dtype in COLUMNS.items()})
     _check_values(result)
     return result
 
@@ -214,10 +214,8 @@ class WitnessStore:
         """Write `witnesses.safetensors` into `folder` (made if needed), complete or not at all."""
         from safetensors.torch import save_file
 
-        centres = {f"{key}.centre": value for key, value in self._centres.items()}
-        tensors = {**self._witnesses, **centres}
-        facts = {"schema": str(SCHEMA_VERSION)}
-        return write_atomically(Path(folder) / self.FILE, lambda path: save_file(tensors, path, facts))
+        tensors = self._witnesses | {f"{key}.centre": value for key, value in self._centres.items()}
+        return write_atomically(Path(folder) / self.FILE, lambda path: save_file(tensors, path))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> WitnessStore:
