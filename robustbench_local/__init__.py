@@ -14,6 +14,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .version import __version__
+
 if TYPE_CHECKING:
     from .api import Result as Result
     from .api import attack as attack
@@ -35,8 +37,6 @@ __all__ = [
     "train",
     "verify",
 ]
-
-__version__ = "0.1.0"
 
 # In a checkout the four top-level folders (specs, verifiers, attacks, models) lie beside this one:
 # this line makes them importable as robustbench_local.specs and so on without any installation.

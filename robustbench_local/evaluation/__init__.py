@@ -1,0 +1,31 @@
+"""Attacks and verifiers run side by side on whole test sets, into one table of brackets.
+
+`evaluate` takes batches of problems (`Cases`) and named methods and returns a pandas table with one
+row per case and method. The counterexamples themselves go to a `WitnessStore`, by their hash.
+"""
+
+from __future__ import annotations
+
+from .audit import ROUNDING
+from .cases import Cases, numeric_ids
+from .chunks import activation_bytes, in_chunks, is_out_of_memory
+from .methods import Limits, Outcome, run_attack, run_verifier
+from .run import MEMORY_BYTES, Progress, evaluate
+from .subject import Subject
+
+__all__ = [
+    "MEMORY_BYTES",
+    "ROUNDING",
+    "Cases",
+    "Limits",
+    "Outcome",
+    "Progress",
+    "Subject",
+    "activation_bytes",
+    "evaluate",
+    "in_chunks",
+    "is_out_of_memory",
+    "numeric_ids",
+    "run_attack",
+    "run_verifier",
+]

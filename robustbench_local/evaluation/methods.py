@@ -1,0 +1,149 @@
+"""One method on one batch of problems: an attack's or a verifier's numbers in one common form."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from robustbench_local.attacks import Attack, AttackResult
+from robustbench_local.errors import (
+    GraphError,
+    NonFiniteError,
+    RobustBenchError,
+    SoundnessAlarm,
+    UnsupportedOpError,
+)
+from robustbench_local.specs import Query
+from robustbench_local.verifiers import Budget, Verifier
+
+from .chunks import activation_bytes, in_chunks, is_out_of_memory
+from .subject import Subject
+
+__all__ = ["Limits", "Outcome", "failed", "run_attack", "run_verifier"]
+
+
+@dataclass(slots=True, eq=False)
+class Outcome:
+    """What a method says about B problems. All tensors (B,), on the CPU, numbers in float64.
+
+    `lower` is -inf where an attack gave nothing, `upper` is +inf where a verifier did; NaN in the whole
+    column where the kind of method gives no such bound. `reason` says why a problem is undecided.
+    `seconds` is the batch's wall-clock time divided by B.
+    """
+
+    kind: str
+    lower: Tensor
+    upper: Tensor
+    holds: Tensor
+    violated: Tensor
+    reason: list[str]
+    seconds: float = 0.0
+    seconds_load: float = 0.0
+    peak_mb: float = float("nan")
+    forwards: Tensor | None = None
+    backwards: Tensor | None = None
+    points: Tensor | None = field(default=None, repr=False)  # (B, *in), attacks only
+    error: str = ""
+
+    @property
+    def batch(self) -> int:
+        """The number of problems, B."""
+        return len(self.reason)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Limits:
+    """What one method may use on one batch: `seconds` of wall clock, `memory_bytes` for activations."""
+
+    seconds: float
+    memory_bytes: int
+
+
+def run_attack(
+    attack: Attack, subject: Subject, query: Query, ids: Tensor, *, seed: int, limits: Limits
+) -> Outcome:
+    """The attack on all B problems. Every violation counted is replayed here, on points checked to lie
+    in their sets exactly; a point that does not replay leaves its problem UNKNOWN."""
+    per_problem = 6 * activation_bytes(subject.network, subject.example)  # forward, backward, and slack
+    deadline = time.monotonic() + limits.seconds
+
+    def run(index: Tensor) -> AttackResult:
+        part = query.select(index.to(query.inputs.device))
+        return attack(part, seed=seed, ids=ids[index], deadline=deadline)
+
+    parts = in_chunks(run, query.batch, max(1, limits.memory_bytes // per_problem))
+    points = torch.cat([part.points for part in parts]).detach()
+    violation = torch.cat([part.violation for part in parts]).detach().to("cpu", torch.float64)
+    claimed = torch.cat([part.violated for part in parts])
+    with torch.inference_mode():
+        violated = (claimed & query.inputs.contains(points) & query.violated(points)).cpu()
+    complete = torch.cat([part.complete for part in parts]).cpu()
+    reason = ["" if bad else "search" for bad in violated]
+    reason = _marked(reason, ~complete, "timeout")
+    reason = _marked(reason, ~violation.isfinite(), "non-finite")
+    reason = _marked(reason, claimed.cpu() & ~violated, "boundary")
+    return Outcome(
+        kind="attack",
+        lower=violation.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf),
+        upper=torch.full_like(violation, torch.nan),
+        holds=torch.zeros_like(violated),
+        violated=violated,
+        reason=reason,
+        forwards=torch.cat([part.forwards for part in parts]).cpu(),
+        backwards=torch.cat([part.backwards for part in parts]).cpu(),
+        points=points,
+    )
+
+
+def run_verifier(verifier: Verifier, subject: Subject, query: Query, *, limits: Limits) -> Outcome:
+    """The verifier's upper bounds of all B problems; HOLDS only where the query says so of a finite bound."""
+    graph = subject.graph()
+    deadline = time.monotonic() + limits.seconds
+
+    def run(index: Tensor) -> Tensor:
+        left = Budget(seconds=max(0.0, deadline - time.monotonic()), memory_bytes=limits.memory_bytes)
+        return verifier.bound(graph, query.select(index.to(query.inputs.device)), left).upper
+
+    with torch.inference_mode():
+        raw = torch.cat(in_chunks(run, query.batch, query.batch))
+        holds = query.holds(raw).cpu()
+    upper = raw.detach().to("cpu", torch.float64)
+    late = time.monotonic() > deadline
+    reason = ["" if held else "bound" for held in holds]
+    reason = _marked(reason, ~upper.isfinite(), "timeout" if late else "non-finite")
+    return Outcome(
+        kind="verifier",
+        lower=torch.full_like(upper, torch.nan),
+        upper=torch.where(upper.isfinite(), upper, torch.inf),
+        holds=holds & upper.isfinite(),
+        violated=torch.zeros_like(holds),
+        reason=reason,
+    )
+
+
+def failed(kind: str, batch: int, error: Exception) -> Outcome:
+    """The outcome of a method that stopped with `error`: nothing is known about any of the problems.
+
+    Raises the error itself if it is an alarm or no error of the project or of torch, since then a
+    program is wrong and not a method.
+    """
+    if isinstance(error, SoundnessAlarm) or not isinstance(error, RobustBenchError | RuntimeError | MemoryError):
+        raise error
+    reasons: dict[type[Exception], str] = {
+        UnsupportedOpError: "op",
+        GraphError: "op",
+        NonFiniteError: "non-finite",
+    }
+    reason = "resources" if is_out_of_memory(error) else reasons.get(type(error), "op")
+    nothing = torch.full((batch,), torch.nan, dtype=torch.float64)
+    no = torch.zeros(batch, dtype=torch.bool)
+    text = " ".join(str(error).split())[:500] or type(error).__name__
+    return Outcome(kind, nothing, nothing, no, no, [reason] * batch, error=text)
+
+
+def _marked(reasons: list[str], where: Tensor, word: str) -> list[str]:
+    """The reasons of undecided problems (decided ones have none), replaced by `word` at `where` (B,)."""
+    return [word if mark and text else text for mark, text in zip(where.tolist(), reasons, strict=True)]

@@ -1,0 +1,220 @@
+"""`evaluate`: every method on every batch of problems, whole batches at a time, into one table."""
+
+from __future__ import annotations
+
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from robustbench_local.attacks import Attack
+from robustbench_local.errors import NonFiniteError
+from robustbench_local.store import COLUMNS, WitnessStore, validate
+from robustbench_local.verifiers import Budget, Verifier
+from robustbench_local.version import __version__
+
+from .audit import confirm, cross_check
+from .cases import Cases, numeric_ids
+from .methods import Limits, Outcome, failed, run_attack, run_verifier
+from .subject import Subject
+
+__all__ = ["MEMORY_BYTES", "Progress", "evaluate"]
+
+MEMORY_BYTES = 2 << 30
+"""Default memory for one method's intermediate results, in bytes."""
+
+Progress: TypeAlias = Callable[[Cases, str], None]
+"""Called with the batch and the method's name just before that method starts on that batch."""
+
+
+def evaluate(
+    cases: Iterable[Cases],
+    methods: Mapping[str, Attack | Verifier],
+    *,
+    timeout: float = 60.0,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    progress: Progress | None = None,
+    witnesses: WitnessStore | None = None,
+    alarm_folder: Path | None = None,
+    memory_bytes: int = MEMORY_BYTES,
+) -> pd.DataFrame:
+    """The results table of the methods on the cases: one row per problem and method, columns `store.COLUMNS`.
+
+    Each method gets a whole batch in one call, cut only where `memory_bytes` demands it.
+
+    Args:
+        cases: batches of problems; consecutive batches of the same network share its graph.
+        methods: name in the table -> attack or verifier.
+        timeout: seconds of wall clock for one method on one batch, > 0.
+        seed: of the attacks' random numbers.
+        device: where to compute; None: where the query's numbers are.
+        progress: see `Progress`.
+        witnesses: receives the point of every VIOLATED row; the column `witness` holds its key either way.
+        alarm_folder: where the case file of a `SoundnessAlarm` goes.
+        memory_bytes: for one method's intermediate results.
+
+    Column meanings: `lower` is the violation an attack found (NaN for a verifier), `upper` a verifier's bound
+    (NaN for an attack); `seconds` is the batch's time divided by its size; `seconds_load` the time of tracing the
+    network, the same in all its verifier rows. Reasons of UNKNOWN: `bound` (the bound is above zero), `search`
+    (the attack found nothing), `timeout`, `op`, `resources`, `boundary` (decided by rounding), `non-finite`.
+    An error of one method fills its rows' `error` and leaves them UNKNOWN.
+
+    Raises SoundnessAlarm when an attack's point lies above a verifier's bound in float64 too, NonFiniteError for
+    a timeout that is not a positive number.
+    """
+    if not timeout > 0:
+        raise NonFiniteError(f"timeout {timeout} is not a positive number of seconds", where="timeout")
+    store = WitnessStore() if witnesses is None else witnesses
+    limits = Limits(timeout, memory_bytes)
+    run = _Run(methods, seed, limits, store, alarm_folder, progress)
+    subject: Subject | None = None
+    frames: list[pd.DataFrame] = []
+    for batch in cases:
+        placed = _placed(batch, device)
+        if subject is None or subject.network is not placed.network:
+            subject = _subject(placed)
+        frames.append(run.table(placed, subject))
+    if not frames:
+        return validate(pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in COLUMNS.items()}))
+    return validate(pd.concat(frames, ignore_index=True))
+
+
+class _Run:
+    """What all batches of one `evaluate` call share."""
+
+    def __init__(
+        self,
+        methods: Mapping[str, Attack | Verifier],
+        seed: int,
+        limits: Limits,
+        store: WitnessStore,
+        folder: Path | None,
+        progress: Progress | None,
+    ) -> None:
+        self.methods, self.seed, self.limits, self.store = methods, seed, limits, store
+        self.folder, self.progress = folder, progress
+        self.id = uuid.uuid4().hex[:12]
+        self.verifiers = {name: m for name, m in methods.items() if isinstance(m, Verifier)}
+
+    def table(self, cases: Cases, subject: Subject) -> pd.DataFrame:
+        """The rows of one batch, method by method."""
+        outcomes: dict[str, Outcome] = {}
+        for name, method in self.methods.items():
+            if self.progress is not None:
+                self.progress(cases, name)
+            outcomes[name] = self._outcome(method, cases, subject)
+        budget = Budget(memory_bytes=self.limits.memory_bytes)
+        cross_check(cases, subject, outcomes, self.verifiers, budget=budget, folder=self.folder)
+        return pd.concat([self._rows(cases, subject, name, o) for name, o in outcomes.items()], ignore_index=True)
+
+    def _outcome(self, method: Attack | Verifier, cases: Cases, subject: Subject) -> Outcome:
+        device, kind = subject.device, "verifier" if isinstance(method, Verifier) else "attack"
+        _start_peak(device)
+        start = time.perf_counter()
+        try:
+            if isinstance(method, Verifier):
+                subject.graph()  # traced before the clock starts: its time is `seconds_load`
+                start = time.perf_counter()
+                outcome = run_verifier(method, subject, cases.query, limits=self.limits)
+                budget = Budget(memory_bytes=self.limits.memory_bytes)
+                confirm(method, subject, cases.query, outcome, budget)
+                outcome.seconds_load = subject.seconds_load
+            else:
+                ids = numeric_ids(cases.ids)
+                outcome = run_attack(method, subject, cases.query, ids, seed=self.seed, limits=self.limits)
+        except Exception as error:
+            outcome = failed(kind, cases.query.batch, error)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        outcome.seconds = (time.perf_counter() - start) / max(1, cases.query.batch)
+        outcome.peak_mb = _peak_mb(device)
+        return outcome
+
+    def _rows(self, cases: Cases, subject: Subject, name: str, outcome: Outcome) -> pd.DataFrame:
+        zeros = np.zeros(outcome.batch, dtype=np.int64)
+        verdict = np.select([outcome.holds.numpy(), outcome.violated.numpy()], ["HOLDS", "VIOLATED"], "UNKNOWN")
+        values: dict[str, object] = {
+            "run_id": self.id,
+            "model": cases.model,
+            "model_hash": cases.model_hash,
+            "family": cases.family,
+            "dataset": cases.dataset,
+            "case": [str(i) for i in cases.ids],
+            "spec": cases.spec,
+            "spec_hash": cases.query.id,
+            "norm": cases.norm,
+            "eps": float(cases.eps),
+            "method": name,
+            "kind": outcome.kind,
+            "verdict": verdict,
+            "lower": outcome.lower.numpy(),
+            "upper": outcome.upper.numpy(),
+            "stage": name,
+            "reason": outcome.reason,
+            "seconds": outcome.seconds,
+            "seconds_load": outcome.seconds_load,
+            "forwards": zeros if outcome.forwards is None else outcome.forwards.numpy(),
+            "backwards": zeros if outcome.backwards is None else outcome.backwards.numpy(),
+            "domains": zeros + int(outcome.kind == "verifier" and not outcome.error),
+            "peak_mb": outcome.peak_mb,
+            "device": str(subject.device),
+            "dtype": str(subject.dtype).removeprefix("torch."),
+            "arithmetic": "real",
+            "seed": self.seed,
+            "version": __version__,
+            "witness": self._witnesses(cases, outcome),
+            "certificate": "",
+            "error": outcome.error,
+        }
+        frame = pd.DataFrame({column: values[column] for column in COLUMNS}, index=range(outcome.batch))
+        return frame.astype(dict(COLUMNS))
+
+    def _witnesses(self, cases: Cases, outcome: Outcome) -> list[str]:
+        keys = [""] * outcome.batch
+        rows = torch.nonzero(outcome.violated).flatten()
+        if outcome.points is None or len(rows) == 0:
+            return keys
+        centres = cases.query.inputs.centre().to(outcome.points.dtype).cpu()
+        for row in rows.tolist():
+            keys[row] = self.store.add(outcome.points[row], centres[row])
+        return keys
+
+
+def _placed(cases: Cases, device: torch.device | str | None) -> Cases:
+    """The cases with network and query on `device`."""
+    if device is None:
+        return cases
+    network = cases.network.to(device)
+    return replace(cases, network=network, query=cases.query.to(device).with_network(network))
+
+
+def _subject(cases: Cases) -> Subject:
+    example: Tensor = cases.query.inputs.centre()[:1]
+    bare = Subject(cases.network, example)
+    return Subject(cases.network, example.to(bare.dtype))
+
+
+def _start_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _peak_mb(device: torch.device) -> float:
+    """Largest memory so far in MiB: of the device since the method started, or of the whole process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        import resource
+    except ImportError:  # Windows has no such counter
+        return float("nan")
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used / 2**20 if sys.platform == "darwin" else used / 2**10
