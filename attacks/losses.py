@@ -1,0 +1,62 @@
+"""Objectives that gradient attacks maximise, as functions of a query's atoms: they fit every query.
+
+A query's atoms e (B, m) are affine in the network's outputs; the property is violated where the AND/OR tree over
+"e_i > 0" is true. For the robustness of class c the atoms are e_j = y_j - y_c over the other classes j and the
+tree is one OR. All of these losses grow as the violation does; they differ in the gradients they give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from robustbench_local.specs import All, Atom, Query, Tree
+
+__all__ = ["Loss", "cross_entropy_loss", "margin_loss", "smooth_violation_loss", "violation_loss"]
+
+Loss = Callable[[Query, Tensor], Tensor]
+"""loss(query, atoms (B, m)) -> (B,): the objective to maximise; row b depends on row b of the atoms only."""
+
+
+def violation_loss(query: Query, atoms: Tensor) -> Tensor:
+    """The query's own violation (B,): OR is the maximum, AND the minimum. Never saturates."""
+    return query.combine(atoms)
+
+
+def margin_loss(query: Query, atoms: Tensor) -> Tensor:
+    """The largest atom (B,), whatever the tree: for robustness max_j y_j - y_c, the logit margin.
+
+    Of a query with AND it climbs the atom that is nearest to being violated, not the one that is furthest.
+    """
+    del query
+    return atoms.amax(1)
+
+
+def smooth_violation_loss(query: Query, atoms: Tensor) -> Tensor:
+    """The violation with log-sum-exp for the maximum (B,) and its mirror image for the minimum.
+
+    Every atom takes part in the gradient, the decisive ones most; never saturates.
+    """
+    return _smooth(query.tree, atoms)
+
+
+def cross_entropy_loss(query: Query, atoms: Tensor) -> Tensor:
+    """log(1 + exp(smooth violation)) (B,).
+
+    For robustness this is log(1 + sum_j exp(y_j - y_c)), exactly the cross-entropy of class c. Like it, it saturates:
+    where class c leads by more than about 100 in float32 its gradient is zero (`smooth_violation_loss` is the same
+    direction without that).
+    """
+    return functional.softplus(_smooth(query.tree, atoms), threshold=torch.inf)
+
+
+def _smooth(tree: Tree, atoms: Tensor) -> Tensor:
+    if isinstance(tree, Atom):
+        return atoms[:, tree.index]
+    children = torch.stack([_smooth(child, atoms) for child in tree.children], 1)
+    if isinstance(tree, All):
+        return -torch.logsumexp(-children, 1)
+    return torch.logsumexp(children, 1)

@@ -1,0 +1,162 @@
+"""Projected gradient ascent (PGD), with momentum, restarts and step schedules, and its one-step form (FGSM).
+
+Madry, Makelov, Schmidt, Tsipras and Vladu, "Towards deep learning models resistant to adversarial attacks" (ICLR 2018,
+arXiv 1706.06083); momentum as in Dong et al., "Boosting adversarial attacks with momentum" (CVPR 2018, arXiv 1710.06081);
+FGSM is Goodfellow, Shlens and Szegedy (ICLR 2015, arXiv 1412.6572). The norm lives in the input set, which knows
+its steepest direction and its nearest point, so one loop serves all sets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robustbench_local.errors import RobustBenchError
+from robustbench_local.specs import Query
+
+from .attack import AttackResult, attack
+from .losses import Loss, violation_loss
+from .random_numbers import Ids
+from .search import Search
+
+__all__ = ["Schedule", "decaying", "fgsm", "pgd"]
+
+Schedule = Callable[[int, int], float]
+"""schedule(step, steps) -> step size of step 0 ... steps - 1, as a fraction of the set's own size."""
+
+
+def decaying(first: float, last: float) -> Schedule:
+    """Step sizes that fall from `first` to `last` by a constant factor per step."""
+
+    def schedule(step: int, steps: int) -> float:
+        return first * (last / first) ** (step / max(1, steps - 1))
+
+    return schedule
+
+
+@attack("pgd")
+def pgd(
+    query: Query,
+    *,
+    start: Tensor | None = None,
+    steps: int = 40,
+    step_size: float | Schedule = 0.1,
+    restarts: int = 1,
+    momentum: float = 0.0,
+    random_start: bool = True,
+    early_stop: bool = True,
+    loss: Loss = violation_loss,
+    seed: int = 0,
+    ids: Ids | None = None,
+    deadline: float | None = None,
+) -> AttackResult:
+    """The best of all points met on `restarts` walks of `steps` steepest-ascent steps of `loss`, and of `start`.
+
+    step_size: fraction of the set's own size (the radius of a ball, the half widths of a box), or a `Schedule`.
+    restarts: number of walks. With `random_start` each begins at a random point of the set; without,
+        the first begins at `start` and the others at random points.
+    momentum: >= 0; weight of the former steps' gradients, each taken at l1 norm 1.
+    early_stop: a sample is left alone once it is broken; False drives its violation up to the end.
+    loss: the objective; whatever it is, the best point is the one of largest violation.
+    start, seed, ids, deadline: as for `Attack`.
+    A sample's result does not depend on the other samples of the batch. It is equal to the last bit only where the
+    network's kernels give a row the same result in every batch.
+    Raises `GraphError` for a network without a gradient, `RobustBenchError` for settings out of range.
+    """
+    settings = _Ascent(steps, step_size, restarts, momentum, random_start, loss)
+    return settings.run(
+        Search(query, name="pgd", start=start, seed=seed, ids=ids, deadline=deadline, early_stop=early_stop)
+    )
+
+
+@attack("fgsm")
+def fgsm(
+    query: Query,
+    *,
+    start: Tensor | None = None,
+    loss: Loss = violation_loss,
+    seed: int = 0,
+    ids: Ids | None = None,
+    deadline: float | None = None,
+) -> AttackResult:
+    """The better of `start` and the point one full steepest-ascent step away from it: PGD with a single step.
+
+    Arguments as for `pgd`. The step is two radii long and then projected, so that in a box it ends in
+    the corner that the gradient points to from every start.
+    """
+    settings = _Ascent(steps=1, step_size=2.0, restarts=1, momentum=0.0, random_start=False, loss=loss)
+    return settings.run(Search(query, name="fgsm", start=start, seed=seed, ids=ids, deadline=deadline))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ascent:
+    """Settings of the one loop that all of this file's attacks share."""
+
+    steps: int
+    step_size: float | Schedule
+    restarts: int
+    momentum: float
+    random_start: bool
+    loss: Loss
+
+    def __post_init__(self) -> None:
+        _require(self.steps >= 0, "steps", self.steps, "0 or more")
+        _require(self.restarts >= 1, "restarts", self.restarts, "1 or more")
+        _require(0 <= self.momentum < math.inf, "momentum", self.momentum, "finite and at least 0")
+        if not callable(self.step_size):
+            _require(0 < self.step_size < math.inf, "step_size", self.step_size, "finite and above 0")
+
+    def run(self, search: Search) -> AttackResult:
+        if self.random_start and not search.expired():
+            search.evaluate(search.start)
+            search.drop_broken()
+        for restart in range(self.restarts):
+            if search.done or search.expired():
+                break
+            begin_at_start = restart == 0 and not self.random_start
+            self._climb(search, search.start if begin_at_start else search.random_points(restart), restart)
+        return search.result()
+
+    def _climb(self, search: Search, x: Tensor, restart: int) -> None:
+        """One walk from x (b, *shape): `steps` gradient steps, and a look at where the last one led."""
+        velocity = torch.zeros_like(x)
+        for step in range(self.steps):
+            if search.expired():
+                return
+            gradient = search.gradient(x, self.loss)
+            keep = search.drop_broken()
+            if search.done:
+                return
+            if keep is not None:
+                x, gradient, velocity = x[keep], gradient[keep], velocity[keep]
+            velocity = self.momentum * velocity + _direction(gradient, search, restart, step)
+            x = self._move(search, x, velocity, step)
+        search.evaluate(x)
+        search.drop_broken()
+
+    def _move(self, search: Search, x: Tensor, velocity: Tensor, step: int) -> Tensor:
+        size = self.step_size(step, self.steps) if callable(self.step_size) else self.step_size
+        inputs = search.query.inputs
+        return inputs.project(x + size * inputs.steepest(velocity))
+
+
+def _direction(gradient: Tensor, search: Search, restart: int, step: int) -> Tensor:
+    """The gradient (b, *shape) scaled to l1 norm 1 per sample; a random direction where it is zero."""
+    flat = gradient.flatten(1)
+    largest = flat.abs().amax(1, keepdim=True)
+    lost = largest == 0
+    if bool(lost.any()):
+        noise = 2 * search.uniform(restart=restart, step=step).flatten(1) - 1
+        flat = torch.where(lost, noise, flat)
+        largest = flat.abs().amax(1, keepdim=True)
+    flat = flat / largest  # first the largest entry to 1: a sum of huge or tiny entries could overflow or vanish
+    return (flat / flat.abs().sum(1, keepdim=True)).reshape(gradient.shape)
+
+
+def _require(condition: bool, name: str, value: float, allowed: str) -> None:
+    if not condition:
+        raise RobustBenchError(f"{name} is {value}", where=name, cure=f"give a number that is {allowed}")
