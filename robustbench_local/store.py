@@ -12,7 +12,6 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,8 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
-from robustbench_local.errors import ResultsError
+from .errors import ResultsError
+from .version import __version__
 
 if TYPE_CHECKING:  # the store itself works without torch; only `WitnessStore.save` and `load` import it
     from torch import Tensor
@@ -162,60 +162,61 @@ class WitnessStore:
 
     A mapping in memory (`store[key]`, `key in store`, `len`, iteration over keys) that is saved as one
     `witnesses.safetensors`: the witness under its key, the unperturbed input, where known, under
-    `<key>.centre`. Tensors are kept detached, on the CPU, without a batch axis.
+    `<key>.centre`, the network's outputs at both under `<key>.scores`. Tensors are kept detached, on the
+    CPU, without a batch axis.
     """
 
     FILE = "witnesses.safetensors"
 
     def __init__(self) -> None:
-        self._witnesses: dict[str, Tensor] = {}
-        self._centres: dict[str, Tensor] = {}
+        self._tensors: dict[str, Tensor] = {}
 
-    def add(self, witness: Tensor, centre: Tensor | None = None) -> str:
+    def add(self, witness: Tensor, centre: Tensor | None = None, *, scores: Tensor | None = None) -> str:
         """Store one point (*shape), with the input (*shape) it was found from, and return its key.
 
-        The key is the sha256 over type, shape and bytes of both, so equal points are stored once.
+        `scores` (2, n_out) are the outputs at the input and at the point; a report names the classes by
+        them. The key is the sha256 over type, shape and bytes of point and input: equal ones are stored once.
         """
-        point = witness.detach().cpu().contiguous().clone()
-        origin = None if centre is None else centre.detach().cpu().contiguous().clone()
-        key = _digest(point, origin)
-        self._witnesses[key] = point
-        if origin is not None:
-            self._centres[key] = origin
+        given = {"": witness, ".centre": centre, ".scores": scores}
+        parts = {name: t.detach().cpu().contiguous().clone() for name, t in given.items() if t is not None}
+        key = _digest(parts[""], parts.get(".centre"))
+        self._tensors.update({f"{key}{name}": tensor for name, tensor in parts.items()})
         return key
 
     def centre(self, key: str) -> Tensor | None:
-        """The input that the witness `key` was found from, or None where it was not stored."""
-        return self._centres.get(key)
+        """The input (*shape) that the witness `key` was found from, or None where it was not stored."""
+        return self._tensors.get(f"{key}.centre")
+
+    def scores(self, key: str) -> Tensor | None:
+        """The outputs (2, n_out) at the input and at the witness `key`, or None where not stored."""
+        return self._tensors.get(f"{key}.scores")
 
     def __getitem__(self, key: str) -> Tensor:
         """The witness (*shape) stored under `key`; `ResultsError` where there is none."""
         try:
-            return self._witnesses[key]
+            return self._tensors[key]
         except KeyError as error:
             cure = "keep witnesses.safetensors beside the results it was written with"
             raise ResultsError(f"no witness {key!r}", cure=cure) from error
 
     def __contains__(self, key: object) -> bool:
-        return key in self._witnesses
+        return key in self._tensors
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._witnesses)
+        return (key for key in self._tensors if "." not in key)
 
     def __len__(self) -> int:
-        return len(self._witnesses)
+        return sum(1 for _ in self)
 
     def update(self, other: WitnessStore) -> None:
         """Add every witness of `other`, as resuming a run does with those of the first part."""
-        self._witnesses.update(other._witnesses)
-        self._centres.update(other._centres)
+        self._tensors.update(other._tensors)
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write `witnesses.safetensors` into `folder` (made if needed), complete or not at all."""
         from safetensors.torch import save_file
 
-        tensors = self._witnesses | {f"{key}.centre": value for key, value in self._centres.items()}
-        return write_atomically(Path(folder) / self.FILE, lambda path: save_file(tensors, path))
+        return write_atomically(Path(folder) / self.FILE, lambda path: save_file(self._tensors, path))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> WitnessStore:
@@ -233,14 +234,12 @@ class WitnessStore:
             if not place.is_file():
                 return store
         try:
-            tensors = load_file(place)
+            store._tensors = load_file(place)
         except (SafetensorError, OSError) as error:
             what = f"cannot read the witnesses: {error}"
             raise ResultsError(what, where=str(place), cure=_RERUN) from error
-        for key, point in tensors.items():
-            if key.endswith(".centre"):
-                continue
-            if store.add(point, tensors.get(f"{key}.centre")) != key:
+        for key in store:
+            if _digest(store[key], store.centre(key)) != key:
                 raise ResultsError(f"witness {key!r} does not match its hash", where=str(place), cure=_RERUN)
         return store
 
@@ -296,7 +295,7 @@ def _to_arrow(table: pd.DataFrame) -> Any:
         cure = "store text as valid Unicode"
         raise ResultsError(f"a value cannot be stored: {error}", cure=cure) from error
     return rows.replace_schema_metadata(
-        {"robustbench_local.schema": str(SCHEMA_VERSION), "robustbench_local.version": _package_version()}
+        {"robustbench_local.schema": str(SCHEMA_VERSION), "robustbench_local.version": __version__}
     )
 
 
@@ -336,13 +335,6 @@ def _read_csv(path: Path) -> Any:
             quoted_strings_can_be_null=False,  # "" is an empty string, nothing at all is a missing value
         ),
     )
-
-
-def _package_version() -> str:
-    try:
-        return metadata.version("robustbench-local")
-    except metadata.PackageNotFoundError:
-        return "uninstalled"  # a bare checkout on the path
 
 
 _ARROW_TYPES = {"string": pa.string(), "float64": pa.float64(), "int64": pa.int64()}
