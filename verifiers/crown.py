@@ -1,0 +1,180 @@
+"""CROWN: linear bounds pulled back to the input (Zhang et al. 2018, arXiv 1811.00866).
+
+Hidden neurons get their own backward bounds first, but only those whose sign (or shape) the interval
+bounds leave open, and only where interval bounds are not exact already. CROWN-IBP (Zhang et al. 2019,
+arXiv 1906.06316) takes interval bounds for all hidden neurons and pulls only the specification.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robustbench_local.specs import Box, InputSet, Query
+
+from .backward import Selection, lower_bounds, one_hot
+from .graph import Graph, Node
+from .ibp import input_interval, interval_bounds, specification_rows
+from .interval import Interval
+from .memory import row_chunks
+from .rule import find_rule
+from .verifier import DEFAULT_BUDGET, Bounds, Budget, check_fit, verifier
+
+__all__ = ["CROWN", "CrownIBP", "crown_bounds"]
+
+
+@verifier("crown-ibp")
+@dataclass(frozen=True, slots=True)
+class CrownIBP:
+    """Interval bounds for the hidden neurons, one backward pass for the specification.
+
+    `intersect` also takes the interval bound of each row where it is tighter.
+    """
+
+    name: str = "crown-ibp"
+    intersect: bool = True
+
+    def bound(self, graph: Graph, query: Query, budget: Budget = DEFAULT_BUDGET) -> Bounds:
+        """Upper bounds by one backward pass."""
+        check_fit(graph, query)
+        graph = graph.resolved()
+        boxes = interval_bounds(graph, query.inputs)
+        return _finish(graph, query, boxes, self.intersect, complete=True)
+
+
+@verifier("crown")
+@dataclass(frozen=True, slots=True)
+class CROWN:
+    """Backward bounds for the specification and for every undecided hidden neuron.
+
+    `intersect` keeps the tighter of the backward and the interval bound for every hidden neuron and row
+    (never looser than IBP); without it the bounds are those of the published algorithm.
+    """
+
+    name: str = "crown"
+    intersect: bool = True
+
+    def bound(self, graph: Graph, query: Query, budget: Budget = DEFAULT_BUDGET) -> Bounds:
+        """Upper bounds by backward passes; out of time, the remaining hidden neurons keep interval bounds."""
+        check_fit(graph, query)
+        graph = graph.resolved()
+        boxes, complete = crown_bounds(graph, query.inputs, budget, intersect=self.intersect)
+        return _finish(graph, query, boxes, self.intersect, complete=complete)
+
+
+def _finish(graph: Graph, query: Query, boxes: dict[Node, Interval], intersect: bool, *, complete: bool) -> Bounds:
+    rows = specification_rows(graph, query, boxes, to_input=True)
+    if intersect:
+        rows = torch.minimum(rows, specification_rows(graph, query, boxes, to_input=False))
+    return Bounds(rows, query.combine(rows), complete)
+
+
+def crown_bounds(
+    graph: Graph, inputs: InputSet, budget: Budget, *, intersect: bool = True
+) -> tuple[dict[Node, Interval], bool]:
+    """Bounds of every node, hidden neurons refined backward; and whether the time sufficed for all of them."""
+    deadline, complete = budget.deadline(), True
+    boxes: dict[Node, Interval] = {graph.input: input_interval(graph, inputs)}
+    straight = isinstance(inputs, Box)
+    exact = _exact_nodes(graph) if straight else frozenset()
+    base = {} if straight else interval_bounds(graph, inputs)  # tighter than intervals over the hull
+    for node in graph.nodes[1:]:
+        box = find_rule(node).interval(node, *(boxes[p] for p in node.inputs))
+        boxes[node] = box if straight else box.intersect(base[node])
+        if node in exact:
+            continue
+        mask = _undecided(graph, node, boxes[node])
+        if mask is None:
+            continue
+        if time.monotonic() > deadline:
+            complete = False
+            continue
+        boxes[node] = _refine(graph, node, inputs, boxes, mask, budget, intersect=intersect)
+    return boxes, complete
+
+
+def _undecided(graph: Graph, node: Node, box: Interval) -> Tensor | None:
+    """Mask (B, n) of coordinates that some reader wants bounded tightly; None where there are none."""
+    mask: Tensor | None = None
+    for reader in graph.consumers[node]:
+        rule = find_rule(reader)
+        for position, parent in enumerate(reader.inputs):
+            wanted = rule.undecided(reader, position, box) if parent is node else None
+            if wanted is not None:
+                mask = wanted if mask is None else mask | wanted
+    return None if mask is None or not bool(mask.any()) else mask.flatten(1)
+
+
+def _exact_nodes(graph: Graph) -> frozenset[Node]:
+    """Nodes whose interval bounds over a box are exact: one mixing affine step after coordinate-wise ones."""
+    free: set[Node] = {graph.input}  # coordinates vary independently of one another
+    exact: set[Node] = {graph.input}
+    for node in graph.nodes[1:]:
+        rule = find_rule(node)
+        if len(node.inputs) != 1 or not rule.affine:
+            continue
+        source = node.inputs[0]
+        if source in free:
+            exact.add(node)
+            if rule.coordinatewise and node.numel <= source.numel:  # more coordinates than before: some are copies
+                free.add(node)
+        elif source in exact and rule.coordinatewise:
+            exact.add(node)
+    return frozenset(exact)
+
+
+def _refine(
+    graph: Graph,
+    node: Node,
+    inputs: InputSet,
+    boxes: dict[Node, Interval],
+    mask: Tensor,
+    budget: Budget,
+    *,
+    intersect: bool,
+) -> Interval:
+    """The node's box with backward bounds for the masked coordinates, mask (B, n)."""
+    old = boxes[node]
+    lower, upper = old.lower.flatten(1), old.upper.flatten(1)
+    for samples, part in row_chunks(mask, _row_bytes(graph, node, old.lower), budget):
+        rows, pick, valid = _pack(part)
+        everyone = samples.shape[0] == mask.shape[0] and bool((samples[1:] > samples[:-1]).all())
+        some_inputs = inputs if everyone else inputs.select(samples)
+        some_boxes = boxes if everyone else {n: b.select(samples) for n, b in boxes.items() if n is not node}
+        start = {node: one_hot(rows, node, old.lower)}
+        both = lower_bounds(graph, start, some_inputs, some_boxes, selection=Selection(pick))
+        place, k = rows[pick], pick.shape[1]
+        lower = lower.index_copy(0, samples, _scatter(lower[samples], place, valid, both[:, :k]))
+        upper = upper.index_copy(0, samples, _scatter(upper[samples], place, valid, -both[:, k:]))
+    new = Interval(lower.reshape(old.lower.shape), upper.reshape(old.upper.shape))
+    return new.intersect(old) if intersect else new
+
+
+def _row_bytes(graph: Graph, node: Node, like: Tensor) -> int:
+    """Memory of one row of coefficients at the widest node on the way to the input, working copies included."""
+    widest = max(n.numel for n in graph.nodes[: node.index + 1])
+    return 4 * widest * like.element_size()
+
+
+def _pack(mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Per-sample lists of masked coordinates: rows (U,) used by any sample, pick (B, K) into them, valid (B, K)."""
+    rows = mask.any(0).nonzero().squeeze(1)
+    narrow = mask[:, rows]
+    count = narrow.sum(1)
+    width = int(count.max())
+    # a stable sort of "not masked" brings each sample's masked rows to the front, in order
+    pick = torch.argsort((~narrow).to(torch.uint8), dim=1, stable=True)[:, :width]
+    valid = torch.arange(width, device=mask.device) < count.unsqueeze(1)
+    return rows, pick, valid
+
+
+def _scatter(old: Tensor, place: Tensor, valid: Tensor, new: Tensor) -> Tensor:
+    """`old` (B, n) with `new` (B, K) at `place` (B, K) where valid."""
+    keep = old.gather(1, place)
+    # invalid places repeat real ones: send them to a spare column instead
+    spare = torch.where(valid, place, old.shape[1])
+    wide = torch.cat((old, old[:, :1]), 1)
+    return wide.scatter(1, spare, torch.where(valid, new, keep))[:, :-1]

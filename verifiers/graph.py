@@ -1,0 +1,213 @@
+"""The network as a list of nodes in topological order, keyed by torch operators.
+
+A node names its operator (`torch.ops.aten.relu.default`), the nodes it reads and the constants it
+uses. The batch axis is implicit: every shape here is the shape of one sample. Nodes hold no
+bounds and no caches; constants are the network's own live parameters, so that bounds differentiate
+into the weights and follow them through training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robustbench_local.errors import DtypeError, ShapeError
+
+__all__ = ["Computed", "Graph", "Node", "Slot"]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The place of input number `index` in a node's arguments."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Computed:
+    """A constant that an expression of parameters gives (weight norm, say), evaluated at each use."""
+
+    op: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def value(self) -> Tensor:
+        """The constant under the parameters' present values."""
+        args = _map(self.args, _evaluated)
+        result: Tensor = self.op(*args, **_map(self.kwargs, _evaluated))
+        return result
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """One operation of the network.
+
+    `inputs` are the nodes that depend on the network's input; `args` and `kwargs` are the operator's
+    arguments, with `Slot(i)` where `inputs[i]` goes and tensors or numbers elsewhere. `shape` is one
+    sample's shape. `index` is the position in `Graph.nodes`. The input node has `op` None.
+    """
+
+    name: str
+    op: Callable[..., Any] | None
+    inputs: tuple[Node, ...]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    shape: tuple[int, ...]
+    index: int
+
+    def run(self, *values: Tensor) -> Tensor:
+        """The operation on `values`, one (B, *shape) tensor per input."""
+        if self.op is None:
+            raise ShapeError("the input node computes nothing", where=self.name)
+        fill = _filler(values)
+        result: Tensor = self.op(*_map(self.args, fill), **_map(self.kwargs, fill))
+        return result
+
+    def argument(self, position: int, name: str, default: Any = None) -> Any:
+        """The operator's argument at `position` or by keyword, else `default`."""
+        if position < len(self.args):
+            return self.args[position]
+        return self.kwargs.get(name, default)
+
+    @property
+    def numel(self) -> int:
+        """Number of coordinates of one sample."""
+        return int(torch.Size(self.shape).numel())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Graph:
+    """A network: nodes in topological order, the first is the input, `output` the result.
+
+    `pending` tells that some constants are still expressions; `resolved()` evaluates them.
+    """
+
+    nodes: tuple[Node, ...]
+    output: Node
+    pending: bool = False
+    consumers: dict[Node, tuple[Node, ...]] = field(default_factory=dict)
+
+    @property
+    def input(self) -> Node:
+        """The node that stands for the network's input."""
+        return self.nodes[0]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input sample."""
+        return self.input.shape
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of one output sample."""
+        return self.output.shape
+
+    def run(self, x: Tensor) -> Tensor:
+        """The network's output on x (B, *input_shape) -> (B, *output_shape)."""
+        if tuple(x.shape[1:]) != self.input_shape:
+            raise ShapeError(
+                f"the network takes samples of shape {self.input_shape}, got {tuple(x.shape[1:])}",
+                cure="give a batch: axis 0 counts samples",
+            )
+        values: dict[Node, Tensor] = {self.input: x}
+        for node in self.resolved().nodes[1:]:
+            values[self.nodes[node.index]] = node.run(*(values[self.nodes[p.index]] for p in node.inputs))
+        return values[self.output]
+
+    def constants(self) -> Iterator[Tensor]:
+        """Every tensor that the operators use as a constant."""
+        found: list[Tensor] = []
+        for node in self.nodes:
+            _map((node.args, node.kwargs), _collector(found))
+        yield from found
+
+    def resolved(self) -> Graph:
+        """The same graph with constant expressions evaluated; itself where there are none."""
+        return self._mapped(_evaluated, pending=False) if self.pending else self
+
+    def to(self, target: torch.dtype | torch.device | str) -> Graph:
+        """A graph with floating-point constants on another device or of another dtype (float32, float64)."""
+        if isinstance(target, torch.dtype) and not target.is_floating_point:
+            raise DtypeError(f"a network cannot run in {target}", cure="use torch.float32 or torch.float64")
+
+        def convert(value: Any) -> Any:
+            if isinstance(value, Computed):
+                value = value.value()
+            if not isinstance(value, Tensor):
+                return value
+            if isinstance(target, torch.dtype):
+                return value.to(target) if value.is_floating_point() else value
+            return value.to(target)
+
+        return self._mapped(convert, pending=False)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype the constants are in; float32 where there are none."""
+        return next((c.dtype for c in self.constants() if c.is_floating_point()), torch.float32)
+
+    @property
+    def device(self) -> torch.device:
+        """The device the constants are on; CPU where there are none."""
+        return next((c.device for c in self.constants()), torch.device("cpu"))
+
+    def _mapped(self, convert: Callable[[Any], Any], *, pending: bool) -> Graph:
+        new: list[Node] = []
+        for node in self.nodes:
+            new.append(
+                replace(
+                    node,
+                    inputs=tuple(new[p.index] for p in node.inputs),
+                    args=_map(node.args, convert),
+                    kwargs=_map(node.kwargs, convert),
+                )
+            )
+        return assemble(new, new[self.output.index], pending=pending)
+
+
+def assemble(nodes: list[Node], output: Node, *, pending: bool) -> Graph:
+    """The graph of `nodes` (in topological order), with the table of who reads whom."""
+    readers: dict[Node, list[Node]] = {node: [] for node in nodes}
+    for node in nodes:
+        for parent in dict.fromkeys(node.inputs):
+            readers[parent].append(node)
+    return Graph(tuple(nodes), output, pending, {node: tuple(r) for node, r in readers.items()})
+
+
+def _map(value: Any, convert: Callable[[Any], Any]) -> Any:
+    """`convert` applied to every leaf of nested tuples, lists and dicts."""
+    if isinstance(value, tuple):
+        return tuple(_map(v, convert) for v in value)
+    if isinstance(value, list):
+        return [_map(v, convert) for v in value]
+    if isinstance(value, dict):
+        return {k: _map(v, convert) for k, v in value.items()}
+    return convert(value)
+
+
+def _evaluated(value: Any) -> Any:
+    return value.value() if isinstance(value, Computed) else value
+
+
+def _filler(values: tuple[Tensor, ...]) -> Callable[[Any], Any]:
+    def fill(value: Any) -> Any:
+        if isinstance(value, Slot):
+            return values[value.index]
+        return value.value() if isinstance(value, Computed) else value
+
+    return fill
+
+
+def _collector(found: list[Tensor]) -> Callable[[Any], Any]:
+    def collect(value: Any) -> Any:
+        if isinstance(value, Computed):
+            _map((value.args, value.kwargs), collect)
+        elif isinstance(value, Tensor):
+            found.append(value)
+        return value
+
+    return collect

@@ -1,0 +1,131 @@
+"""Sums and differences of tensors; products and quotients with constants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robustbench_local.errors import UnsupportedOpError
+
+from ..graph import Node, Slot
+from ..interval import Interval
+from ..rule import Affine, Boxes, Pulled, contract, register
+
+aten = torch.ops.aten
+
+
+def unbroadcast(a: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The adjoint of broadcasting a sample of `shape`: a (B, K, *larger) summed to (B, K, *shape)."""
+    extra = a.dim() - 2 - len(shape)
+    if extra:
+        a = a.sum(tuple(range(2, 2 + extra)))
+    ones = [2 + i for i, s in enumerate(shape) if s == 1 and a.shape[2 + i] != 1]
+    return a.sum(ones, keepdim=True) if ones else a
+
+
+def sample_constant(node: Node, value: Any, like: Tensor) -> Tensor:
+    """A constant operand as a tensor that broadcasts over one sample; refuses constants that vary per sample."""
+    tensor = value if isinstance(value, Tensor) else torch.as_tensor(value)
+    tensor = tensor.to(dtype=like.dtype, device=like.device)
+    if tensor.dim() == len(node.shape) + 1:
+        if tensor.shape[0] != 1:
+            raise UnsupportedOpError(
+                f"a constant of shape {tuple(tensor.shape)} differs between samples",
+                where=f"node {node.name}",
+                cure="constants must not carry the batch axis",
+            )
+        tensor = tensor.squeeze(0)
+    return tensor
+
+
+class Sum(Affine):
+    """x + s*y where one or both depend on the input; `sign` is -1 for differences."""
+
+    coordinatewise = True
+
+    def __init__(self, sign: int, *, reflected: bool = False) -> None:
+        self.sign = sign
+        self.reflected = reflected
+
+    def factors(self, node: Node) -> tuple[tuple[Any, float], tuple[Any, float]]:
+        """The two operands with their factors."""
+        scale = self.sign * float(node.argument(2, "alpha", 1))
+        return ((node.args[0], scale), (node.args[1], 1.0)) if self.reflected else ((node.args[0], 1.0), (node.args[1], scale))
+
+    def interval(self, node: Node, *inputs: Interval) -> Interval:
+        lower: Tensor | float = 0.0
+        upper: Tensor | float = 0.0
+        for operand, factor in self.factors(node):
+            if isinstance(operand, Slot):
+                box = inputs[operand.index]
+                low, high = (box.lower, box.upper) if factor >= 0 else (box.upper, box.lower)
+                lower, upper = lower + factor * low, upper + factor * high
+            else:
+                shift = factor * sample_constant(node, operand, inputs[0].lower)
+                lower, upper = lower + shift, upper + shift
+        return Interval(torch.as_tensor(lower), torch.as_tensor(upper))
+
+    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+        coefficients: list[Tensor] = [a] * len(node.inputs)
+        offset: Tensor | None = None
+        for operand, factor in self.factors(node):
+            if isinstance(operand, Slot):
+                pulled = unbroadcast(a, node.inputs[operand.index].shape)
+                coefficients[operand.index] = pulled if factor == 1 else pulled * factor
+            else:
+                shift = (factor * sample_constant(node, operand, a)).expand(node.shape)
+                offset = contract(a, shift.unsqueeze(0))
+        return Pulled(tuple(coefficients), offset)
+
+
+class Scale(Affine):
+    """x * c or x / c with a constant c."""
+
+    coordinatewise = True
+
+    def __init__(self, *, divide: bool) -> None:
+        self.divide = divide
+
+    def check(self, node: Node) -> None:
+        if len(node.inputs) != 1 or (self.divide and not isinstance(node.args[0], Slot)) or node.kwargs:
+            raise UnsupportedOpError(
+                f"{node.op} of two perturbed tensors, or division by one, has no rule in this version",
+                where=f"node {node.name}",
+                cure="multiply or divide by constants only",
+            )
+
+    def factor(self, node: Node, like: Tensor) -> Tensor:
+        """The constant c that x is multiplied with."""
+        first, second = node.args[0], node.args[1]
+        value = sample_constant(node, second if isinstance(first, Slot) else first, like)
+        return 1 / value if self.divide else value
+
+    def interval(self, node: Node, *inputs: Interval) -> Interval:
+        factor = self.factor(node, inputs[0].lower)
+        one, other = inputs[0].lower * factor, inputs[0].upper * factor
+        return Interval(torch.minimum(one, other), torch.maximum(one, other))
+
+    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+        return Pulled((unbroadcast(a * self.factor(node, a), node.inputs[0].shape),))
+
+
+class Negate(Affine):
+    """-x."""
+
+    coordinatewise = True
+
+    def interval(self, node: Node, *inputs: Interval) -> Interval:
+        return Interval(-inputs[0].upper, -inputs[0].lower)
+
+    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+        return Pulled((-a,))
+
+
+register(aten.add.Tensor, aten.add.Scalar)(Sum(1))
+register(aten.sub.Tensor, aten.sub.Scalar)(Sum(-1))
+register(aten.rsub.Scalar, aten.rsub.Tensor)(Sum(-1, reflected=True))
+register(aten.mul.Tensor, aten.mul.Scalar)(Scale(divide=False))
+register(aten.div.Tensor, aten.div.Scalar)(Scale(divide=True))
+register(aten.neg.default)(Negate())

@@ -1,0 +1,68 @@
+"""Matrix products with a constant: linear, addmm, matmul."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from robustbench_local.errors import UnsupportedOpError
+
+from ..graph import Node, Slot
+from ..interval import Interval
+from ..rule import Affine, Boxes, Pulled, contract, register
+
+aten = torch.ops.aten
+
+
+class MatrixProduct(Affine):
+    """y = x W^T + b on the last axis of x; interval by centre and radius (Gowal et al. 2018, arXiv 1810.12715)."""
+
+    def weight(self, node: Node) -> tuple[Tensor, Tensor | None]:
+        """W (out, in) and b (out,) or None, from the operator's arguments."""
+        return node.args[1], node.argument(2, "bias")
+
+    def interval(self, node: Node, *inputs: Interval) -> Interval:
+        weight, bias = self.weight(node)
+        mid, radius = inputs[0].mid_radius()
+        centre = functional.linear(mid, weight, bias)
+        spread = functional.linear(radius, weight.abs())
+        return Interval(centre - spread, centre + spread)
+
+    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+        weight, bias = self.weight(node)
+        offset = None if bias is None else contract(a, bias.expand(node.shape).unsqueeze(0))
+        return Pulled((a @ weight,), offset)
+
+
+class AddMM(MatrixProduct):
+    """addmm(b, x, W) = b + x W."""
+
+    def check(self, node: Node) -> None:
+        if not isinstance(node.args[1], Slot) or any(float(v) != 1 for v in node.kwargs.values()):
+            raise UnsupportedOpError(
+                "addmm is supported as bias + x @ constant only", where=f"node {node.name}", cure="use torch.nn.Linear"
+            )
+
+    def weight(self, node: Node) -> tuple[Tensor, Tensor | None]:
+        return node.args[2].mT, node.args[0]
+
+
+class MatMul(MatrixProduct):
+    """x @ W with a constant matrix on the right."""
+
+    def check(self, node: Node) -> None:
+        if not isinstance(node.args[0], Slot) or isinstance(node.args[1], Slot) or node.args[1].dim() != 2:
+            raise UnsupportedOpError(
+                "matmul is supported as x @ constant matrix only",
+                where=f"node {node.name}",
+                cure="use torch.nn.Linear; products of two perturbed tensors have no rule in this version",
+            )
+
+    def weight(self, node: Node) -> tuple[Tensor, Tensor | None]:
+        return node.args[1].mT, None
+
+
+register(aten.linear.default)(MatrixProduct())
+register(aten.addmm.default)(AddMM())
+register(aten.matmul.default, aten.mm.default)(MatMul())

@@ -1,0 +1,51 @@
+"""Batch normalisation in evaluation mode: a scale and a shift per channel."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from robustbench_local.errors import UnsupportedOpError
+
+from ..graph import Node
+from ..interval import Interval
+from ..rule import Affine, Boxes, Pulled, contract, register
+
+aten = torch.ops.aten
+
+
+class BatchNorm(Affine):
+    """y = scale * x + shift per channel, from the running statistics."""
+
+    coordinatewise = True
+
+    def check(self, node: Node) -> None:
+        if bool(node.argument(5, "training", False)) or node.argument(3, "running_mean") is None:
+            raise UnsupportedOpError(
+                "batch norm by batch statistics makes samples depend on each other",
+                where=f"node {node.name}",
+                cure="use track_running_stats=True and evaluation mode",
+            )
+
+    def scale_shift(self, node: Node) -> tuple[Tensor, Tensor]:
+        """Scale and shift, each (C, 1, ...) to broadcast over one sample."""
+        weight, bias, mean, variance = (node.args[i] for i in range(1, 5))
+        scale = torch.rsqrt(variance + node.argument(7, "eps", 1e-5))
+        if weight is not None:
+            scale = scale * weight
+        shift = -mean * scale if bias is None else bias - mean * scale
+        space = (1,) * (len(node.shape) - 1)
+        return scale.reshape(-1, *space), shift.reshape(-1, *space)
+
+    def interval(self, node: Node, *inputs: Interval) -> Interval:
+        scale, shift = self.scale_shift(node)
+        mid, radius = inputs[0].mid_radius()
+        centre, spread = mid * scale + shift, radius * scale.abs()
+        return Interval(centre - spread, centre + spread)
+
+    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+        scale, shift = self.scale_shift(node)
+        return Pulled((a * scale,), contract(a, shift.expand(node.shape).unsqueeze(0)))
+
+
+register(aten.batch_norm.default)(BatchNorm())

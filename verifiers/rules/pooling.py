@@ -1,0 +1,163 @@
+"""Average and maximum pooling in one and two dimensions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from robustbench_local.errors import UnsupportedOpError
+
+from ..graph import Node
+from ..interval import Interval
+from ..rule import Affine, Boxes, Pulled, Rule, contract, register
+
+aten = torch.ops.aten
+
+
+def _sizes(node: Node, position: int, name: str, default: Any, rank: int) -> list[int]:
+    value = node.argument(position, name, default)
+    values = [value] if isinstance(value, int) else list(value)
+    return values * rank if len(values) == 1 else values
+
+
+class AveragePool(Affine):
+    """avg_pool1d and avg_pool2d: a fixed linear map; the backward step is the operator's own adjoint."""
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+
+    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+        kernel = _sizes(node, 1, "kernel_size", 1, self.rank)
+        stride = _sizes(node, 2, "stride", [], self.rank) or kernel
+        padding = _sizes(node, 3, "padding", 0, self.rank)
+        rest = (node.argument(4, "ceil_mode", False), node.argument(5, "count_include_pad", True))
+        divisor = node.argument(6, "divisor_override") if self.rank == 2 else None
+        rows = a.flatten(0, 1)
+        if self.rank == 1:  # the one-dimensional operator has no adjoint of its own: lift it to height 1
+            rows, kernel, stride, padding = rows.unsqueeze(-2), [1, *kernel], [1, *stride], [0, *padding]
+        channels, *space = node.inputs[0].shape
+        space = [1, *space] if self.rank == 1 else space
+        like = a.new_zeros(()).expand(rows.shape[0], channels, *space)
+        pulled: Tensor = aten.avg_pool2d_backward(rows.contiguous(), like, kernel, stride, padding, *rest, divisor)
+        return Pulled((pulled.reshape(*a.shape[:2], *node.inputs[0].shape),))
+
+
+class AdaptiveAveragePool(Affine):
+    """adaptive_avg_pool1d and adaptive_avg_pool2d."""
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+
+    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+        source = node.inputs[0].shape
+        rows = a.flatten(0, 1)
+        if self.rank == 1:
+            rows = rows.unsqueeze(-2)
+        space = [1, *source[1:]] if self.rank == 1 else list(source[1:])
+        like = a.new_zeros(()).expand(rows.shape[0], source[0], *space)
+        pulled: Tensor = aten._adaptive_avg_pool2d_backward(rows.contiguous(), like)
+        return Pulled((pulled.reshape(*a.shape[:2], *source),))
+
+
+class MaxPool(Rule):
+    """max_pool1d and max_pool2d.
+
+    Lower: the input with the largest lower bound. Upper: that input too where it beats all others of
+    its window for sure, else the constant largest upper bound.
+    """
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+
+    def _window(self, node: Node) -> dict[str, Any]:
+        kernel = _sizes(node, 1, "kernel_size", 1, self.rank)
+        stride = _sizes(node, 2, "stride", [], self.rank) or kernel
+        window = {
+            "kernel_size": kernel,
+            "stride": stride,
+            "padding": _sizes(node, 3, "padding", 0, self.rank),
+            "dilation": _sizes(node, 4, "dilation", 1, self.rank),
+        }
+        if self.rank == 1:
+            window = {"kernel_size": [1, *kernel], "stride": [1, *stride],
+                      "padding": [0, *window["padding"]], "dilation": [1, *window["dilation"]]}  # fmt: skip
+        return {**window, "ceil_mode": bool(node.argument(5, "ceil_mode", False))}
+
+    def check(self, node: Node) -> None:
+        if len(node.shape) != self.rank + 1:
+            raise UnsupportedOpError(
+                "max pooling needs (batch, channels, *space)", where=f"node {node.name}", cure="keep all axes"
+            )
+
+    def interval(self, node: Node, *inputs: Interval) -> Interval:
+        return Interval(node.run(inputs[0].lower), node.run(inputs[0].upper))
+
+    def undecided(self, node: Node, position: int, box: Interval) -> Tensor | None:
+        """The inputs of undecided windows that reach above the window's best lower bound."""
+        _, surely, _ = self.choose(node, box)
+        lower, upper = self._lift(box.lower), self._lift(box.upper)
+        window = self._window(node)
+        best = functional.max_pool2d(lower, **window).flatten(2).unsqueeze(2)
+        columns = _windows(upper, window, surely.shape[-2:])
+        wanted = (columns > best) & ~surely.flatten(2).unsqueeze(2)
+        numbers = torch.arange(lower[0].numel(), device=lower.device, dtype=torch.float64).reshape(1, *lower.shape[1:])
+        places = _windows(numbers, window, surely.shape[-2:]).expand(lower.shape[0], -1, -1, -1)
+        mask = torch.zeros(lower.shape[0], lower[0].numel() + 1, dtype=torch.bool, device=lower.device)
+        target = torch.where(wanted, places, float(lower[0].numel())).long().flatten(1)  # the spare column takes the rest
+        mask = mask.scatter(1, target, torch.ones_like(target, dtype=torch.bool))[:, :-1]
+        return mask.reshape(box.lower.shape) & (box.lower < box.upper)
+
+    def choose(self, node: Node, box: Interval) -> tuple[Tensor, Tensor, Tensor]:
+        """Per window: flat index of the chosen input, whether it surely wins, the largest upper bound."""
+        lower, upper = (self._lift(t) for t in (box.lower, box.upper))
+        window = self._window(node)
+        best, index = functional.max_pool2d(lower, return_indices=True, **window)
+        ceiling = functional.max_pool2d(upper, **window)
+        # the chosen input surely wins iff no other input of the window reaches above its lower bound:
+        # count, per window, the inputs whose upper bound exceeds `best`
+        columns = _windows(upper, window, ceiling.shape[-2:])  # (B, C, k, oh*ow)
+        rivals = (columns > best.flatten(2).unsqueeze(2)).sum(2).reshape(best.shape)
+        own = upper.flatten(2).gather(2, index.flatten(2)).reshape(best.shape)
+        surely = rivals <= (own > best).long()
+        surely &= torch.isfinite(best) & torch.isfinite(ceiling)
+        return index, surely, ceiling
+
+    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+        index, surely, ceiling = self.choose(node, boxes[node.inputs[0]])
+        negative = a.clamp(max=0).reshape(*a.shape[:2], *ceiling.shape[1:])
+        full = a.reshape(*a.shape[:2], *ceiling.shape[1:])
+        through = torch.where(surely.unsqueeze(1), full, full - negative)
+        constant = torch.where(surely, torch.zeros_like(ceiling), ceiling)
+        batch, rows = a.shape[:2]
+        batch = max(batch, index.shape[0])
+        channels, *space = self._lift(boxes[node.inputs[0]].lower).shape[1:]
+        zeros = a.new_zeros(batch, rows, channels, space[0] * space[1])
+        place = index.flatten(2).unsqueeze(1).expand(batch, rows, -1, -1)
+        pulled = zeros.scatter_add(3, place, through.flatten(3).expand(batch, rows, -1, -1))
+        return Pulled((pulled.reshape(batch, rows, *node.inputs[0].shape),), contract(negative, constant))
+
+    def _lift(self, t: Tensor) -> Tensor:
+        return t.unsqueeze(-2) if self.rank == 1 else t
+
+
+def _windows(x: Tensor, window: dict[str, Any], out: torch.Size) -> Tensor:
+    """The inputs of every window, padded with -inf: (B, C, kernel, oh*ow)."""
+    kernel, stride, padding, dilation = (window[k] for k in ("kernel_size", "stride", "padding", "dilation"))
+    need = [(out[i] - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1 for i in range(2)]
+    after = [need[i] - x.shape[-2 + i] - padding[i] for i in range(2)]
+    padded = functional.pad(x, [padding[1], after[1], padding[0], after[0]], value=-torch.inf)
+    rows = torch.arange(out[0], device=x.device)[:, None] * stride[0] + torch.arange(kernel[0], device=x.device) * dilation[0]
+    columns = torch.arange(out[1], device=x.device)[:, None] * stride[1] + torch.arange(kernel[1], device=x.device) * dilation[1]
+    picked = padded[..., rows[:, :, None, None], columns[None, None]]  # (B, C, oh, kh, ow, kw)
+    return picked.permute(0, 1, 3, 5, 2, 4).reshape(*x.shape[:2], kernel[0] * kernel[1], -1)
+
+
+register(aten.avg_pool1d.default)(AveragePool(1))
+register(aten.avg_pool2d.default)(AveragePool(2))
+register(aten.adaptive_avg_pool1d.default)(AdaptiveAveragePool(1))
+register(aten.adaptive_avg_pool2d.default)(AdaptiveAveragePool(2))
+register(aten.max_pool1d.default)(MaxPool(1))
+register(aten.max_pool2d.default)(MaxPool(2))

@@ -1,0 +1,64 @@
+"""ReLU and leaky ReLU: the triangle's chord and an adaptive line through the origin.
+
+Chord: Ehlers 2017 (arXiv 1705.01320). Adaptive slope: the end slope that leaves the smaller area,
+Zhang et al. 2018 (CROWN, arXiv 1811.00866).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..graph import Node
+from ..interval import Interval
+from ..rule import Elementwise, Lines, register
+
+aten = torch.ops.aten
+
+
+class LeakyRelu(Elementwise):
+    """max(x, slope * x) for slope <= 1, min(x, slope * x) otherwise; relu is slope 0."""
+
+    def slope(self, node: Node) -> float:
+        """The slope on the negative side."""
+        return float(node.argument(1, "negative_slope", 0.01))
+
+    def interval(self, node: Node, *inputs: Interval) -> Interval:
+        box, slope = inputs[0], self.slope(node)
+        low, high = node.run(box.lower), node.run(box.upper)
+        if slope >= 0:
+            return Interval(low, high)
+        floor = torch.where((box.lower < 0) & (box.upper > 0), torch.zeros_like(low), torch.minimum(low, high))
+        return Interval(floor, torch.maximum(low, high))
+
+    def undecided(self, node: Node, position: int, box: Interval) -> Tensor | None:
+        return (box.lower < 0) & (box.upper > 0)
+
+    def lines(self, node: Node, box: Interval) -> Lines:
+        slope = self.slope(node)
+        low, high = box.lower, box.upper
+        one = torch.ones_like(low)
+        crossing = ~((low >= 0) | (high <= 0))  # NaN bounds count as crossing, and then give NaN lines
+        width = torch.where(crossing, high - low, one)
+        stable = torch.where(low >= 0, one, slope * one)
+        chord = torch.where(crossing, (high - slope * low) / width, stable)
+        offset = torch.where(crossing, (slope - 1) * low * high / width, torch.zeros_like(low))
+        end = torch.where(high > -low, one, slope * one)
+        end = torch.where(crossing, end, stable)
+        if slope <= 1:
+            return Lines(end, chord, None, offset)
+        return Lines(chord, end, offset, None)
+
+
+class Relu(LeakyRelu):
+    """max(x, 0)."""
+
+    def slope(self, node: Node) -> float:
+        return 0.0
+
+    def interval(self, node: Node, *inputs: Interval) -> Interval:
+        return Interval(inputs[0].lower.clamp(min=0), inputs[0].upper.clamp(min=0))
+
+
+register(aten.relu.default)(Relu())
+register(aten.leaky_relu.default)(LeakyRelu())

@@ -1,0 +1,103 @@
+"""What a verifier is, what it returns, and the registry of ready verifiers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, runtime_checkable
+
+from torch import Tensor
+
+from robustbench_local.errors import ShapeError, UnknownNameError
+from robustbench_local.specs import Query
+
+from .graph import Graph
+from .rule import check_rules
+
+__all__ = ["DEFAULT_BUDGET", "VERIFIERS", "Bounds", "Budget", "Verifier", "find_verifier", "verifier"]
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a verifier may use: `seconds` of wall time (None: no limit) and `memory_bytes` for its largest tensors.
+
+    A verifier that runs out of time returns the valid bounds it has, never an error.
+    """
+
+    seconds: float | None = None
+    memory_bytes: int = 512 * 2**20
+
+    def deadline(self) -> float:
+        """The moment (time.monotonic) at which the time is over."""
+        return float("inf") if self.seconds is None else time.monotonic() + self.seconds
+
+
+DEFAULT_BUDGET = Budget()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bounds:
+    """Upper bounds of the violation atoms, rows (B, m), and of the violation itself, upper (B,).
+
+    `complete` is False where the time budget cut the method short: the bounds are valid but looser.
+    """
+
+    rows: Tensor
+    upper: Tensor
+    complete: bool = True
+
+
+@runtime_checkable
+class Verifier(Protocol):
+    """A method that bounds every problem of a query from above in one call."""
+
+    @property
+    def name(self) -> str:
+        """Short name for tables: ibp, crown, ..."""
+        ...
+
+    def bound(self, graph: Graph, query: Query, budget: Budget = DEFAULT_BUDGET) -> Bounds:
+        """Upper bounds of the query's violation over its input sets.
+
+        `graph` is the graph of the query's network. Differentiable in the network's weights unless
+        called under torch.no_grad. Raises UnsupportedOpError where an operator has no rule.
+        """
+        ...
+
+
+VERIFIERS: dict[str, Verifier] = {}
+
+V = TypeVar("V")
+
+
+def verifier(name: str) -> Callable[[V], V]:
+    """Enters a ready verifier under `name`: on a class, `@verifier("ibp")` enters an instance with default settings."""
+
+    def enter(entry: V) -> V:
+        VERIFIERS[name] = entry() if isinstance(entry, type) else entry  # type: ignore[assignment]
+        return entry
+
+    return enter
+
+
+def find_verifier(name: str) -> Verifier:
+    """The verifier registered under `name`; UnknownNameError lists the known ones."""
+    if name not in VERIFIERS:
+        raise UnknownNameError.of("verifier", name, VERIFIERS)
+    return VERIFIERS[name]
+
+
+def check_fit(graph: Graph, query: Query) -> None:
+    """Raise ShapeError where the query's sets or rows do not fit, UnsupportedOpError where an operator has no rule."""
+    check_rules(graph)
+    if query.inputs.shape != graph.input_shape:
+        raise ShapeError(
+            f"the input set holds points of shape {query.inputs.shape}, the network takes {graph.input_shape}",
+            cure="declare the variable of the specification with the network's input shape",
+        )
+    if query.C.shape[2] != graph.output.numel:
+        raise ShapeError(
+            f"the specification speaks of {query.C.shape[2]} outputs, the network has {graph.output.numel}",
+            cure="declare the network of the specification with the right number of outputs",
+        )
