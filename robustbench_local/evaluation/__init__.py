@@ -6,10 +6,11 @@ row per case and method. The counterexamples themselves go to a `WitnessStore`, 
 
 from __future__ import annotations
 
-from .audit import ROUNDING
-from .cases import Cases, numeric_ids
+from .audit import ROUNDING, confirm, cross_check
+from .cases import Cases
 from .chunks import activation_bytes, in_chunks, is_out_of_memory
-from .methods import Limits, Outcome, run_attack, run_verifier
+from .clean import clean
+from .methods import Limits, Outcome, failed, run_attack, run_verifier
 from .run import MEMORY_BYTES, Progress, evaluate
 from .subject import Subject
 
@@ -22,10 +23,13 @@ __all__ = [
     "Progress",
     "Subject",
     "activation_bytes",
+    "clean",
+    "confirm",
+    "cross_check",
     "evaluate",
+    "failed",
     "in_chunks",
     "is_out_of_memory",
-    "numeric_ids",
     "run_attack",
     "run_verifier",
 ]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from robustbench_local.errors import ShapeError
 from robustbench_local.specs import Query
 
-__all__ = ["Cases", "numeric_ids"]
+__all__ = ["Cases"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -53,13 +51,3 @@ class Cases:
                 where=f"Cases of {self.model}",
                 cure="give one id per problem",
             )
-
-
-def numeric_ids(ids: Sequence[str | int]) -> Tensor:
-    """The ids as int64 (B,): numbers stay, texts become 63 bits of their sha256."""
-    numbers = [i if isinstance(i, int) else _digest(i) for i in ids]
-    return torch.tensor(numbers, dtype=torch.int64)
-
-
-def _digest(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

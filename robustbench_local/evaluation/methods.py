@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from robustbench_local.errors import (
     UnsupportedOpError,
 )
 from robustbench_local.specs import Query
-from robustbench_local.verifiers import Budget, Verifier
+from robustbench_local.verifiers import Bounds, Budget, Verifier
 
 from .chunks import activation_bytes, in_chunks, is_out_of_memory
 from .subject import Subject
@@ -53,6 +54,21 @@ class Outcome:
         """The number of problems, B."""
         return len(self.reason)
 
+    def select(self, index: Tensor) -> Outcome:
+        """The outcome of the problems of `index` (long or bool, on the CPU)."""
+        rows = torch.arange(self.batch)[index]
+        return replace(
+            self,
+            lower=self.lower[rows],
+            upper=self.upper[rows],
+            holds=self.holds[rows],
+            violated=self.violated[rows],
+            reason=[self.reason[b] for b in rows.tolist()],
+            forwards=None if self.forwards is None else self.forwards[rows],
+            backwards=None if self.backwards is None else self.backwards[rows],
+            points=None if self.points is None else self.points[rows.to(self.points.device)],
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Limits:
@@ -63,7 +79,7 @@ class Limits:
 
 
 def run_attack(
-    attack: Attack, subject: Subject, query: Query, ids: Tensor, *, seed: int, limits: Limits
+    attack: Attack, subject: Subject, query: Query, ids: Sequence[str | int], *, seed: int, limits: Limits
 ) -> Outcome:
     """The attack on all B problems. Every violation counted is replayed here, on points checked to lie
     in their sets exactly; a point that does not replay leaves its problem UNKNOWN."""
@@ -72,7 +88,7 @@ def run_attack(
 
     def run(index: Tensor) -> AttackResult:
         part = query.select(index.to(query.inputs.device))
-        return attack(part, seed=seed, ids=ids[index], deadline=deadline)
+        return attack(part, seed=seed, ids=[ids[b] for b in index.tolist()], deadline=deadline)
 
     parts = in_chunks(run, query.batch, max(1, limits.memory_bytes // per_problem))
     points = torch.cat([part.points for part in parts]).detach()
@@ -103,17 +119,19 @@ def run_verifier(verifier: Verifier, subject: Subject, query: Query, *, limits: 
     graph = subject.graph()
     deadline = time.monotonic() + limits.seconds
 
-    def run(index: Tensor) -> Tensor:
+    def run(index: Tensor) -> Bounds:
         left = Budget(seconds=max(0.0, deadline - time.monotonic()), memory_bytes=limits.memory_bytes)
-        return verifier.bound(graph, query.select(index.to(query.inputs.device)), left).upper
+        return verifier.bound(graph, query.select(index.to(query.inputs.device)), left)
 
     with torch.inference_mode():
-        raw = torch.cat(in_chunks(run, query.batch, query.batch))
+        parts = in_chunks(run, query.batch, query.batch)
+        raw = torch.cat([part.upper for part in parts])
         holds = query.holds(raw).cpu()
     upper = raw.detach().to("cpu", torch.float64)
-    late = time.monotonic() > deadline
-    reason = ["" if held else "bound" for held in holds]
-    reason = _marked(reason, ~upper.isfinite(), "timeout" if late else "non-finite")
+    undecided = "bound" if all(part.complete for part in parts) else "timeout"
+    reason = ["" if held else undecided for held in holds]
+    if undecided != "timeout":
+        reason = _marked(reason, ~upper.isfinite(), "non-finite")
     return Outcome(
         kind="verifier",
         lower=torch.full_like(upper, torch.nan),

@@ -13,7 +13,6 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from robustbench_local.attacks import Attack
 from robustbench_local.errors import NonFiniteError
@@ -22,13 +21,13 @@ from robustbench_local.verifiers import Budget, Verifier
 from robustbench_local.version import __version__
 
 from .audit import confirm, cross_check
-from .cases import Cases, numeric_ids
+from .cases import Cases
 from .methods import Limits, Outcome, failed, run_attack, run_verifier
 from .subject import Subject
 
 __all__ = ["MEMORY_BYTES", "Progress", "evaluate"]
 
-MEMORY_BYTES = 2 << 30
+MEMORY_BYTES = 512 * 2**20
 """Default memory for one method's intermediate results, in bytes."""
 
 Progress: TypeAlias = Callable[[Cases, str], None]
@@ -81,7 +80,7 @@ def evaluate(
     for batch in cases:
         placed = _placed(batch, device)
         if subject is None or subject.network is not placed.network:
-            subject = _subject(placed)
+            subject = Subject.of(placed)
         frames.append(run.table(placed, subject))
     if not frames:
         return validate(pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in COLUMNS.items()}))
@@ -129,8 +128,9 @@ class _Run:
                 confirm(method, subject, cases.query, outcome, budget)
                 outcome.seconds_load = subject.seconds_load
             else:
-                ids = numeric_ids(cases.ids)
-                outcome = run_attack(method, subject, cases.query, ids, seed=self.seed, limits=self.limits)
+                outcome = run_attack(
+                    method, subject, cases.query, cases.ids, seed=self.seed, limits=self.limits
+                )
         except Exception as error:
             outcome = failed(kind, cases.query.batch, error)
         if device.type == "cuda":
@@ -195,12 +195,6 @@ def _placed(cases: Cases, device: torch.device | str | None) -> Cases:
         return cases
     network = cases.network.to(device)
     return replace(cases, network=network, query=cases.query.to(device).with_network(network))
-
-
-def _subject(cases: Cases) -> Subject:
-    example: Tensor = cases.query.inputs.centre()[:1]
-    bare = Subject(cases.network, example)
-    return Subject(cases.network, example.to(bare.dtype))
 
 
 def _start_peak(device: torch.device) -> None:

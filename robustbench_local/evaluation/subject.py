@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from robustbench_local.verifiers import Graph, from_torch
 
+from .cases import Cases
+
 __all__ = ["Subject"]
 
 
@@ -26,6 +28,12 @@ class Subject:
     seconds_load: float = 0.0
     _graph: Graph | None = field(default=None, repr=False)
     _exact: tuple[nn.Module, Graph] | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, cases: Cases) -> Subject:
+        """The network of the cases, with the first set's centre as the example."""
+        bare = cls(cases.network, cases.query.inputs.centre()[:1])
+        return cls(cases.network, bare.example.to(bare.dtype))
 
     def graph(self) -> Graph:
         """The network as a graph. Raises GraphError or UnsupportedOpError where that is impossible."""

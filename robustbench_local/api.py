@@ -1,0 +1,176 @@
+"""The Python interface: what `import robustbench_local as rbl` offers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from robustbench_local.attacks import Attack
+from robustbench_local.errors import DataError, ShapeError
+from robustbench_local.evaluation import Cases, Progress
+from robustbench_local.evaluation import evaluate as _evaluate
+from robustbench_local.models import load_model, model_hash
+from robustbench_local.report import report
+from robustbench_local.specs import Query, Spec
+from robustbench_local.store import WitnessStore
+from robustbench_local.training import Recipe, TrainingResult
+from robustbench_local.training import Progress as TrainingProgress
+from robustbench_local.training import train as _train
+from robustbench_local.verifiers import Verifier, find_verifier, from_torch, output_bounds
+
+from .cascade import DEFAULT_STAGES, Method, Result, cascade, find_method, find_methods
+from .device import find_device
+from .named_models import NamedModel, find_model
+
+__all__ = ["Result", "attack", "bounds", "evaluate", "load_model", "report", "train", "verify"]
+
+
+def verify(
+    model: nn.Module | str | Path,
+    spec: Query | Spec,
+    *,
+    values: Mapping[str, object] | None = None,
+    timeout: float = 60.0,
+    method: str | None = None,
+    device: str | torch.device | None = None,
+    seed: int = 0,
+) -> Result:
+    """The verdict on a property of `model`, and the bracket of its worst violation.
+
+    Attack, IBP, CROWN-IBP and CROWN run in this order, each on the problems that are still open.
+
+    Args:
+        model: a module, a zoo name ("digits-cnn:certified"), or "file.py:function".
+        spec: a property whose values are given as `values`, or a query that has them already; it may hold many
+            problems (the images of a test set), which are decided together, in batches.
+        values: name -> value of what the spec leaves open, e.g. {"x0": images, "c": labels, "eps": 0.1}.
+        timeout: seconds for everything together, > 0.
+        method: name of a single attack or verifier to use instead of the four stages.
+        device: where to compute; default: the CPU, or where the module is.
+        seed: of the attack.
+
+    Returns:
+        The result over all problems; its `cases` are the results of the single ones.
+
+    Raises RobustBenchError for a model, spec or value that cannot be used.
+    """
+    names = DEFAULT_STAGES if method is None else (method,)
+    return cascade(_cases(model, spec, values, device), find_methods(names), timeout=timeout, seed=seed)
+
+
+def attack(
+    model: nn.Module | str | Path,
+    spec: Query | Spec,
+    *,
+    attack: str | Attack = "pgd",
+    values: Mapping[str, object] | None = None,
+    timeout: float = 60.0,
+    device: str | torch.device | None = None,
+    seed: int = 0,
+) -> Result:
+    """The empirical side only: VIOLATED with a witness, or UNKNOWN. Arguments as in `verify`.
+
+    `attack` is the name of an attack, or one with settings of your own: `functools.partial(pgd, steps=200)`.
+    """
+    chosen: Method = find_method(attack) if isinstance(attack, str) else attack
+    if isinstance(chosen, Verifier):
+        raise DataError(f"{attack!r} is a verifier, not an attack", where="attack", cure="use verify(method=...)")
+    name = attack if isinstance(attack, str) else "attack"
+    return cascade(_cases(model, spec, values, device), {name: chosen}, timeout=timeout, seed=seed)
+
+
+def bounds(
+    model: nn.Module | str | Path,
+    lower: Tensor,
+    upper: Tensor,
+    *,
+    method: str | Verifier = "crown",
+    C: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Bounds of the outputs of `model` over a batch of boxes.
+
+    Args:
+        model: a module, a zoo name or "file.py:function".
+        lower, upper: corners of the boxes, (B, *in) each, lower <= upper.
+        method: "ibp", "crown-ibp", "crown" or "auto-lirpa", or a verifier.
+        C: (B, rows, out) or (rows, out): bounds of C @ output instead of the outputs.
+
+    Returns:
+        (lower, upper), (B, out) each, or (B, rows) with C; +-inf where nothing is known. Differentiable in the
+        weights unless called under torch.inference_mode.
+
+    Raises RobustBenchError for shapes that do not fit, empty boxes, an unknown method or an operation without a rule.
+    """
+    if lower.shape != upper.shape:
+        raise ShapeError(f"lower has shape {tuple(lower.shape)}, upper {tuple(upper.shape)}")
+    network = find_model(model).network
+    graph = from_torch(network, lower[:1])
+    engine = find_verifier(method) if isinstance(method, str) else method
+    return output_bounds(graph, lower, upper, engine, C)
+
+
+def evaluate(
+    cases: Iterable[Cases],
+    methods: Mapping[str, Attack | Verifier] | Iterable[str],
+    *,
+    timeout: float = 60.0,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    progress: Progress | None = None,
+    witnesses: WitnessStore | None = None,
+) -> pd.DataFrame:
+    """The results table: one row per problem and method, as described at `robustbench_local.evaluation.evaluate`.
+
+    `methods` are names of attacks and verifiers, or name -> method.
+    """
+    found = methods if isinstance(methods, Mapping) else find_methods(tuple(methods))
+    place = None if device is None else find_device(device)
+    return _evaluate(
+        cases, found, timeout=timeout, seed=seed, device=place, progress=progress, witnesses=witnesses
+    )
+
+
+def train(
+    recipe: Recipe | str | Path,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    progress: TrainingProgress | None = None,
+    device: str | torch.device | None = None,
+) -> TrainingResult:
+    """The trained model of a recipe (its name, its TOML file, or the recipe itself), written to `out`.
+
+    `out` defaults to runs/<recipe>; with `resume` an interrupted run in that folder goes on where it stopped.
+    Raises RobustBenchError for a recipe or checkpoint that cannot be used.
+    """
+    name = recipe.name if isinstance(recipe, Recipe) else Path(recipe).stem
+    folder = Path("runs") / name if out is None else Path(out)
+    return _train(recipe, out=folder, resume=resume, progress=progress, device=find_device(device))
+
+
+def _cases(
+    model: nn.Module | str | Path,
+    spec: Query | Spec,
+    values: Mapping[str, object] | None,
+    device: str | torch.device | None,
+) -> Cases:
+    """The problems of one call, without a data set."""
+    named: NamedModel = find_model(model, device=None if device is None else find_device(device))
+    query = spec.with_network(named.network) if isinstance(spec, Query) else spec.query(named.network, **values or {})
+    return Cases(
+        model=named.name,
+        network=named.network,
+        model_hash=model_hash(named.network),
+        family=named.family,
+        dataset="",
+        ids=range(query.batch),
+        query=query,
+        spec="query",
+        norm="",
+        eps=math.nan,
+    )

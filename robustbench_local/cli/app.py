@@ -1,0 +1,93 @@
+"""The commands put together, and what becomes of errors: one line, and an exit code."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from robustbench_local.errors import RobustBenchError, SoundnessAlarm
+from robustbench_local.version import __version__
+
+from . import demo, doctor, evaluating, reporting, training, verifying, zoo
+from .output import message
+
+__all__ = ["ALARM", "BAD_INPUT", "BUG", "app", "main", "run"]
+
+BAD_INPUT, BUG, ALARM, INTERRUPTED = 2, 1, 3, 130
+"""Exit codes besides 0: bad input; an error of the program; a contradiction between methods; Ctrl-C."""
+
+USAGE_ERROR: type[BaseException] = typer.BadParameter.__mro__[2]
+"""Base of all usage errors: click's own class, which newer typers carry inside themselves."""
+
+app = typer.Typer(
+    name="rbl",
+    help="Robustness brackets for neural networks: attacks from below, verifiers from above.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("demo")(demo.demo)
+app.command("verify")(verifying.verify)
+app.command("attack")(verifying.attack)
+app.command("evaluate")(evaluating.evaluate)
+app.command("train")(training.train)
+app.command("report")(reporting.report)
+app.add_typer(zoo.app, name="zoo")
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> NoReturn:
+    """The entry point of `rbl` and of `python -m robustbench_local`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The exit code of `rbl` with these arguments; errors become one line on stderr unless --debug is given."""
+    debug = "--debug" in arguments
+    try:
+        code = app(args=list(arguments), prog_name="rbl", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except BaseException as error:
+        if debug and not isinstance(error, SystemExit | KeyboardInterrupt):
+            traceback.print_exc()
+        return _reported(error, quiet=debug)
+
+
+def _reported(error: BaseException, *, quiet: bool) -> int:
+    """The exit code of an error, after telling the user."""
+    if isinstance(error, USAGE_ERROR):
+        text, code = _usage(error), BAD_INPUT
+    elif isinstance(error, SoundnessAlarm):
+        text, code = f"soundness alarm: {error}", ALARM
+    elif isinstance(error, RobustBenchError):
+        text, code = f"error: {error}", BAD_INPUT
+    elif isinstance(error, OSError):
+        place = f" ({error.filename})" if error.filename else ""
+        text, code = f"error: {error.strerror or error}{place}", BAD_INPUT
+    elif isinstance(error, KeyboardInterrupt | typer.Abort):
+        text, code = "interrupted", INTERRUPTED
+    elif isinstance(error, Exception):
+        text, code = f"internal error: {type(error).__name__}: {error} (--debug shows where)", BUG
+    else:
+        raise error
+    if not quiet:
+        message(f"rbl: {' '.join(text.split())}")
+    return code
+
+
+def _usage(error: BaseException) -> str:
+    return f"error: {getattr(error, 'message', '') or error}. `rbl --help` lists the commands, `rbl COMMAND --help` the options"
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Robustness brackets for neural networks: attacks from below, verifiers from above."""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit

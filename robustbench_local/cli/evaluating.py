@@ -1,0 +1,67 @@
+"""`rbl evaluate`: models x radii x methods over a data set, resumable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .options import Debug, Device, Json
+from .output import message, printer, write_json
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG.toml]", help="The suite as a file; flags win over it.")
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option("--model", "-m", help="Zoo name or file.py:function; repeat for more.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Data set. [default: digits]")] = None,
+    spec: Annotated[str | None, typer.Option(help="Property. [default: robustness]")] = None,
+    norm: Annotated[str | None, typer.Option(help="linf, l2 or l1. [default: linf]")] = None,
+    eps: Annotated[list[float] | None, typer.Option("--eps", "-e", help="Radius; repeat for more.")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option("--method", help="Attack or verifier; repeat for more.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first N images.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds per method and batch. [default: 60]")] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results.")] = Path("rbl-results"),
+    json: Json = None,
+    device: Device = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of the attacks. [default: 0]")] = None,
+    debug: Debug = False,
+) -> None:
+    """Evaluate models under attacks and verifiers; prints the bracket table and writes the results.
+
+    Run again with the same DIR, an interrupted evaluation goes on where it stopped.
+    """
+    from robustbench_local.device import find_device
+    from robustbench_local.suite import Suite
+
+    from .running import bracket_rows, bracket_table, run_suite, warn_of_errors
+
+    flags: dict[str, Any] = {
+        "models": tuple(model) if model else None,
+        "dataset": dataset,
+        "spec": spec,
+        "norm": norm,
+        "eps": tuple(eps) if eps else None,
+        "methods": tuple(method) if method else None,
+        "limit": limit,
+        "timeout": timeout,
+        "seed": seed,
+    }
+    given = {key: value for key, value in flags.items() if value is not None}
+    if config is None and "models" not in given:
+        raise typer.BadParameter("give a CONFIG.toml or at least one --model")
+    suite = Suite(**given) if config is None else Suite.read(config, **given)
+    results = run_suite(suite, out, find_device(device))
+    console = printer(json)
+    console.print(bracket_table(results))
+    warn_of_errors(results, console)
+    message(f"{len(results)} rows in {out / 'results.parquet'}; `rbl report {out} --out DIR` makes a page of them")
+    write_json({"brackets": bracket_rows(results), "rows": len(results), "results": out / "results.parquet"}, json)

@@ -1,0 +1,93 @@
+"""Tables and messages for people, JSON for programs, and progress bars on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.table import Table
+
+__all__ = ["Column", "json_ready", "message", "percent", "printer", "progress_bar", "table", "write_json"]
+
+Column = tuple[str, str]
+"""Header and justification ("left", "right")."""
+
+
+def message(text: str) -> None:
+    """Writes one line to stderr, not in the way of any output."""
+    print(text, file=sys.stderr)
+
+
+def printer(to: Path | None) -> Console:
+    """The console for people: stdout, or stderr where `to` is "-" and JSON has stdout for itself."""
+    from rich.console import Console
+
+    stderr = to is not None and str(to) == "-"
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else 120  # a pipe or file has no width of its own
+    return Console(stderr=stderr, highlight=False, soft_wrap=False, width=width)
+
+
+def table(title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Table:
+    """A plain table with one line per row."""
+    from rich import box
+    from rich.table import Table
+
+    result = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for header, justify in columns:
+        result.add_column(header, justify="right" if justify == "right" else "left", no_wrap=True)
+    for row in rows:
+        result.add_row(*row)
+    return result
+
+
+def percent(share: float) -> str:
+    """A share in [0, 1] as "93.5"; "-" for NaN."""
+    return "-" if math.isnan(share) else f"{100 * share:.1f}"
+
+
+def write_json(value: object, to: Path | None) -> None:
+    """Writes `value` as JSON to the file, whole or not at all, or to stdout for "-"; nothing for None."""
+    if to is None:
+        return
+    text = json.dumps(json_ready(value), indent=1, allow_nan=False) + "\n"
+    if str(to) == "-":
+        sys.stdout.write(text)
+        return
+    from robustbench_local.store import write_atomically
+
+    write_atomically(to, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def json_ready(value: object) -> object:
+    """The value with paths as text, tuples as lists, and null for the numbers that JSON does not have."""
+    if isinstance(value, Mapping):
+        return {str(key): json_ready(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_ready(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    return str(value)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A progress display on stderr; silent where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        yield bar

@@ -1,0 +1,31 @@
+"""`rbl report`: a page from a results table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Debug, Device, Json, Seed
+from .output import printer, write_json
+
+__all__ = ["report"]
+
+
+def report(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="results.parquet, results.csv or their folder.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the report.")],
+    json: Json = None,
+    device: Device = None,
+    seed: Seed = 0,
+    debug: Debug = False,
+) -> None:
+    """Make a self-contained HTML page, and a Markdown one, from a results table."""
+    from robustbench_local.report import report as write_report
+    from robustbench_local.store import read_results
+
+    table = read_results(results)
+    page = write_report(table, out)
+    printer(json).print(f"{page}")
+    write_json({"report": page, "rows": len(table)}, json)

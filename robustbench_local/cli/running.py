@@ -1,0 +1,76 @@
+"""A suite run with a progress bar, and its bracket table as people read it: shared by demo and evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .output import percent, progress_bar, table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
+    from robustbench_local.evaluation import Cases
+    from robustbench_local.suite import Suite
+
+__all__ = ["bracket_rows", "bracket_table", "run_suite", "warn_of_errors"]
+
+
+def run_suite(suite: Suite, folder: Path, device: torch.device | None) -> pd.DataFrame:
+    """The suite's results, with a progress bar that counts methods x batches."""
+    from robustbench_local.resumable import evaluate_suite
+
+    with progress_bar() as bar:
+        task = bar.add_task("", total=suite.batches * len(suite.methods))
+
+        def begin(cases: Cases, method: str) -> None:
+            bar.update(task, description=f"{cases.model} eps {cases.eps:g} {method}", advance=1)
+
+        def skip(cases: Cases) -> None:
+            bar.update(task, description=f"{cases.model} eps {cases.eps:g} done before", advance=len(suite.methods))
+
+        return evaluate_suite(suite, folder, device=device, progress=begin, skipped=skip)
+
+
+def bracket_rows(results: pd.DataFrame) -> list[dict[str, object]]:
+    """The accuracy bracket per model and radius, as JSON-ready rows."""
+    from robustbench_local.report import brackets
+
+    rows: list[dict[str, object]] = brackets(results).to_dict(orient="records")
+    return rows
+
+
+def bracket_table(results: pd.DataFrame) -> Table:
+    """Clean, verified and empirical accuracy with their gap in percentage points, per model and radius."""
+    from robustbench_local.report import brackets
+
+    rows, before = [], ""
+    for row in brackets(results).itertuples():
+        name = str(row.model)
+        rows.append(
+            [
+                name if name != before else "",
+                str(row.norm),
+                f"{row.eps:g}",
+                str(row.n),
+                percent(row.clean),
+                percent(row.verified),
+                percent(row.empirical),
+                percent(row.gap),
+            ]
+        )
+        before = name
+    header = [("model", "left"), ("norm", "left"), ("eps", "right"), ("images", "right"), ("clean %", "right")]
+    header += [("verified %", "right"), ("empirical %", "right"), ("gap", "right")]
+    return table("", header, rows)
+
+
+def warn_of_errors(results: pd.DataFrame, console: Console) -> None:
+    """One line per method that failed somewhere, with its first message."""
+    failed = results[results["error"].fillna("") != ""]
+    for method, rows in failed.groupby("method", sort=False):
+        first = rows.iloc[0]
+        console.print(f"[yellow]{method} failed on {len(rows)} rows, first on {first['model']}: {first['error']}")

@@ -1,0 +1,161 @@
+"""`rbl verify` and `rbl attack`: one model, one property, some images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import Debug, Device, Json, Seed
+from .output import printer, table, write_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from robustbench_local.cascade import Result
+    from robustbench_local.evaluation import Cases
+
+__all__ = ["attack", "verify"]
+
+SHOWN = 20
+"""Cases listed on the screen; JSON has all."""
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="Zoo name (digits-cnn:certified) or file.py:function.")]
+Spec = Annotated[str, typer.Argument(metavar="SPEC", help="Name of a property, e.g. robustness.")]
+Dataset = Annotated[str, typer.Option(help="Data set that the images come from.")]
+Image = Annotated[
+    list[int] | None, typer.Option("--image", "-i", help="Position in the test split; repeat for more. [default: 0]")
+]
+First = Annotated[int | None, typer.Option("--first", min=1, help="Take the first N test images instead.")]
+Eps = Annotated[float, typer.Option("--eps", "-e", help="Radius around the image.")]
+Norm = Annotated[str, typer.Option(help="linf, l2 or l1.")]
+Timeout = Annotated[float, typer.Option(help="Seconds for everything together.")]
+
+
+def verify(
+    model: Model,
+    spec: Spec,
+    dataset: Dataset = "digits",
+    image: Image = None,
+    first: First = None,
+    eps: Eps = 0.05,
+    norm: Norm = "linf",
+    timeout: Timeout = 60.0,
+    method: Annotated[
+        str | None, typer.Option(help="A single attack or verifier. [default: pgd, ibp, crown-ibp, crown in turn]")
+    ] = None,
+    json: Json = None,
+    device: Device = None,
+    seed: Seed = 0,
+    debug: Debug = False,
+) -> None:
+    """Decide a property: HOLDS, VIOLATED with a counterexample, or UNKNOWN with the bracket of the violation."""
+    from robustbench_local.cascade import DEFAULT_STAGES, cascade, find_methods
+
+    stages = find_methods(DEFAULT_STAGES if method is None else (method,))
+    cases = _cases(model, spec, dataset, image, first, eps, norm, device)
+    result = cascade(cases, stages, timeout=timeout, seed=seed)
+    _show(result, cases, printer(json))
+    write_json(_as_json(result, cases), json)
+
+
+def attack(
+    model: Model,
+    spec: Spec,
+    dataset: Dataset = "digits",
+    image: Image = None,
+    first: First = None,
+    eps: Eps = 0.05,
+    norm: Norm = "linf",
+    timeout: Timeout = 60.0,
+    attack: Annotated[str, typer.Option(help="Name of the attack.")] = "pgd",
+    json: Json = None,
+    device: Device = None,
+    seed: Seed = 0,
+    debug: Debug = False,
+) -> None:
+    """Search for counterexamples only: VIOLATED with a counterexample, or UNKNOWN."""
+    from robustbench_local.attacks import ATTACKS
+    from robustbench_local.cascade import cascade
+
+    stages = {attack: ATTACKS[attack]}
+    cases = _cases(model, spec, dataset, image, first, eps, norm, device)
+    result = cascade(cases, stages, timeout=timeout, seed=seed)
+    _show(result, cases, printer(json))
+    write_json(_as_json(result, cases), json)
+
+
+def _cases(
+    model: str,
+    spec: str,
+    dataset: str,
+    image: list[int] | None,
+    first: int | None,
+    eps: float,
+    norm: str,
+    device: str | None,
+) -> Cases:
+    import torch
+
+    from robustbench_local.data import load_dataset
+    from robustbench_local.device import find_device
+    from robustbench_local.errors import DataError
+    from robustbench_local.named_models import find_model
+    from robustbench_local.suite import cases_of
+
+    if Path(spec).suffix in {".rbspec", ".vnnlib"}:
+        raise DataError(
+            f"{Path(spec).suffix} files cannot be read by this version",
+            where=spec,
+            cure="give the name of a property, e.g. robustness, or use the Python interface",
+        )
+    data = load_dataset(dataset, split="test")
+    chosen = list(range(min(first, len(data)))) if first is not None else image or [0]
+    for k in chosen:
+        if not 0 <= k < len(data):
+            raise DataError(f"no image {k}", where="--image", cure=f"{dataset} has test images 0 to {len(data) - 1}")
+    named = find_model(model, device=find_device(device))
+    return cases_of(named, data.select(torch.tensor(chosen)), spec=spec, norm=norm, eps=eps)
+
+
+def _as_json(result: Result, cases: Cases) -> dict[str, object]:
+    single = [{"case": str(i), **one.as_dict()} for i, one in zip(cases.ids, result.cases, strict=True)]
+    head = {"model": cases.model, "spec": cases.spec, "norm": cases.norm, "eps": cases.eps}
+    return {**result.as_dict(), **head, "cases": single}
+
+
+def _show(result: Result, cases: Cases, console: Console) -> None:
+    subject = f"{cases.model}, {cases.spec}, {cases.norm} eps {cases.eps:g}"
+    many = len(result.cases)
+    if many == 1:
+        console.print(f"[bold]{_coloured(result)}[/bold]  {subject}, {cases.dataset} row {cases.ids[0]}")
+        console.print(f"violation in {_bracket(result)}, {_decided(result)}, {result.seconds:.2f} s")
+        return
+    counts = {word: sum(c.verdict.value == word for c in result.cases) for word in ("HOLDS", "VIOLATED", "UNKNOWN")}
+    console.print(f"{many} images: " + ", ".join(f"{n} {word}" for word, n in counts.items()) + f"  ({subject})")
+    rows = [
+        [str(i), _coloured(c), _bracket(c), _decided(c)]
+        for i, c in list(zip(cases.ids, result.cases, strict=True))[:SHOWN]
+    ]
+    header = [("row", "right"), ("verdict", "left"), ("violation", "left"), ("", "left")]
+    console.print(table("", header, rows))
+    if many > SHOWN:
+        console.print(f"... and {many - SHOWN} more; --json FILE has all")
+    console.print(f"{result.seconds:.2f} s")
+
+
+def _coloured(result: Result) -> str:
+    colours = {"HOLDS": "green", "VIOLATED": "red", "UNKNOWN": "yellow"}
+    word = result.verdict.value
+    return f"[{colours[word]}]{word}[/]"
+
+
+def _bracket(result: Result) -> str:
+    return f"\\[{result.lower:.4g}, {result.upper:.4g}]"
+
+
+def _decided(result: Result) -> str:
+    if result.reason:
+        return f"undecided after {result.stage or 'no stage'} ({result.reason})"
+    return f"decided by {result.stage}"

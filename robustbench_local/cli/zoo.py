@@ -1,0 +1,116 @@
+"""`rbl zoo list`, `show`, `train` and `evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Debug, Device, Json, Seed
+from .output import message, printer, table, write_json
+
+__all__ = ["app"]
+
+app = typer.Typer(help="The models that come with the package.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_models(json: Json = None, device: Device = None, seed: Seed = 0, debug: Debug = False) -> None:
+    """List the models with their weights and how far each one is: built or bracketed."""
+    from robustbench_local.zoo import zoo_rows
+
+    rows = zoo_rows()
+    header = [("model", "left"), ("family", "left"), ("status", "left"), ("weights", "left"), ("specs", "left")]
+    lines = [[r.id, r.family, r.status, ", ".join(r.weights), ", ".join(r.specs)] for r in rows]
+    printer(json).print(table("", header, lines))
+    write_json([row.as_dict() for row in rows], json)
+
+
+@app.command("show")
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a model.")],
+    json: Json = None,
+    device: Device = None,
+    seed: Seed = 0,
+    debug: Debug = False,
+) -> None:
+    """Show a model's card, and what was measured of its weights."""
+    from dataclasses import asdict
+
+    from robustbench_local.errors import UnknownNameError
+    from robustbench_local.models import MODELS, read_index, split_name
+
+    architecture, weights = split_name(name)
+    if architecture not in MODELS:
+        raise UnknownNameError.of("model", architecture, MODELS)
+    card = asdict(MODELS[architecture].card)
+    records = {k: r for k, r in read_index().items() if r.model == architecture and weights in (None, r.weights)}
+    if weights is not None and not records:
+        raise UnknownNameError.of(f"weight set of {architecture!r}", weights, MODELS[architecture].card.weights)
+    console = printer(json)
+    for key, value in card.items():
+        text = ", ".join(str(v) for v in value) if isinstance(value, tuple) else str(value)
+        console.print(f"[bold]{key:13}[/bold] {text}")
+    for key, record in records.items():
+        names = list(record.metrics["robust"][0])
+        rows = [[f"{r['eps']:g}", *(f"{100 * r[n]:.1f}" for n in names[1:])] for r in record.metrics["robust"]]
+        title = f"{key}: {100 * record.metrics['clean']:.1f} % clean; % of test images robust within linf eps"
+        console.print(table(title, [(n, "right") for n in names], rows))
+    measured = {key: {"file": r.file, "sha256": r.sha256, "metrics": r.metrics} for key, r in records.items()}
+    write_json({**card, "measured": measured}, json)
+
+
+@app.command("train")
+def train(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Weight set to train, e.g. digits-cnn:certified.")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="[default: runs/RECIPE]")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    json: Json = None,
+    device: Device = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Instead of the recipe's seed.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Train a model's weights again with the recipe on its card."""
+    from dataclasses import replace
+
+    from robustbench_local.errors import UnknownNameError
+    from robustbench_local.models import MODELS, split_name
+    from robustbench_local.training import load_recipe
+
+    from .training import run_recipe
+
+    architecture, weights = split_name(name)
+    if architecture not in MODELS:
+        raise UnknownNameError.of("model", architecture, MODELS)
+    recipe = load_recipe(MODELS[architecture].card.recipe(weights or "nominal"))
+    if seed is not None:
+        recipe = replace(recipe, seed=seed)
+    run_recipe(recipe, out or Path("runs") / recipe.name, resume=resume, json=json, device=device)
+
+
+@app.command("evaluate")
+def evaluate(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Models or weight sets.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N images.")] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results.")] = Path("rbl-zoo"),
+    json: Json = None,
+    device: Device = None,
+    seed: Seed = 0,
+    debug: Debug = False,
+) -> None:
+    """Bracket the robust accuracy of the named models, or of all, at the radii of their recipes."""
+    from robustbench_local.device import find_device
+    from robustbench_local.zoo import zoo_suites
+
+    from .running import bracket_rows, bracket_table, run_suite, warn_of_errors
+
+    place = find_device(device)
+    suites = zoo_suites(names or [], limit=limit, seed=seed)
+    for suite in suites:
+        results = run_suite(suite, out, place)
+    console = printer(json)
+    console.print(bracket_table(results))
+    warn_of_errors(results, console)
+    message(f"{len(results)} rows in {out / 'results.parquet'}")
+    write_json({"brackets": bracket_rows(results), "rows": len(results), "results": out / "results.parquet"}, json)
