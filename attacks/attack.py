@@ -1,9 +1,9 @@
 """What an attack is, what it returns, and the registry of attacks by name.
 
 An attack is a plain function of a query: it searches the input set for a point of large violation.
-Its settings are keyword-only; fix them with `functools.partial(pgd, steps=100)`. To add an attack, drop one file
-into this folder with a function under `@attack("name")`: `ATTACKS["name"]` finds it, and so do the
-tests that hold for every attack.
+Its settings are keyword-only; fix them with `functools.partial(pgd, steps=100)`. To add an attack, drop
+one file into this folder with a function under `@attack("name")`: `ATTACKS["name"]` finds it, and so do
+the tests that hold for every attack.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class AttackResult:
     """The best point found for each of B samples, and what finding it cost.
 
     points: (B, *shape), in the network's dtype; every one lies in its input set exactly.
-    violation: (B,), the query's violation at `points` on a clean forward pass: a lower bound on the worst case.
-        NaN where that pass gave no finite number.
+    violation: (B,) float64, the query's violation at `points` on a clean forward pass in the network's dtype:
+        a lower bound on the worst case. NaN where that pass gave no finite number.
     violated: (B,) bool, the property is false at `points` on that same forward pass.
     forwards, backwards: (B,) int64, evaluations of the network and of its gradient spent on the sample,
         the final clean pass included.
-    finite: (B,) bool, False where any output or gradient met on the way was NaN or infinite: a sample to look at.
+    finite: (B,) bool, False where any output or gradient met on the way was NaN or infinite.
     complete: (B,) bool, False where the deadline cut the search short.
     """
 
@@ -60,7 +60,7 @@ class Attack(Protocol):
         """Attack all B samples of `query`.
 
         start: (B, *shape) points to begin from, moved into the set where they lie outside; None: its centre.
-        seed, ids: the random numbers of sample b depend on (seed, ids[b]) only; `ids` defaults to 0 ... B - 1.
+        seed, ids: the random numbers of sample b depend on (seed, ids[b]) only; None: 0, 1, ..., B - 1.
         deadline: value of `time.monotonic()` after which no further search step begins.
         """
         ...
@@ -86,7 +86,9 @@ def attack(name: str) -> Callable[[AttackT], AttackT]:
     def register(function: AttackT) -> AttackT:
         if name in ATTACKS:
             raise RobustBenchError(
-                f"two attacks are named {name!r}", where=function.__module__, cure="give the new one another name"
+                f"two attacks are named {name!r}",
+                where=function.__module__,
+                cure="give the new one another name",
             )
         ATTACKS[name] = function
         return function

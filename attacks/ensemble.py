@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
 from torch import Tensor
 
 from robustbench_local.errors import RobustBenchError
@@ -42,7 +39,7 @@ def worst_of(*attacks: Attack) -> Attack:
             found = member(
                 query.select(left),
                 start=None if start is None else start[left],
-                seed=derive_seed(seed, place),  # else two members of one name would try the same random numbers
+                seed=derive_seed(seed, place),  # members of one name must not draw the same random numbers
                 ids=numbers[left],
                 deadline=deadline,
             )

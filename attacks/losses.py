@@ -1,8 +1,8 @@
 """Objectives that gradient attacks maximise, as functions of a query's atoms: they fit every query.
 
-A query's atoms e (B, m) are affine in the network's outputs; the property is violated where the AND/OR tree over
-"e_i > 0" is true. For the robustness of class c the atoms are e_j = y_j - y_c over the other classes j and the
-tree is one OR. All of these losses grow as the violation does; they differ in the gradients they give.
+A query's atoms e (B, m) are affine in the network's outputs; the property is violated where the AND/OR
+tree over "e_i > 0" is true. For the robustness of class c the atoms are e_j = y_j - y_c over the other
+classes j and the tree is one OR. The losses differ in the gradients that they give.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from robustbench_local.specs import All, Atom, Query, Tree
 
@@ -46,11 +45,12 @@ def smooth_violation_loss(query: Query, atoms: Tensor) -> Tensor:
 def cross_entropy_loss(query: Query, atoms: Tensor) -> Tensor:
     """log(1 + exp(smooth violation)) (B,).
 
-    For robustness this is log(1 + sum_j exp(y_j - y_c)), exactly the cross-entropy of class c. Like it, it saturates:
-    where class c leads by more than about 100 in float32 its gradient is zero (`smooth_violation_loss` is the same
-    direction without that).
+    For robustness this is log(1 + sum_j exp(y_j - y_c)), exactly the cross-entropy of class c. Like it, it
+    saturates: where class c leads by more than about 100 in float32 the gradient is zero.
+    `smooth_violation_loss` has the same direction and does not.
     """
-    return functional.softplus(_smooth(query.tree, atoms), threshold=torch.inf)
+    smooth = _smooth(query.tree, atoms)
+    return torch.logaddexp(smooth, torch.zeros_like(smooth))
 
 
 def _smooth(tree: Tree, atoms: Tensor) -> Tensor:

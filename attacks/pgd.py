@@ -1,8 +1,9 @@
 """Projected gradient ascent (PGD), with momentum, restarts and step schedules, and its one-step form (FGSM).
 
-Madry, Makelov, Schmidt, Tsipras and Vladu, "Towards deep learning models resistant to adversarial attacks" (ICLR 2018,
-arXiv 1706.06083); momentum as in Dong et al., "Boosting adversarial attacks with momentum" (CVPR 2018, arXiv 1710.06081);
-FGSM is Goodfellow, Shlens and Szegedy (ICLR 2015, arXiv 1412.6572). The norm lives in the input set, which knows
+PGD: A. Madry, A. Makelov, L. Schmidt, D. Tsipras, A. Vladu, "Towards deep learning models resistant to
+adversarial attacks", ICLR 2018, arXiv 1706.06083. Momentum: Y. Dong et al., "Boosting adversarial attacks
+with momentum", CVPR 2018, arXiv 1710.06081. FGSM: I. Goodfellow, J. Shlens, C. Szegedy, "Explaining and
+harnessing adversarial examples", ICLR 2015, arXiv 1412.6572. The norm lives in the input set, which knows
 its steepest direction and its nearest point, so one loop serves all sets.
 """
 
@@ -33,7 +34,7 @@ def decaying(first: float, last: float) -> Schedule:
     """Step sizes that fall from `first` to `last` by a constant factor per step."""
 
     def schedule(step: int, steps: int) -> float:
-        return first * (last / first) ** (step / max(1, steps - 1))
+        return float(first * (last / first) ** (step / max(1, steps - 1)))
 
     return schedule
 
@@ -54,17 +55,17 @@ def pgd(
     ids: Ids | None = None,
     deadline: float | None = None,
 ) -> AttackResult:
-    """The best of all points met on `restarts` walks of `steps` steepest-ascent steps of `loss`, and of `start`.
+    """The best of all points met on `restarts` walks of `steps` steepest-ascent steps, `start` included.
 
-    step_size: fraction of the set's own size (the radius of a ball, the half widths of a box), or a `Schedule`.
+    step_size: fraction of the set's own size (radius of a ball, half widths of a box), or a `Schedule`.
     restarts: number of walks. With `random_start` each begins at a random point of the set; without,
         the first begins at `start` and the others at random points.
     momentum: >= 0; weight of the former steps' gradients, each taken at l1 norm 1.
     early_stop: a sample is left alone once it is broken; False drives its violation up to the end.
     loss: the objective; whatever it is, the best point is the one of largest violation.
     start, seed, ids, deadline: as for `Attack`.
-    A sample's result does not depend on the other samples of the batch. It is equal to the last bit only where the
-    network's kernels give a row the same result in every batch.
+    A sample's result does not depend on the other samples of the batch. It is equal to the last bit only
+    where the network's kernels give a row the same result in every batch.
     Raises `GraphError` for a network without a gradient, `RobustBenchError` for settings out of range.
     """
     settings = _Ascent(steps, step_size, restarts, momentum, random_start, loss)
@@ -133,7 +134,8 @@ class _Ascent:
                 return
             if keep is not None:
                 x, gradient, velocity = x[keep], gradient[keep], velocity[keep]
-            velocity = self.momentum * velocity + _direction(gradient, search, restart, step)
+            direction = _direction(gradient, search, restart, step)
+            velocity = self.momentum * velocity + _share(direction) if self.momentum else direction
             x = self._move(search, x, velocity, step)
         search.evaluate(x)
         search.drop_broken()
@@ -145,7 +147,7 @@ class _Ascent:
 
 
 def _direction(gradient: Tensor, search: Search, restart: int, step: int) -> Tensor:
-    """The gradient (b, *shape) scaled to l1 norm 1 per sample; a random direction where it is zero."""
+    """The gradient (b, *shape) over its largest entry per sample; a random direction where it is zero."""
     flat = gradient.flatten(1)
     largest = flat.abs().amax(1, keepdim=True)
     lost = largest == 0
@@ -153,8 +155,13 @@ def _direction(gradient: Tensor, search: Search, restart: int, step: int) -> Ten
         noise = 2 * search.uniform(restart=restart, step=step).flatten(1) - 1
         flat = torch.where(lost, noise, flat)
         largest = flat.abs().amax(1, keepdim=True)
-    flat = flat / largest  # first the largest entry to 1: a sum of huge or tiny entries could overflow or vanish
-    return (flat / flat.abs().sum(1, keepdim=True)).reshape(gradient.shape)
+    return (flat / largest).reshape(gradient.shape)
+
+
+def _share(direction: Tensor) -> Tensor:
+    """The direction (b, *shape), whose largest entry is 1, at l1 norm 1."""
+    flat = direction.flatten(1)
+    return (flat / flat.abs().sum(1, keepdim=True)).reshape(direction.shape)
 
 
 def _require(condition: bool, name: str, value: float, allowed: str) -> None:

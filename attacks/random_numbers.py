@@ -52,7 +52,9 @@ def sample_ids(ids: Ids | None, batch: int, device: torch.device) -> Tensor:
         numbers = torch.tensor(words, dtype=torch.int64, device=device)
     if tuple(numbers.shape) != (batch,):
         raise ShapeError(
-            f"{tuple(numbers.shape)} sample ids for {batch} samples", where="ids", cure="give one id per sample"
+            f"{tuple(numbers.shape)} sample ids for {batch} samples",
+            where="ids",
+            cure="give one id per sample",
         )
     return numbers
 

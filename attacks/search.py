@@ -1,19 +1,21 @@
 """The ledger of one attack run: which samples are left, the best point of each, and what was spent.
 
-Every attack moves points about in its own way; what must never go wrong is the same for all of them and lives here:
-the best point over *all* evaluated points is kept per sample, samples that are broken leave the batch,
-NaN never counts, random numbers are per sample, every forward and backward pass is counted, and nothing is
-reported before a clean forward pass has replayed it. A `Search` lives for one call of one attack.
+Every attack moves points about in its own way; what must never go wrong is the same for all of them and
+lives here: the best point over *all* evaluated points is kept per sample, samples that are broken leave the
+batch, NaN never counts, random numbers are per sample, every forward and backward pass is counted, and
+nothing is reported before a clean forward pass has replayed it. A `Search` lives for one call of one attack.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, fields, replace
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
-from robustbench_local.errors import GraphError, NonFiniteError, ShapeError
+from robustbench_local.errors import DtypeError, GraphError, NonFiniteError, ShapeError
 from robustbench_local.specs import Query
 
 from .attack import AttackResult
@@ -27,8 +29,9 @@ _ROUNDING = 64.0
 
 
 class Search:
-    """The state of one run on the B problems of `query`; its methods see only the b samples still to be broken.
+    """The state of one run on the B problems of `query`; its methods see the b samples still unbroken.
 
+    query: the problems of those b samples.
     name: the attack's name, in its random numbers and errors.
     early_stop: a sample leaves once it is broken; otherwise its violation is driven up to the last step.
     start, seed, ids, deadline: as for `Attack`.
@@ -46,90 +49,99 @@ class Search:
         deadline: float | None = None,
         early_stop: bool = True,
     ) -> None:
-        self.name = name
-        self.query = query if not query.C.is_inference() else _select(query, torch.arange(query.batch))
+        # numbers made under inference_mode cannot take part in autograd; copies made by `select` can
+        self.query = query.select(torch.arange(query.batch)) if query.C.is_inference() else query
         self._whole = self.query
-        self._deadline = deadline
-        self._early_stop = early_stop
-        self._start = _start_points(query, start)
-        device = self._start.device
-        self._rows = torch.arange(query.batch, device=device)
-        self._keys = sample_keys(seed, name, sample_ids(ids, query.batch, device))
-        self._points = self._start.clone()
-        self._violation = torch.full((query.batch,), -torch.inf, dtype=self._start.dtype, device=device)
-        self._broken = torch.zeros(query.batch, dtype=torch.bool, device=device)
-        self._finite = torch.ones_like(self._broken)
-        self._complete = torch.ones_like(self._broken)
-        self._forwards = torch.zeros(query.batch, dtype=torch.int64, device=device)
-        self._backwards = torch.zeros_like(self._forwards)
+        self._name, self._deadline, self._early_stop = name, deadline, early_stop
+        points = _start_points(query, start)
+        device = points.device
+        self._live = _Samples(
+            rows=torch.arange(query.batch, device=device),
+            keys=sample_keys(seed, name, sample_ids(ids, query.batch, device)),
+            start=points,
+            points=points,
+            violation=torch.full((query.batch,), -torch.inf, dtype=torch.float64, device=device),
+            broken=torch.zeros(query.batch, dtype=torch.bool, device=device),
+            finite=torch.ones(query.batch, dtype=torch.bool, device=device),
+        )
+        self._spent = (0, 0)  # forwards and backwards: the same for all samples that are left
+        self._points = points.clone()
+        self._forwards, self._backwards = torch.zeros((2, query.batch), dtype=torch.int64, device=device)
+        self._finite, self._complete = torch.ones((2, query.batch), dtype=torch.bool, device=device)
 
     @property
     def done(self) -> bool:
         """Whether no sample is left to attack."""
-        return self._rows.numel() == 0
+        return self._live.rows.numel() == 0
 
     @property
     def start(self) -> Tensor:
         """The samples' first points (b, *shape), in the set and in the network's dtype."""
-        return self._start[self._rows]
+        return self._live.start
+
+    @property
+    def best(self) -> tuple[Tensor, Tensor]:
+        """The samples' best points so far (b, *shape), and their violation (b,) float64, -inf before any."""
+        return self._live.points, self._live.violation
 
     def expired(self) -> bool:
         """Whether the deadline has passed; if so the samples left are marked as not complete."""
         late = self._deadline is not None and time.monotonic() >= self._deadline
         if late:
-            self._complete[self._rows] = False
+            self._complete[self._live.rows] = False
         return late
 
     def uniform(self, *, restart: int, step: int, draw: int = 0) -> Tensor:
         """Random numbers in [0, 1) of the shape of the points (b, *shape), each sample's its own."""
-        shape, dtype = self._start.shape[1:], self._start.dtype
-        return uniform(self._keys, shape, dtype, restart=restart, step=step, draw=draw)
+        shape, dtype = self.start.shape[1:], self.start.dtype
+        return uniform(self._live.keys, shape, dtype, restart=restart, step=step, draw=draw)
 
     def random_points(self, restart: int) -> Tensor:
         """A random point of each set (b, *shape), another one for each restart."""
         where = self.uniform(restart=restart, step=-1)
-        radial = uniform(self._keys, (), where.dtype, restart=restart, step=-1, draw=1)
-        return self.query.inputs.sample(where, radial).to(where.dtype)
+        radial = uniform(self._live.keys, (), where.dtype, restart=restart, step=-1, draw=1)
+        return self.query.inputs.sample(where, radial)
 
     def evaluate(self, x: Tensor) -> Tensor:
-        """The query's violation (b,) at points x (b, *shape) of the sets; -inf where it is not finite."""
+        """The violation (b,) float64 at points x (b, *shape) of the sets; -inf where it is not finite."""
         with torch.no_grad():
-            outputs = self.query.network(x)
+            outputs = _outputs(self.query, x)
             return self._record(x, outputs, self.query.atoms(outputs))
 
     def gradient(self, x: Tensor, loss: Loss) -> Tensor:
         """The gradient (b, *shape) of `loss` at points x (b, *shape) of the sets, which it also evaluates.
 
         Zero where it is not finite. Works inside `no_grad` and `inference_mode`; leaves the network's
-        parameters, their `requires_grad` and `grad`, and its mode alone. Raises `GraphError` for a network without gradient.
+        parameters, their `requires_grad` and `grad`, and its mode alone. Raises `GraphError` for a network
+        without gradient.
         """
         with torch.inference_mode(False), torch.enable_grad():
-            leaf = x.detach().clone().requires_grad_()
-            outputs = self.query.network(leaf)
+            leaf = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
+            outputs = _outputs(self.query, leaf)
             atoms = self.query.atoms(outputs)
             objective = loss(self.query, atoms).sum()
         self._record(x, outputs.detach(), atoms.detach())
-        if self._early_stop and bool(self._broken[self._rows].all()):
+        if self._early_stop and bool(self._live.broken.all()):
             return torch.zeros_like(x)
-        self._backwards[self._rows] += 1
         gradient = self._differentiate(objective, leaf)
-        finite = gradient.isfinite().flatten(1).all(1)
-        self._finite[self._rows] &= finite
-        return torch.where(_along(finite, gradient), gradient, 0.0)
+        finite = _largest(gradient).isfinite()
+        if not bool(finite.all()):
+            self._live = replace(self._live, finite=self._live.finite & finite)
+            gradient = torch.where(_along(finite, gradient), gradient, 0.0)
+        return gradient
 
     def drop_broken(self) -> Tensor | None:
         """Let broken samples leave the batch; the mask (b,) of those that stay, or None if all of them do."""
-        if not self._early_stop:
+        if not self._early_stop or not bool(self._live.broken.any()):
             return None
-        keep = ~self._broken[self._rows]
-        if bool(keep.all()):
-            return None
-        self.query = _select(self.query, keep)
-        self._rows, self._keys = self._rows[keep], self._keys[keep]
+        keep = ~self._live.broken
+        self._settle(self._live.select(self._live.broken))
+        self._live, self.query = self._live.select(keep), self.query.select(keep)
         return keep
 
     def result(self) -> AttackResult:
-        """The best points of all B samples, replayed by a clean forward pass."""
+        """The best points of all B samples, replayed by a clean forward pass. Ends the search."""
+        self._settle(self._live)
         violation, violated = self._replay()
         return AttackResult(
             points=self._points,
@@ -143,31 +155,41 @@ class Search:
 
     def _record(self, x: Tensor, outputs: Tensor, atoms: Tensor) -> Tensor:
         """Keep the points x (b, *shape) that are their sample's best so far; returns their violation (b,)."""
-        rows = self._rows
-        finite = outputs.isfinite().flatten(1).all(1)
-        violation = self.query.combine(atoms)
-        finite &= violation.isfinite()
+        live = self._live
+        size = _largest(outputs)
+        violation = self.query.combine(atoms).to(torch.float64)
+        finite = size.isfinite() & violation.isfinite()
         violation = torch.where(finite, violation, -torch.inf)
-        better = (violation > self._violation[rows]).nonzero().flatten()
-        self._points[rows[better]] = x.detach()[better]
-        self._violation[rows[better]] = violation[better]
-        self._broken[rows] |= violation > _rounding(outputs)
-        self._finite[rows] &= finite
-        self._forwards[rows] += 1
+        better = violation > live.violation
+        self._live = replace(
+            live,
+            points=torch.where(_along(better, x), x.detach(), live.points),
+            violation=torch.maximum(violation, live.violation),
+            broken=live.broken | (violation > _rounding(outputs.dtype) * size),
+            finite=live.finite & finite,
+        )
+        self._spent = (self._spent[0] + 1, self._spent[1])
         return violation
 
     def _differentiate(self, objective: Tensor, leaf: Tensor) -> Tensor:
         gradient = None
         if objective.requires_grad:
+            self._spent = (self._spent[0], self._spent[1] + 1)
             (gradient,) = torch.autograd.grad(objective, leaf, allow_unused=True)
         if gradient is None:
             raise GraphError(
-                f"attack {self.name!r} follows gradients, but the network's output has none with respect to its input",
+                f"attack {self._name!r} follows gradients, but the network's output has none in its input",
                 where=type(self.query.network).__name__,
-                cure="use an attack without gradients, or let the network's step functions (argmax, round, detach) "
-                "pass a surrogate gradient",
+                cure="use an attack without gradients, or let the network's step functions (argmax, round, "
+                "detach) pass a surrogate gradient",
             )
         return gradient
+
+    def _settle(self, samples: _Samples) -> None:
+        """Write down what the search leaves of samples that it is finished with."""
+        self._points[samples.rows] = samples.points
+        self._finite[samples.rows] = samples.finite
+        self._forwards[samples.rows], self._backwards[samples.rows] = self._spent
 
     def _replay(self) -> tuple[Tensor, Tensor]:
         """Violation (B,) and verdict (B,) of the best points on a clean forward pass.
@@ -180,34 +202,59 @@ class Search:
         self._forwards += 1
         for row in near.nonzero().flatten():
             one = row.reshape(1)
-            violation[one], violated[one], _ = _forward(_select(query, one), points[one])
+            violation[one], violated[one], _ = _forward(query.select(one), points[one])
             self._forwards[one] += 1
-        inside = query.inputs.contains(points)
         self._finite &= violation.isfinite()
-        valid = violation.isfinite() & inside
+        valid = violation.isfinite() & query.inputs.contains(points)
         return torch.where(valid, violation, torch.nan), violated & valid
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Samples:
+    """What a search knows of b samples; every field has one row for each."""
+
+    rows: Tensor  # (b,) their places in the whole batch
+    keys: Tensor  # (b,) of their random numbers
+    start: Tensor  # (b, *shape)
+    points: Tensor  # (b, *shape) best so far
+    violation: Tensor  # (b,) float64, there
+    broken: Tensor  # (b,) bool: violated beyond doubt
+    finite: Tensor  # (b,) bool: nothing but finite numbers so far
+
+    def select(self, index: Tensor) -> _Samples:
+        return _Samples(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
 
 def _forward(query: Query, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Violation, verdict and "within rounding of the boundary", each (B,), from one forward pass at x."""
     with torch.no_grad():
-        outputs = query.network(x)
-        answered = query.with_network(lambda _: outputs)
-        violation = answered.violation(x)
-        finite = outputs.isfinite().flatten(1).all(1)
-        violation = torch.where(finite, violation, torch.nan)
-        return violation, answered.violated(x), violation.abs() <= _rounding(outputs)
+        outputs = _outputs(query, x)
+        size = _largest(outputs)
+        violation = query.combine(query.atoms(outputs.to(torch.float64)))
+        violation = torch.where(size.isfinite(), violation, torch.nan)
+        return violation, query.violated_by(outputs), violation.abs() <= _rounding(outputs.dtype) * size
 
 
-def _rounding(outputs: Tensor) -> Tensor:
-    """Violations (B,) up to this size may be rounding: kernels sum in another order for another batch size."""
-    return _ROUNDING * torch.finfo(outputs.dtype).eps * outputs.abs().flatten(1).amax(1)
+def _outputs(query: Query, x: Tensor) -> Tensor:
+    """The network's outputs (B, *out) at x (B, *shape), which must be real numbers."""
+    outputs = query.network(x.clone())  # a network may overwrite its input
+    if not outputs.is_floating_point():
+        raise DtypeError(
+            f"the network returned {outputs.dtype}",
+            where=type(query.network).__name__,
+            cure="attack the scores that it decides by, not the labels",
+        )
+    return outputs
 
 
-def _select(query: Query, index: Tensor) -> Query:
-    """The sub-batch as ordinary tensors, which autograd takes, even inside `inference_mode`."""
-    with torch.inference_mode(False):
-        return query.select(index)
+def _rounding(dtype: torch.dtype) -> float:
+    """Violations up to this share of the outputs may be rounding: in another batch kernels add otherwise."""
+    return _ROUNDING * torch.finfo(dtype).eps
+
+
+def _largest(x: Tensor) -> Tensor:
+    """The largest absolute value of each sample, (b, ...) -> (b,); not finite if any entry is not."""
+    return x.flatten(1).abs().amax(1)
 
 
 def _start_points(query: Query, start: Tensor | None) -> Tensor:
@@ -216,20 +263,19 @@ def _start_points(query: Query, start: Tensor | None) -> Tensor:
     points = inputs.centre() if start is None else start
     expected = (query.batch, *inputs.shape)
     if tuple(points.shape) != expected:
-        raise ShapeError(f"start points of shape {tuple(points.shape)} for sets of shape {expected}", where="start")
+        raise ShapeError(
+            f"start points of shape {tuple(points.shape)} for sets of shape {expected}", where="start"
+        )
     if not bool(points.isfinite().all()):
         raise NonFiniteError("start points with NaN or infinity", where="start", cure="give finite points")
     return inputs.project(points.detach().to(device=inputs.device, dtype=_dtype(query)))
 
 
 def _dtype(query: Query) -> torch.dtype:
-    """The dtype the network computes in: that of its first real parameter, else the one the set was given in."""
+    """The dtype the network computes in: that of its first real weight, else the one the set was given in."""
     network = query.network
-    if isinstance(network, nn.Module):
-        for parameter in network.parameters():
-            if parameter.is_floating_point():
-                return parameter.dtype
-    return query.inputs.dtype
+    weights = chain(network.parameters(), network.buffers()) if isinstance(network, nn.Module) else ()
+    return next((weight.dtype for weight in weights if weight.is_floating_point()), query.inputs.dtype)
 
 
 def _along(mask: Tensor, like: Tensor) -> Tensor:
