@@ -1,0 +1,210 @@
+"""Axis-parallel boxes: the set every bound propagation starts from."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from robustbench_local.errors import EmptySetError, ShapeError, UnboundedSetError
+
+from .input_set import as_numbers, check_points, check_rows, first_index
+from .rounding import add_down, add_up, round_down, round_up
+
+__all__ = ["Box"]
+
+_Pair = tuple[Tensor, Tensor]
+
+
+class Box:
+    """The points x with lower <= x <= upper, elementwise; lower and upper are (B, *shape), finite.
+
+    Faces that are no float64 numbers (centre + radius of a ball) are kept twice: rounded outward in
+    `lower`, `upper`, from which bounds are computed, and rounded inward for membership and
+    projection. `dtype` is what the property of that name reports, by default that of the tensors. Raises ShapeError, DtypeError, NonFiniteError, UnboundedSetError or EmptySetError.
+    """
+
+    __slots__ = ("_casts", "_dtype", "_inner", "_inners", "_middles", "_outer")
+
+    @torch.inference_mode(False)
+    def __init__(self, lower: Tensor, upper: Tensor, *, dtype: torch.dtype | None = None) -> None:
+        if lower.shape != upper.shape or lower.ndim < 1:
+            raise ShapeError(
+                f"lower has shape {tuple(lower.shape)}, upper {tuple(upper.shape)}",
+                cure="give both as (B, *shape)",
+            )
+        outer = (_bound("lower", lower), _bound("upper", upper))
+        _check_order(*outer, "lower", "upper")
+        self._set(outer, outer, dtype or torch.promote_types(lower.dtype, upper.dtype))
+
+    @classmethod
+    def around(cls, center: Tensor, radius: Tensor, dtype: torch.dtype) -> Box:
+        """The box of all x with |x - center| <= radius; float64, radius broadcasts against center."""
+        radius = radius.expand_as(center)
+        outer = (add_down(center, -radius), add_up(center, radius))
+        for name, face in zip(("lower", "upper"), outer, strict=True):
+            _bound(name, face)
+        # the float64 numbers within the real interval are those between its inward roundings
+        inner = (add_up(center, -radius), add_down(center, radius))
+        return cls._of(outer, inner, dtype)
+
+    @classmethod
+    def _of(cls, outer: _Pair, inner: _Pair, dtype: torch.dtype) -> Box:
+        box = cls.__new__(cls)
+        box._set(outer, inner, dtype)
+        return box
+
+    def _set(self, outer: _Pair, inner: _Pair, dtype: torch.dtype) -> None:
+        self._outer, self._inner, self._dtype = outer, inner, dtype
+        self._casts: dict[torch.dtype, _Pair] = {}
+        self._inners: dict[torch.dtype, _Pair] = {}
+        self._middles: dict[torch.dtype, _Pair] = {}
+
+    @property
+    def lower(self) -> Tensor:
+        """Lower faces, (B, *shape) float64, never above the real ones."""
+        return self._outer[0]
+
+    @property
+    def upper(self) -> Tensor:
+        """Upper faces, (B, *shape) float64, never below the real ones."""
+        return self._outer[1]
+
+    @property
+    def batch(self) -> int:
+        """B, the number of boxes."""
+        return self.lower.shape[0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one point."""
+        return tuple(self.lower.shape[1:])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating type in which the box was given."""
+        return self._dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the numbers live."""
+        return self.lower.device
+
+    def __repr__(self) -> str:
+        return f"Box(batch={self.batch}, shape={self.shape}, dtype={self.dtype})"
+
+    def box(self) -> Box:
+        """The box itself."""
+        return self
+
+    @torch.inference_mode(False)  # what is kept must stay usable under autograd later
+    def cast(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Lower and upper faces, (B, *shape), of the smallest box of `dtype` that contains this one."""
+        if dtype not in self._casts:
+            self._casts[dtype] = (round_down(self.lower, dtype), round_up(self.upper, dtype))
+        return self._casts[dtype]
+
+    @torch.inference_mode(False)
+    def inner(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Faces, (B, *shape), of the largest box of `dtype` inside; EmptySetError where there is none."""
+        if dtype not in self._inners:
+            pair = (round_up(self._inner[0], dtype), round_down(self._inner[1], dtype))
+            _check_order(*pair, f"the next {dtype} inside lower", "inside upper")
+            self._inners[dtype] = pair
+        return self._inners[dtype]
+
+    @torch.inference_mode(False)
+    def middle(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Mid-point and half width, (B, *shape) of `dtype`, with mid -+ half covering the box."""
+        if dtype not in self._middles:
+            mid = (0.5 * self.lower + 0.5 * self.upper).to(dtype)
+            wide = mid.to(torch.float64)
+            half = torch.maximum(add_up(self.upper, -wide), add_up(wide, -self.lower))
+            self._middles[dtype] = (mid, round_up(half, dtype))
+        return self._middles[dtype]
+
+    def centre(self) -> Tensor:
+        """The mid-points, (B, *shape) float64, pulled into the box exactly."""
+        return (0.5 * self.lower + 0.5 * self.upper).clamp(*self._inner)
+
+    def support(self, a: Tensor) -> Tensor:
+        """max <a_k, x> = <a_k, mid> + <|a_k|, half>: a (B or 1, K, *shape) -> (B, K); differentiable."""
+        check_rows(a, self.batch, self.shape)
+        mid, half = self.middle(a.dtype)
+        rows, mid, half = a.flatten(2), mid.reshape(self.batch, -1), half.reshape(self.batch, -1)
+        if rows.shape[0] == 1:  # shared rows: two matrix products for the whole batch
+            return mid @ rows[0].T + half @ rows[0].abs().T
+        return (rows @ mid.unsqueeze(-1) + rows.abs() @ half.unsqueeze(-1)).squeeze(-1)
+
+    def steepest(self, g: Tensor) -> Tensor:
+        """Half width times the sign of g (B, *shape): no displacement of this size has a larger <g, d>."""
+        check_points(g, self.batch, self.shape)
+        return self.middle(g.dtype)[1] * g.sign()
+
+    @torch.no_grad()
+    def project(self, x: Tensor) -> Tensor:
+        """The nearest point of x's dtype inside, (B, *shape): x clamped to the inner box; exact."""
+        check_points(x, self.batch, self.shape)
+        lower, upper = self.inner(x.dtype)
+        return x.clamp(lower, upper)
+
+    @torch.no_grad()
+    def sample(self, uniform: Tensor, radial: Tensor) -> Tensor:
+        """A uniform point from uniform (B, *shape) in [0, 1), exactly inside; `radial` is not needed."""
+        check_points(uniform, self.batch, self.shape)
+        lower, upper = self.inner(uniform.dtype)
+        return torch.lerp(lower, upper, uniform).clamp(lower, upper)
+
+    def contains(self, x: Tensor) -> Tensor:
+        """Whether each x of (B, *shape) lies inside, (B,) bool: exact, and NaN is outside."""
+        check_points(x, self.batch, self.shape)
+        wide = x.to(torch.float64)
+        return ((wide >= self._inner[0]) & (wide <= self._inner[1])).flatten(1).all(1)
+
+    @torch.inference_mode(False)
+    def select(self, index: Tensor) -> Box:
+        """The boxes at a long or bool index (b,)."""
+        outer = _pick(self._outer, index)
+        box = Box._of(outer, outer if self._inner is self._outer else _pick(self._inner, index), self._dtype)
+        for mine, theirs in ((self._casts, box._casts), (self._inners, box._inners), (self._middles, box._middles)):
+            theirs.update({dtype: _pick(pair, index) for dtype, pair in mine.items()})
+        return box
+
+    @torch.inference_mode(False)
+    def __and__(self, other: Box) -> Box:
+        """The intersection with a box; that with a ball is `Ball.__and__`."""
+        if not isinstance(other, Box):
+            return NotImplemented
+        if self.lower.shape != other.lower.shape:
+            raise ShapeError(f"cannot intersect {tuple(self.lower.shape)} with {tuple(other.lower.shape)}")
+        outer, inner = _meet(self._outer, other._outer), _meet(self._inner, other._inner)
+        _check_order(*inner, "the larger lower face", "the smaller upper face")
+        return Box._of(outer, inner, torch.promote_types(self._dtype, other._dtype))
+
+
+def _pick(pair: _Pair, index: Tensor) -> _Pair:
+    return pair[0][index], pair[1][index]
+
+
+def _meet(a: _Pair, b: _Pair) -> _Pair:
+    return torch.maximum(a[0], b[0]), torch.minimum(a[1], b[1])
+
+
+def _bound(name: str, value: Tensor) -> Tensor:
+    if value.is_floating_point() and bool(torch.isinf(value).any()):
+        where = first_index(torch.isinf(value))
+        raise UnboundedSetError(
+            f"{name} is {float(value[where])} at sample {where[0]}, coordinate {where[1:]}",
+            cure="intersect with a bounded box",
+        )
+    return as_numbers(name, value)
+
+
+def _check_order(lower: Tensor, upper: Tensor, low_name: str, high_name: str) -> None:
+    bad = lower > upper
+    if bool(bad.any()):
+        where = first_index(bad)
+        raise EmptySetError(
+            f"empty box at sample {where[0]}, coordinate {where[1:]}: {low_name} is {float(lower[where])!r}, "
+            f"{high_name} is {float(upper[where])!r}"
+        )
+

@@ -1,0 +1,113 @@
+"""max, min and abs: kept symbolic, then turned into OR and AND by the comparison around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from robustbench_local.errors import SpecError
+
+from .. import tree
+from .base import Bindings, Expr, Term, broadcast, operator, term
+from .values import Extremum, Value, negative
+
+__all__ = ["Absolute", "Largest", "Smallest", "vmax", "vmin"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Largest(Term):
+    """The largest element of one term, or the elementwise maximum of several."""
+
+    parts: tuple[Term, ...]
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return self.parts
+
+    @property
+    def text(self) -> str:
+        return f"vmax({', '.join(part.text for part in self.parts)})"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return _shape(self.parts)
+
+    def value(self, env: Bindings) -> Value:
+        return _extremum(tree.Any, self.parts, env)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Smallest(Term):
+    """The smallest element of one term, or the elementwise minimum of several."""
+
+    parts: tuple[Term, ...]
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return self.parts
+
+    @property
+    def text(self) -> str:
+        return f"vmin({', '.join(part.text for part in self.parts)})"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return _shape(self.parts)
+
+    def value(self, env: Bindings) -> Value:
+        return _extremum(tree.All, self.parts, env)
+
+
+@operator("abs")
+@dataclass(frozen=True, eq=False, repr=False)
+class Absolute(Term):
+    """The absolute value, elementwise."""
+
+    of: Term
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return (self.of,)
+
+    @property
+    def text(self) -> str:
+        return f"abs({self.of.text})"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.of.shape
+
+    def value(self, env: Bindings) -> Value:
+        value = self.of.value(env)
+        return Extremum(tree.Any, (value, negative(value)))
+
+
+def vmax(*parts: object) -> Term:
+    """vmax(y): the largest element of y. vmax(a, b, ..): the elementwise maximum; scalars are repeated."""
+    return Largest(_parts("vmax", parts))
+
+
+def vmin(*parts: object) -> Term:
+    """vmin(y): the smallest element of y. vmin(a, b, ..): the elementwise minimum; scalars are repeated."""
+    return Smallest(_parts("vmin", parts))
+
+
+def _parts(name: str, parts: tuple[object, ...]) -> tuple[Term, ...]:
+    if not parts:
+        raise SpecError(f"{name}() needs at least one term")
+    terms = tuple(term(part) for part in parts)
+    widest = max(terms, key=lambda t: len(t.shape))
+    for part in terms:
+        broadcast(widest, part, name)
+    return terms
+
+
+def _shape(parts: tuple[Term, ...]) -> tuple[int, ...]:
+    return () if len(parts) == 1 else max((part.shape for part in parts), key=len)
+
+
+def _extremum(kind: type[tree.Any] | type[tree.All], parts: tuple[Term, ...], env: Bindings) -> Value:
+    if len(parts) == 1:
+        children = parts[0].value(env).elements()
+    else:
+        children = [part.value(env).spread(_shape(parts)) for part in parts]
+    return children[0] if len(children) == 1 else Extremum(kind, tuple(children))

@@ -1,0 +1,88 @@
+"""Elements of a term: integers, slices, an ellipsis and one label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from robustbench_local.errors import LabelError, SpecError
+
+from .base import Bindings, Expr, Term, describe, operator
+from .leaves import Label
+from .values import Value
+
+__all__ = ["Element"]
+
+_Item = int | slice | Label
+
+
+@operator("[]")
+@dataclass(frozen=True, eq=False, repr=False)
+class Element(Term):
+    """of[index]: one int, slice, label or `...`, or a tuple of them with at most one label."""
+
+    of: Term
+    items: tuple[_Item, ...]
+
+    def __init__(self, of: Term, index: object) -> None:
+        object.__setattr__(self, "of", of)
+        object.__setattr__(self, "items", _items(of, index))
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return (self.of, *(item for item in self.items if isinstance(item, Label)))
+
+    @property
+    def text(self) -> str:
+        return f"{self.of.text_in(8)}[{', '.join(map(_item_text, self.items))}]"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        kept = self.of.shape[len(self.items) :]
+        spans = [range(n)[i] for n, i in zip(self.of.shape, self.items, strict=False) if isinstance(i, slice)]
+        return (*(len(span) for span in spans), *kept)
+
+    def value(self, env: Bindings) -> Value:
+        value, plain = self.of.value(env), self.items
+        for axis, item in enumerate(self.items):
+            if isinstance(item, Label):  # its axis goes first, then the plain items do the rest
+                value = value.gather(axis, env.values[item.name])
+                plain = (*self.items[:axis], *self.items[axis + 1 :])
+        return value.at(tuple(item for item in plain if not isinstance(item, Label)))
+
+
+def _items(of: Term, index: object) -> tuple[_Item, ...]:
+    raw = index if isinstance(index, tuple) else (index,)
+    dots = [k for k, item in enumerate(raw) if item is Ellipsis]
+    if len(dots) == 1:
+        fill = len(of.shape) - len(raw) + 1
+        raw = (*raw[: dots[0]], *[slice(None)] * fill, *raw[dots[0] + 1 :])
+    if len(raw) > len(of.shape):
+        raise LabelError(f"{len(raw)} indices for `{of.text}` of shape {of.shape}")
+    items = tuple(_item(of, item, n) for item, n in zip(raw, of.shape, strict=False))
+    if sum(isinstance(item, Label) for item in items) > 1:
+        raise SpecError(f"two labels index `{of.text}`", cure="index one axis after the other")
+    return items
+
+
+def _item(of: Term, item: object, length: int) -> _Item:
+    if isinstance(item, Label):
+        if item.classes != length:
+            raise LabelError(f"label {item.name!r} has {item.classes} classes, this axis of `{of.text}` {length}")
+        return item
+    if isinstance(item, slice):
+        span = range(length)[item]
+        if not span or span.step < 0:
+            raise LabelError(f"slice {_item_text(item)} of `{of.text}` (length {length}) is empty or reversed")
+        return slice(span.start, span.stop, span.step)
+    if isinstance(item, bool) or not isinstance(item, int):
+        raise SpecError(f"cannot index `{of.text}` with {describe(item)}", cure="use ints, slices or a Label")
+    if not -length <= item < length:
+        raise LabelError(f"index {item} is out of range for an axis of length {length} of `{of.text}`")
+    return item % length
+
+
+def _item_text(item: _Item) -> str:
+    if isinstance(item, slice):
+        parts = [item.start, item.stop] + ([item.step] if item.step not in (None, 1) else [])
+        return ":".join("" if part is None else str(part) for part in parts)
+    return item.text if isinstance(item, Label) else str(item)

@@ -1,0 +1,169 @@
+"""The normal form of a property: B problems of one network, as affine atoms under an AND/OR tree.
+
+Violation > 0 is bad. Over the input set S of a problem, V* = max of `violation` lies between what an
+attack finds and what a verifier bounds; `holds` and `violated` turn the two ends into verdicts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+import torch
+from torch import Tensor
+
+from robustbench_local.errors import ShapeError, SpecError
+
+from .input_set import InputSet
+from .tree import Tree, atoms_of, count_clauses, disjuncts, fold_truth, fold_values
+
+__all__ = ["Query", "Verdict"]
+
+_MOST_CLAUSES = 100_000
+
+
+class Verdict(str, Enum):
+    """What is known of one problem: HOLDS (proved), VIOLATED (a witness replays), UNKNOWN."""
+
+    HOLDS = "HOLDS"
+    VIOLATED = "VIOLATED"
+    UNKNOWN = "UNKNOWN"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Query:
+    """B problems: is there an x in inputs[b] with the tree true of e = C[b] @ y + d[b], y = network(x)?
+
+    network: maps x (B, *in) to y (B, *out), usually a module in eval mode. C (B, m, n_out) and d (B, m)
+    in float64, y flattened; rows of C differ between samples where labels do. text: the property with
+    its parameters; id: sha256 of the text (computed if left empty). Raises ShapeError or SpecError.
+    """
+
+    network: Callable[[Tensor], Tensor]
+    inputs: InputSet
+    C: Tensor
+    d: Tensor
+    tree: Tree
+    text: str = ""
+    id: str = ""
+    _casts: dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+
+    def __post_init__(self) -> None:
+        if self.C.ndim != 3 or self.C.shape[:2] != self.d.shape or self.C.shape[0] != self.inputs.batch:
+            raise ShapeError(
+                f"C has shape {tuple(self.C.shape)}, d {tuple(self.d.shape)}, the inputs a batch of "
+                f"{self.inputs.batch}",
+                cure="give C as (B, m, n_out) and d as (B, m)",
+            )
+        if not all(0 <= atom.index < self.C.shape[1] for atom in atoms_of(self.tree)):
+            raise SpecError(f"the tree names atoms outside 0..{self.C.shape[1] - 1}")
+        if not self.id:
+            object.__setattr__(self, "id", hashlib.sha256(self.text.encode()).hexdigest())
+
+    @property
+    def batch(self) -> int:
+        """B, the number of problems."""
+        return self.C.shape[0]
+
+    def __len__(self) -> int:
+        return self.batch
+
+    def __repr__(self) -> str:
+        claim = self.text.rsplit("\n", 1)[-1]
+        return f"Query(batch={self.batch}, atoms={self.C.shape[1]}, inputs={self.inputs!r}, {claim!r})"
+
+    @torch.inference_mode(False)  # what is kept must stay usable under autograd later
+    def rows(self, dtype: torch.dtype, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+        """C (B, m, n_out) and d (B, m) in `dtype` (rounded to nearest) on `device`; kept for reuse."""
+        key = (dtype, device or self.C.device)
+        if key not in self._casts:
+            self._casts[key] = (self.C.to(key[1], dtype), self.d.to(key[1], dtype))
+        return self._casts[key]
+
+    def atoms(self, y: Tensor) -> Tensor:
+        """Atom values e = C @ y + d, (B, m), from network outputs y (B, *out), in y's dtype."""
+        flat = y.flatten(1)
+        if flat.shape != (self.batch, self.C.shape[2]):
+            raise ShapeError(
+                f"the network returned shape {tuple(y.shape)}, the property expects {self.batch} samples "
+                f"of {self.C.shape[2]} outputs"
+            )
+        C, d = self.rows(y.dtype, y.device)
+        return torch.baddbmm(d.unsqueeze(-1), C, flat.unsqueeze(-1)).squeeze(-1)
+
+    def combine(self, e: Tensor) -> Tensor:
+        """Any = max and All = min over the tree: atom values or upper bounds (B, m) -> (B,).
+
+        Monotone, so upper bounds of atoms give an upper bound of the violation. NaN is passed on.
+        """
+        if e.ndim != 2 or e.shape[1] != self.d.shape[1]:
+            raise ShapeError(f"atom values have shape {tuple(e.shape)}, expected (B, {self.d.shape[1]})")
+        return fold_values(self.tree, e)
+
+    def violation(self, x: Tensor) -> Tensor:
+        """The violation at x (B, *in): (B,), > 0 where the property is false; differentiable."""
+        return self.combine(self.atoms(self.network(x)))
+
+    def violated(self, x: Tensor) -> Tensor:
+        """Whether the property is false at x (B, *in) on this forward pass, (B,) bool.
+
+        Atoms are evaluated in float64 and respect strictness. A sample with a NaN or infinite output
+        is never violated: it proves nothing. Membership of x in the input set is not tested here.
+        """
+        with torch.no_grad():
+            y = self.network(x)
+            return self.violated_by(y)
+
+    def violated_by(self, y: Tensor) -> Tensor:
+        """`violated`, from network outputs y (B, *out)."""
+        with torch.no_grad():
+            finite = torch.isfinite(y.flatten(1)).all(1)
+            return fold_truth(self.tree, self.atoms(y.to(torch.float64))) & finite
+
+    def holds(self, upper: Tensor) -> Tensor:
+        """Whether upper bounds (B,) of the violation prove the property, (B,) bool.
+
+        Finite and < 0, or <= 0 where every atom is strict (then the property is closed).
+        """
+        below = upper <= 0 if all(atom.strict for atom in atoms_of(self.tree)) else upper < 0
+        return below & torch.isfinite(upper)
+
+    def clauses(self) -> list[tuple[Tensor, Tensor]]:
+        """The violation as an OR of clauses (C (B, k, n_out), d (B, k)): all k rows must be > or >= 0.
+
+        Raises SpecError where the disjunctive normal form has more than 100,000 clauses.
+        """
+        count = count_clauses(self.tree)
+        if count > _MOST_CLAUSES:
+            raise _with_code(
+                SpecError(
+                    f"the violation has {count:.2g} clauses, the limit is {_MOST_CLAUSES}",
+                    cure="work on query.tree; `f(x) <= t` says the same as `vmax(f(x)) <= t` with fewer",
+                ),
+                "E-DNF",
+            )
+        indices = [[atom.index for atom in clause] for clause in disjuncts(self.tree)]
+        return [(self.C[:, i], self.d[:, i]) for i in indices]
+
+    @torch.inference_mode(False)
+    def select(self, index: Tensor) -> Query:
+        """The sub-batch at a long or bool index (b,)."""
+        part = replace(self, inputs=self.inputs.select(index), C=self.C[index], d=self.d[index])
+        part._casts.update({k: (C[index], d[index]) for k, (C, d) in self._casts.items() if k[1] == index.device})
+        return part
+
+    def with_network(self, network: Callable[[Tensor], Tensor]) -> Query:
+        """The same problems of another network."""
+        return replace(self, network=network)
+
+
+def _with_code(error: SpecError, code: str) -> SpecError:
+    error.code = code
+    return error

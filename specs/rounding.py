@@ -1,0 +1,69 @@
+"""Rounding with a direction, and exact comparisons of sums: what "lies in the set" rests on.
+
+A set keeps the user's numbers in float64. Computing in float32 needs a cast that never shrinks the
+set (verifiers) or never leaves it (attacks); nearest rounding does both wrong about half of the time.
+TwoSum: D. Knuth, The Art of Computer Programming, vol. 2, section 4.2.2, theorem B.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["add_down", "add_up", "distance_at_most", "round_down", "round_up"]
+
+
+def round_up(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """The smallest numbers of `dtype` that are not below x, elementwise; NaN stays NaN."""
+    nearest = x.to(dtype)
+    if dtype == x.dtype:
+        return nearest
+    return torch.where(nearest.to(x.dtype) < x, _next(nearest, math.inf), nearest)
+
+
+def round_down(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """The largest numbers of `dtype` that are not above x, elementwise; NaN stays NaN."""
+    return -round_up(-x, dtype)
+
+
+def add_up(a: Tensor, b: Tensor) -> Tensor:
+    """The smallest floats of the common dtype that are not below the real sum a + b."""
+    total = a + b
+    return torch.where(_sum_error(a, b, total) > 0, _next(total, math.inf), total)
+
+
+def add_down(a: Tensor, b: Tensor) -> Tensor:
+    """The largest floats of the common dtype that are not above the real sum a + b."""
+    return -add_up(-a, -b)
+
+
+def distance_at_most(x: Sequence[float], center: Sequence[float], radius: float, power: int) -> bool:
+    """Whether sum |x_i - center_i|^power <= radius^power, decided in exact integer arithmetic.
+
+    All numbers finite, power 1 or 2. Every float is an integer times a power of two, so one common
+    scale turns the question into integers. Costs about a microsecond per coordinate.
+    """
+    scaled = _integers([radius, *x, *center])
+    size = len(x)
+    points, centers = scaled[1 : size + 1], scaled[size + 1 :]
+    total = sum(abs(p - c) ** power for p, c in zip(points, centers, strict=True))
+    return total <= scaled[0] ** power
+
+
+def _next(x: Tensor, towards: float) -> Tensor:
+    return torch.nextafter(x, torch.tensor(towards, dtype=x.dtype, device=x.device))
+
+
+def _sum_error(a: Tensor, b: Tensor, total: Tensor) -> Tensor:
+    part = total - a
+    return (a - (total - part)) + (b - part)
+
+
+def _integers(values: Sequence[float]) -> list[int]:
+    """The values times one common power of two that makes all of them integers."""
+    pairs = [math.frexp(v) for v in values]
+    lowest = min((e for m, e in pairs if m), default=0)
+    return [int(math.ldexp(m, 53)) << (e - lowest) if m else 0 for m, e in pairs]

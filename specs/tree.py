@@ -1,0 +1,115 @@
+"""AND/OR trees over violation atoms: how the rows of a query combine into one truth and one number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from torch import Tensor
+
+__all__ = ["All", "Any", "Atom", "Tree"]
+
+
+@dataclass(frozen=True)
+class Atom:
+    """The claim e[index] > 0 (`strict`) or e[index] >= 0."""
+
+    index: int
+    strict: bool
+
+
+@dataclass(frozen=True)
+class All:
+    """Every child is true; as a number, the minimum. Children: at least one."""
+
+    children: tuple[Tree, ...]
+
+
+@dataclass(frozen=True)
+class Any:
+    """At least one child is true; as a number, the maximum. Children: at least one."""
+
+    children: tuple[Tree, ...]
+
+
+Tree = Atom | All | Any
+
+
+def fold_values(tree: Tree, e: Tensor) -> Tensor:
+    """The number of the tree from atom values e (B, m): (B,); NaN anywhere it matters stays NaN."""
+    return _fold(tree, e, lambda atom, block: block, torch.amax, torch.amin)
+
+
+def fold_truth(tree: Tree, e: Tensor) -> Tensor:
+    """The truth of the tree from atom values e (B, m): (B,) bool; NaN makes an atom false."""
+    return _fold(tree, e, lambda strict, block: block > 0 if strict else block >= 0, torch.any, torch.all)
+
+
+def atoms_of(tree: Tree) -> Iterator[Atom]:
+    """The atoms in order, with repetitions."""
+    if isinstance(tree, Atom):
+        yield tree
+    else:
+        for child in tree.children:
+            yield from atoms_of(child)
+
+
+def count_clauses(tree: Tree) -> int:
+    """The number of clauses of the disjunctive normal form, without building it."""
+    if isinstance(tree, Atom):
+        return 1
+    counts = [count_clauses(child) for child in tree.children]
+    if isinstance(tree, Any):
+        return sum(counts)
+    total = 1
+    for count in counts:
+        total *= count
+    return total
+
+
+def disjuncts(tree: Tree) -> Iterator[tuple[Atom, ...]]:
+    """The clauses of the disjunctive normal form, each a conjunction of atoms, lazily."""
+    if isinstance(tree, Atom):
+        yield (tree,)
+    elif isinstance(tree, Any):
+        for child in tree.children:
+            yield from disjuncts(child)
+    else:
+        for parts in product(*(list(disjuncts(child)) for child in tree.children)):
+            yield tuple(dict.fromkeys(atom for part in parts for atom in part))
+
+
+def join(kind: type[All] | type[Any], children: list[Tree]) -> Tree:
+    """All or Any of the children, flattened; a single child stands for itself."""
+    flat: list[Tree] = []
+    for child in children:
+        flat.extend(child.children if isinstance(child, kind) else (child,))
+    return flat[0] if len(flat) == 1 else kind(tuple(flat))
+
+
+def _fold(
+    tree: Tree,
+    e: Tensor,
+    leaf: Callable[[bool, Tensor], Tensor],
+    any_: Callable[..., Tensor],
+    all_: Callable[..., Tensor],
+) -> Tensor:
+    if isinstance(tree, Atom):
+        return leaf(tree.strict, e[:, tree.index])
+    reduce = any_ if isinstance(tree, Any) else all_
+    parts: list[Tensor] = []
+    for strict in (False, True):  # all plain atoms of one kind at once: the usual tree is one such group
+        index = [c.index for c in tree.children if isinstance(c, Atom) and c.strict == strict]
+        if index:
+            parts.append(reduce(leaf(strict, _columns(e, index)), dim=1))
+    parts.extend(_fold(c, e, leaf, any_, all_) for c in tree.children if not isinstance(c, Atom))
+    return parts[0] if len(parts) == 1 else reduce(torch.stack(parts, 1), dim=1)
+
+
+def _columns(e: Tensor, index: list[int]) -> Tensor:
+    first, last = index[0], index[-1]
+    if index == list(range(first, last + 1)):  # a view costs nothing and neither does its gradient
+        return e[:, first : last + 1]
+    return e[:, index]
