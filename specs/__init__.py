@@ -1,9 +1,9 @@
 """What must hold: input sets, the specification language, and its normal form, the `Query`.
 
-    x0, c, eps = Data("x0", (1, 8, 8)), Label("c", 10), Param("eps", 0.1)
-    x, f = Var("x", like=x0), Net("f", (1, 8, 8), 10)
-    spec = forall(x, ball(x0, eps) & box(0, 1), argmax(f(x)) == c)
-    query = spec.query(model, x0=images, c=labels)      # a batch of problems; query.violation(x) > 0 is bad
+x0, c, eps = Data("x0", (1, 8, 8)), Label("c", 10), Param("eps", 0.1)
+x, f = Var("x", like=x0), Net("f", (1, 8, 8), 10)
+spec = forall(x, ball(x0, eps) & box(0, 1), argmax(f(x)) == c)
+query = spec.query(model, x0=images, c=labels)      # a batch of problems; query.violation(x) > 0 is bad
 """
 
 from .ball import Ball

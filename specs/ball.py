@@ -16,7 +16,7 @@ from robustbench_local.errors import RadiusError, ShapeError, SpecError
 from .box import Box
 from .input_set import as_numbers, check_points, check_rows
 from .intersection import Intersection
-from .norms import NORMS, Norm
+from .norms import NORMS
 from .round_ball import RoundBall
 
 __all__ = ["Ball"]
@@ -25,8 +25,10 @@ __all__ = ["Ball"]
 class Ball:
     """The points x with |x - center|_p <= radius; center (B, *shape), radius (B,) or one number >= 0.
 
-    p is 1, 2 or math.inf. The sum |x_i - center_i|^p runs over all coordinates of a sample. Raises
-    `body` does the work: a Box for p = inf, else a RoundBall. Raises SpecError for another p, RadiusError, ShapeError, DtypeError, NonFiniteError or UnboundedSetError.
+    p is 1, 2 or math.inf. The sum |x_i - center_i|^p runs over all coordinates of a sample. `dtype` is
+    what the property of that name reports, by default that of the centre. `body` does the work: a Box
+    for p = inf, else a RoundBall. Raises SpecError for another p, RadiusError, ShapeError, DtypeError,
+    NonFiniteError or UnboundedSetError.
     """
 
     __slots__ = ("_center", "_dtype", "_hull", "_p", "_radius", "body")

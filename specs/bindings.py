@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -54,8 +55,9 @@ def bind(slots: Mapping[str, Slot], values: Mapping[str, object]) -> Bound:
     problems.extend(_batch_problems(bound))
     if problems:
         raise _joined(problems)
-    device = next((bound[n].device for n, s in slots.items() if isinstance(s, Data)), torch.device("cpu"))
-    types = {bound[n].dtype for n, s in slots.items() if isinstance(s, Data) and isinstance(values.get(n), Tensor)}
+    data = [name for name, slot in slots.items() if isinstance(slot, Data)]
+    device = next((bound[name].device for name in data), torch.device("cpu"))
+    types = {bound[name].dtype for name in data if isinstance(values.get(name), (Tensor, np.ndarray))}
     return Bound(
         {name: tensor.to(device) for name, tensor in bound.items()},
         next((t.shape[0] for t in bound.values() if t.shape[0] != 1), 1),
@@ -68,7 +70,9 @@ def _batch_problems(bound: Mapping[str, Tensor]) -> Iterable[RobustBenchError]:
     sizes = {name: tensor.shape[0] for name, tensor in bound.items() if tensor.shape[0] != 1}
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{name} has {n}" for name, n in sizes.items())
-        yield spec_error("E-DATA", f"batch sizes differ: {listed} samples", "give one value per sample, or one for all")
+        yield spec_error(
+            "E-DATA", f"batch sizes differ: {listed} samples", "give one value per sample, or one for all"
+        )
 
 
 def _joined(problems: list[RobustBenchError]) -> RobustBenchError:

@@ -20,7 +20,8 @@ class Box:
 
     Faces that are no float64 numbers (centre + radius of a ball) are kept twice: rounded outward in
     `lower`, `upper`, from which bounds are computed, and rounded inward for membership and
-    projection. `dtype` is what the property of that name reports, by default that of the tensors. Raises ShapeError, DtypeError, NonFiniteError, UnboundedSetError or EmptySetError.
+    projection. `dtype` is what the property of that name reports, by default that of the tensors.
+    Raises ShapeError, DtypeError, NonFiniteError, UnboundedSetError or EmptySetError.
     """
 
     __slots__ = ("_casts", "_dtype", "_inner", "_inners", "_middles", "_outer")
@@ -165,7 +166,11 @@ class Box:
         """The boxes at a long or bool index (b,)."""
         outer = _pick(self._outer, index)
         box = Box._of(outer, outer if self._inner is self._outer else _pick(self._inner, index), self._dtype)
-        for mine, theirs in ((self._casts, box._casts), (self._inners, box._inners), (self._middles, box._middles)):
+        for mine, theirs in (
+            (self._casts, box._casts),
+            (self._inners, box._inners),
+            (self._middles, box._middles),
+        ):
             theirs.update({dtype: _pick(pair, index) for dtype, pair in mine.items()})
         return box
 
@@ -207,4 +212,3 @@ def _check_order(lower: Tensor, upper: Tensor, low_name: str, high_name: str) ->
             f"empty box at sample {where[0]}, coordinate {where[1:]}: {low_name} is {float(lower[where])!r}, "
             f"{high_name} is {float(upper[where])!r}"
         )
-

@@ -33,9 +33,8 @@ class Intersection:
         if isinstance(ball.body, Box):
             raise SpecError("a linf ball and a box meet in a Box", cure="write ball & box")
         if (ball.batch, ball.shape) != (box.batch, box.shape):
-            raise ShapeError(
-                f"cannot intersect a ball of {(ball.batch, *ball.shape)} with a box of {(box.batch, *box.shape)}"
-            )
+            sizes = (ball.batch, *ball.shape), (box.batch, *box.shape)
+            raise ShapeError(f"cannot intersect a ball of shape {sizes[0]} with a box of shape {sizes[1]}")
         self._ball, self._box = ball, box
         self._hull: Box | None = None
         self._near = box.project(ball.center)  # the box's nearest points to the centres

@@ -79,20 +79,20 @@ class L2:
 
     def length(self, d: Tensor) -> Tensor:
         """sqrt(sum d^2)."""
-        return torch.linalg.vector_norm(d.to(torch.float64), dim=-1)  # faster than its dtype argument
+        return _norm(d.to(torch.float64), 2)  # faster than its dtype argument
 
     def quick(self, d: Tensor) -> Tensor:
         """sqrt(sum d^2)."""
-        return torch.linalg.vector_norm(d, dim=-1).to(torch.float64)
+        return _norm(d, 2).to(torch.float64)
 
     def dual(self, a: Tensor) -> Tensor:
         """sqrt(sum a^2)."""
-        return torch.linalg.vector_norm(a, dim=-1)
+        return _norm(a, 2)
 
     def steepest(self, g: Tensor) -> Tensor:
         """g / |g|; scaled by its largest entry first, so that tiny gradients do not underflow."""
         scaled = g / _at_least_tiny(g.abs().amax(-1, keepdim=True))
-        return scaled / _at_least_tiny(torch.linalg.vector_norm(scaled, dim=-1, keepdim=True))
+        return scaled / _at_least_tiny(_norm(scaled, 2)).unsqueeze(-1)
 
     def direction(self, uniform: Tensor) -> Tensor:
         """Normal variates, by the inverse error function, over their norm."""
@@ -145,11 +145,11 @@ class L1:
 
     def length(self, d: Tensor) -> Tensor:
         """sum |d|."""
-        return torch.linalg.vector_norm(d.to(torch.float64), ord=1, dim=-1)
+        return _norm(d.to(torch.float64), 1)
 
     def quick(self, d: Tensor) -> Tensor:
         """sum |d|."""
-        return torch.linalg.vector_norm(d, ord=1, dim=-1).to(torch.float64)
+        return _norm(d, 1).to(torch.float64)
 
     def dual(self, a: Tensor) -> Tensor:
         """max |a|."""
@@ -218,3 +218,8 @@ NORMS: dict[float, Norm] = {1: L1(), 2: L2()}
 
 def _at_least_tiny(x: Tensor) -> Tensor:
     return x.clamp(min=torch.finfo(x.dtype).tiny)
+
+
+def _norm(x: Tensor, p: int) -> Tensor:
+    norms: Tensor = torch.linalg.vector_norm(x, ord=p, dim=-1)
+    return norms

@@ -156,7 +156,9 @@ class Query:
     def select(self, index: Tensor) -> Query:
         """The sub-batch at a long or bool index (b,)."""
         part = replace(self, inputs=self.inputs.select(index), C=self.C[index], d=self.d[index])
-        part._casts.update({k: (C[index], d[index]) for k, (C, d) in self._casts.items() if k[1] == index.device})
+        part._casts.update(
+            {k: (C[index], d[index]) for k, (C, d) in self._casts.items() if k[1] == index.device}
+        )
         return part
 
     def with_network(self, network: Callable[[Tensor], Tensor]) -> Query:

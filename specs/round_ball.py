@@ -192,7 +192,7 @@ class RoundBall:
                 return best
         row = int((~found).nonzero()[0])
         raise EmptySetError(
-            f"the l{self.norm.power} ball at sample {row} of the affected rows (radius {float(self.radius[row])!r}) "
-            f"holds no point of {y.dtype}",
+            f"an l{self.norm.power} ball of radius {float(self.radius[row])!r} around "
+            f"{center[row, :3].tolist()}.. holds no point of {y.dtype} (within its box)",
             cure="use float64 points or a larger radius",
         )

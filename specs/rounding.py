@@ -50,7 +50,7 @@ def distance_at_most(x: Sequence[float], center: Sequence[float], radius: float,
     size = len(x)
     points, centers = scaled[1 : size + 1], scaled[size + 1 :]
     total = sum(abs(p - c) ** power for p, c in zip(points, centers, strict=True))
-    return total <= scaled[0] ** power
+    return bool(total <= scaled[0] ** power)
 
 
 def _next(x: Tensor, towards: float) -> Tensor:

@@ -54,7 +54,9 @@ class Spec:
         RadiusError or EmptySetError; several problems of the values come in one SpecError.
         """
         if not callable(network):
-            raise SpecError(f"the network is {network!r}", cure="give a module or a function of x (B, *shape)")
+            raise SpecError(
+                f"the network is {network!r}", cure="give a module or a function of x (B, *shape)"
+            )
         bound = bind(self.slots, values)
         outputs = math.prod(self.net.outputs)
         emitter = Emitter(bound.batch, outputs, bound.device)
@@ -81,7 +83,9 @@ class Spec:
 
     def _bound_params(self, bound: Bound) -> dict[str, str]:
         return {
-            name: slot.bound(bound.values[name]) for name, slot in self.slots.items() if isinstance(slot, Param)
+            name: slot.bound(bound.values[name])
+            for name, slot in self.slots.items()
+            if isinstance(slot, Param)
         }
 
 
@@ -94,7 +98,9 @@ def forall(variable: Var, domain: Domain, body: Formula) -> Spec:
     if not isinstance(variable, Var):
         raise SpecError(f"forall quantifies a Var, got {describe(variable)}")
     if not isinstance(domain, Domain):
-        raise SpecError(f"forall needs a domain, got {describe(domain)}", cure="use box(..), ball(..) or their `&`")
+        raise SpecError(
+            f"forall needs a domain, got {describe(domain)}", cure="use box(..), ball(..) or their `&`"
+        )
     if not isinstance(body, Formula):
         raise SpecError(f"forall needs a formula, got {describe(body)}", cure="compare terms: f(x)[0] <= 1")
     _check_variables(variable, body)
@@ -123,7 +129,9 @@ def _slots(domain: Domain, body: Formula) -> dict[str, Slot]:
         if isinstance(node, (Param, Data, Label)):
             known = slots.setdefault(node.name, node)
             if known.declaration != node.declaration:
-                raise spec_error("E-PARAM", f"{node.name!r} is declared twice: {known.declaration}, {node.declaration}")
+                raise spec_error(
+                    "E-PARAM", f"{node.name!r} is declared twice: {known.declaration}, {node.declaration}"
+                )
     return slots
 
 
@@ -133,7 +141,7 @@ def _the_net(body: Formula) -> Net:
         raise SpecError(f"`{body.text}` uses no network", cure="compare terms over f(x)")
     if len(nets) > 1:
         raise SpecError(
-            f"`{body.text}` uses several networks: {'; '.join(nets)}", cure="supported: one network at one variable"
+            f"`{body.text}` uses several networks: {'; '.join(nets)}",
+            cure="supported: one network at one variable",
         )
     return next(iter(nets.values()))
-

@@ -1,5 +1,7 @@
 """+ - * / and sums: affine arithmetic over the outputs of one network."""
 
+# ruff: noqa: D102 (the members of a node are described once, in base.py)
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -22,7 +22,7 @@ from .values import Emitter, Value
 __all__ = ["Bindings", "Expr", "Formula", "Term", "operator", "spec_error"]
 
 _Build = TypeVar("_Build", bound=Callable[..., "Expr"])
-_OPERATORS: dict[str, Callable[..., "Expr"]] = {}
+_OPERATORS: dict[str, Callable[..., Expr]] = {}
 
 TermLike = object
 """A Term, or a number, NumPy array or tensor that becomes a constant."""
@@ -271,4 +271,3 @@ def _precedence(left: object, sign: str, right: object) -> NoReturn:
         f"`{sign}` joins two formulas, not {describe(left)} and {describe(right)}: it binds tighter than <=",
         f"parenthesise each comparison: (x <= 1) {sign} (y >= 0)",
     )
-

@@ -4,6 +4,8 @@ A comparison of tensors means all elements; `any_` says otherwise. What becomes 
 violation: `<=` a strict atom, `<` a closed one, `==` two strict ones (either), `!=` two closed ones (both).
 """
 
+# ruff: noqa: D102 (the members of a node are described once, in base.py)
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ __all__ = ["ArgMax", "ArgMaxIs", "Compare", "all_", "any_", "argmax", "between"]
 
 
 class _Relation(NamedTuple):
-    """left REL right as claims `sign * (left - right) > 0` (strict) or `>= 0`, and the same for its negation."""
+    """left REL right as claims `sign * (left - right) > 0` (strict) or `>= 0`; and its negation."""
 
     claims: tuple[int, ...]  # signs, joined by AND unless `either`
     strict: bool
@@ -75,7 +77,8 @@ class Compare(Formula):
         if len(relation.claims) == 2 and not relation.either:
             env.equalities.append(self.text)
         columns = [
-            (gap if sign > 0 else negative(gap)).trees(env.emitter, relation.strict) for sign in relation.claims
+            (gap if sign > 0 else negative(gap)).trees(env.emitter, relation.strict)
+            for sign in relation.claims
         ]
         inner: type[Any] | type[All] = Any if relation.either else All
         outer: type[Any] | type[All] = Any if self.any_element != negated else All
@@ -90,7 +93,9 @@ class ArgMax(Expr):
 
     def __post_init__(self) -> None:
         if len(self.of.shape) != 1 or self.of.shape[0] < 2:
-            raise ShapeError(f"argmax needs a vector of at least 2 elements, `{self.of.text}` has {self.of.shape}")
+            raise ShapeError(
+                f"argmax needs a vector of at least 2 elements, `{self.of.text}` has {self.of.shape}"
+            )
 
     @property
     def children(self) -> tuple[Expr, ...]:
@@ -171,10 +176,14 @@ def _class(argmax: ArgMax, label: object) -> Label | int:
     count = argmax.of.shape[0]
     if isinstance(label, Label):
         if label.classes != count:
-            raise LabelError(f"label {label.name!r} has {label.classes} classes, `{argmax.text}` chooses from {count}")
+            raise LabelError(
+                f"label {label.name!r} has {label.classes} classes, `{argmax.text}` chooses from {count}"
+            )
         return label
     if isinstance(label, bool) or not isinstance(label, int):
-        raise SpecError(f"`{argmax.text}` is compared with {describe(label)}", cure="use a Label or a class number")
+        raise SpecError(
+            f"`{argmax.text}` is compared with {describe(label)}", cure="use a Label or a class number"
+        )
     if not 0 <= label < count:
         raise LabelError(f"class {label} is out of range for `{argmax.text}` with {count} classes")
     return label
@@ -182,4 +191,3 @@ def _class(argmax: ArgMax, label: object) -> Label | int:
 
 def _single(label: int, env: Bindings) -> Tensor:
     return torch.tensor([label], device=env.device)
-

@@ -1,5 +1,7 @@
 """Where the variable ranges: boxes and balls around terms, joined by `&`; each builds an input set."""
 
+# ruff: noqa: D102 (the members of a node are described once, in base.py)
+
 from __future__ import annotations
 
 import math
@@ -136,5 +138,7 @@ def _meet(left: BuiltSet, right: BuiltSet) -> Box | Intersection:
     if isinstance(right, Intersection):
         left, right = right, left
     if isinstance(right, Intersection):
-        raise SpecError(f"the intersection of {left!r} and {right!r} is not supported", cure="use one ball and boxes")
+        raise SpecError(
+            f"the intersection of {left!r} and {right!r} is not supported", cure="use one ball and boxes"
+        )
     return right & left if isinstance(left, Box) else left & right

@@ -1,5 +1,7 @@
 """max, min and abs: kept symbolic, then turned into OR and AND by the comparison around them."""
 
+# ruff: noqa: D102 (the members of a node are described once, in base.py)
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """Elements of a term: integers, slices, an ellipsis and one label."""
 
+# ruff: noqa: D102 (the members of a node are described once, in base.py)
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -67,12 +69,16 @@ def _items(of: Term, index: object) -> tuple[_Item, ...]:
 def _item(of: Term, item: object, length: int) -> _Item:
     if isinstance(item, Label):
         if item.classes != length:
-            raise LabelError(f"label {item.name!r} has {item.classes} classes, this axis of `{of.text}` {length}")
+            raise LabelError(
+                f"label {item.name!r} has {item.classes} classes, this axis of `{of.text}` {length}"
+            )
         return item
     if isinstance(item, slice):
         span = range(length)[item]
         if not span or span.step < 0:
-            raise LabelError(f"slice {_item_text(item)} of `{of.text}` (length {length}) is empty or reversed")
+            raise LabelError(
+                f"slice {_item_text(item)} of `{of.text}` (length {length}) is empty or reversed"
+            )
         return slice(span.start, span.stop, span.step)
     if isinstance(item, bool) or not isinstance(item, int):
         raise SpecError(f"cannot index `{of.text}` with {describe(item)}", cure="use ints, slices or a Label")

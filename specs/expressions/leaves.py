@@ -1,5 +1,7 @@
 """Variables, networks, parameters, data, labels and constants: the leaves of every expression."""
 
+# ruff: noqa: D102 (the members of a node are described once, in base.py)
+
 from __future__ import annotations
 
 import hashlib
@@ -29,11 +31,12 @@ class Var(Term):
     name: str
     dims: tuple[int, ...]
 
-    def __init__(self, name: str, shape: Shape | None = None, *, like: Term | None = None) -> None:
-        if (shape is None) == (like is None):
-            raise SpecError(f"variable {name!r} needs a shape or like=, and not both")
+    def __init__(self, name: str, shape: Shape = (), *, like: Term | None = None) -> None:
+        if shape != () and like is not None:
+            raise SpecError(f"variable {name!r} has both a shape and like=", cure="give one of them")
+        dims = _shape(shape) if like is None else like.shape
         object.__setattr__(self, "name", _name(name))
-        object.__setattr__(self, "dims", _shape(shape) if shape is not None else like.shape if like is not None else ())
+        object.__setattr__(self, "dims", dims)
 
     @property
     def text(self) -> str:
@@ -50,13 +53,13 @@ class Var(Term):
     def value(self, env: Bindings) -> Value:
         raise SpecError(
             f"`{self.text}` is used outside the network",
-            cure=f"conditions on the input belong into the domain; supported in the body: terms over f({self.text})",
+            cure=f"conditions on the input belong into the domain; supported: terms over f({self.text})",
         )
 
 
 @dataclass(frozen=True, eq=False)
 class Net:
-    """A slot for a network, bound by `spec.query(network)`: `f = Net("f", (3, 32, 32), 10)`, then `f(x)`."""
+    """A slot for a network, bound by `spec.query(network)`: f = Net("f", (3, 32, 32), 10), then f(x)."""
 
     name: str
     inputs: tuple[int, ...]
@@ -72,7 +75,7 @@ class Net:
         if not isinstance(argument, Var):
             raise SpecError(
                 f"network {self.name!r} is applied to {describe(argument)}",
-                cure="the argument must be the variable itself; put the transformation into the network module",
+                cure="the argument must be the variable itself; put a transformation into the module",
             )
         if argument.shape != self.inputs:
             raise ShapeError(
@@ -139,7 +142,11 @@ class Param(Term):
     @property
     def declaration(self) -> str:
         """The declaration line of the canonical text, with the default if there is one."""
-        return f"param {self.name}" if self.default is None else self.bound(torch.tensor([self.default]).double())
+        return (
+            f"param {self.name}"
+            if self.default is None
+            else self.bound(torch.tensor([self.default]).double())
+        )
 
     def bound(self, value: Tensor) -> str:
         """The declaration line with a bound value (1,) or (B,)."""
@@ -149,7 +156,9 @@ class Param(Term):
         """The value as (1,) or (B,) float64; ShapeError, NonFiniteError or SpecError."""
         number = Constant.of(value).number
         if number.ndim > 1:
-            raise ShapeError(f"parameter {self.name!r} has shape {tuple(number.shape)}", cure="give a number or (B,)")
+            raise ShapeError(
+                f"parameter {self.name!r} has shape {tuple(number.shape)}", cure="give a number or (B,)"
+            )
         return number.reshape(-1)
 
 
@@ -197,13 +206,15 @@ class Data(Term):
         finite = torch.isfinite(data)
         if not bool(finite.all()):
             where = tuple(int(i) for i in (~finite).nonzero()[0])
-            raise NonFiniteError(f"data {self.name!r} is {float(data[where])} at sample {where[0]}, coordinate {where[1:]}")
+            raise NonFiniteError(
+                f"data {self.name!r} is {float(data[where])} at sample {where[0]}, coordinate {where[1:]}"
+            )
         return data
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Label(Expr):
-    """A class bound per query, 0 <= label < classes: `Label("c", 10)`; index with it or compare argmax to it."""
+    """A class bound per query, 0 <= label < classes: `Label("c", 10)`; an index, or compared with argmax."""
 
     name: str
     classes: int
@@ -229,13 +240,15 @@ class Label(Expr):
         if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
             raise DtypeError(f"label {self.name!r} has dtype {labels.dtype}", cure="give integers")
         if labels.ndim > 1:
-            raise ShapeError(f"label {self.name!r} has shape {tuple(labels.shape)}", cure="give an int or (B,)")
+            raise ShapeError(
+                f"label {self.name!r} has shape {tuple(labels.shape)}", cure="give an int or (B,)"
+            )
         labels = labels.reshape(-1).to(torch.int64)
         bad = (labels < 0) | (labels >= self.classes)
         if bool(bad.any()):
             b = int(bad.nonzero()[0])
             raise LabelError(
-                f"label {self.name!r} is {int(labels[b])} at sample {b}, out of range for class[{self.classes}]"
+                f"label {self.name!r} is {int(labels[b])} at sample {b}, outside for class[{self.classes}]"
             )
         return labels
 
@@ -320,4 +333,3 @@ def _list_text(number: Tensor) -> str:
     if number.ndim == 0:
         return _number_text(float(number))
     return f"[{', '.join(_list_text(row) for row in number)}]"
-

@@ -1,5 +1,7 @@
 """and, or, not, implies: pushed down to the comparisons when a property is lowered."""
 
+# ruff: noqa: D102 (the members of a node are described once, in base.py)
+
 from __future__ import annotations
 
 from dataclasses import dataclass

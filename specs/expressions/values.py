@@ -5,6 +5,8 @@ nodes of the language do not care which kind they meet. Max and min stay symboli
 turns them into OR and AND; sums distribute over them and negative factors swap them.
 """
 
+# ruff: noqa: D102
+
 from __future__ import annotations
 
 import math
@@ -21,6 +23,7 @@ from ..tree import All, Any, Atom, Tree, join
 __all__ = ["Affine", "Emitter", "Extremum", "Value", "constant_of", "negative"]
 
 _MOST_LEAVES = 100_000
+_DUAL: dict[type[Any] | type[All], type[Any] | type[All]] = {Any: All, All: Any}
 
 IndexItem = int | slice
 """An index along one axis."""
@@ -28,7 +31,7 @@ IndexItem = int | slice
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """coef @ y + const, elementwise: coef (b, *shape, n_out) or None (constant), const (b, *shape); b in {1, B}."""
+    """coef @ y + const: coef (b, *shape, n_out) or None (constant), const (b, *shape), b in {1, B}."""
 
     coef: Tensor | None
     const: Tensor
@@ -52,13 +55,18 @@ class Affine:
 
     def take(self, axis: int, index: Tensor) -> Affine:
         """The elements index[b, :] (b, k) along `axis`."""
-        return Affine(None if self.coef is None else _take(self.coef, axis + 1, index), _take(self.const, axis + 1, index))
+        return Affine(
+            None if self.coef is None else _take(self.coef, axis + 1, index),
+            _take(self.const, axis + 1, index),
+        )
 
     def plus(self, other: Value) -> Value:
         if isinstance(other, Extremum):
             return other.plus(self)
         left, right = self.spread(other.shape), other.spread(self.shape)
-        coef = left.coef if right.coef is None else right.coef if left.coef is None else left.coef + right.coef
+        coef = (
+            left.coef if right.coef is None else right.coef if left.coef is None else left.coef + right.coef
+        )
         return Affine(coef, left.const + right.const)
 
     def times(self, factor: Tensor) -> Affine:
@@ -144,7 +152,7 @@ class Extremum:
                 "max, min or abs is scaled by numbers of both signs (over elements or samples)",
                 cure="index the elements first, so that each factor has one sign",
             )
-        kind = self.kind if up else {Any: All, All: Any}[self.kind]
+        kind = self.kind if up else _DUAL[self.kind]
         return Extremum(kind, tuple(c.times(factor) for c in self.children))
 
     def spread(self, shape: tuple[int, ...]) -> Value:
