@@ -146,16 +146,14 @@ class _Cascade:
     def stage(self, name: str, method: Method) -> None:
         """Runs one method on the open problems and takes over what it found."""
         start = time.perf_counter()
-        part = self._part(self.open)
+        part = self.cases.select(self.open)
         limits = Limits(max(1e-3, self.deadline - time.monotonic()), self.memory_bytes)
         try:
             if isinstance(method, Verifier):
                 outcome = run_verifier(method, self.subject, part.query, limits=limits)
                 confirm(method, self.subject, part.query, outcome, self._budget())
             else:
-                outcome = run_attack(
-                    method, self.subject, part.query, part.ids, seed=self.seed, limits=limits
-                )
+                outcome = run_attack(method, self.subject, part, seed=self.seed, limits=limits)
         except Exception as error:
             outcome = failed("verifier" if isinstance(method, Verifier) else "attack", len(self.open), error)
         if isinstance(method, Verifier):
@@ -181,10 +179,6 @@ class _Cascade:
             for b in range(len(self.verdict))
         )
         return _together(cases)
-
-    def _part(self, index: Tensor) -> Cases:
-        query = self.cases.query.select(index.to(self.cases.query.inputs.device))
-        return replace(self.cases, ids=[self.cases.ids[b] for b in index.tolist()], query=query)
 
     def _budget(self) -> Budget:
         return Budget(seconds=max(1e-3, self.deadline - time.monotonic()), memory_bytes=self.memory_bytes)

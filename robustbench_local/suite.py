@@ -136,6 +136,7 @@ def cases_of(model: NamedModel, data: Dataset, *, spec: str, norm: str, eps: flo
         spec=spec,
         norm=norm,
         eps=eps,
+        origins=inputs,
     )
 
 

@@ -154,9 +154,9 @@ def _exact_bound(verifier: Verifier, subject: Subject, query: Query, budget: Bud
     exact_query = query.with_network(network)
     with torch.inference_mode():
         raw = verifier.bound(graph, exact_query, budget).upper
-        holds = exact_query.holds(raw).cpu()
-    upper = raw.detach().to("cpu", torch.float64)
-    return torch.where(upper.isfinite(), upper, torch.inf), holds & upper.isfinite()
+    upper = raw.to("cpu", torch.float64, copy=True)
+    holds = exact_query.holds(raw).cpu() & upper.isfinite()
+    return torch.where(upper.isfinite(), upper, torch.inf), holds
 
 
 def _scale(subject: Subject, query: Query) -> float:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from torch import nn
+from torch import Tensor, nn
 
 from robustbench_local.errors import ShapeError
 from robustbench_local.specs import Query
@@ -29,8 +29,10 @@ class Cases:
         spec: name of the property, e.g. "robustness".
         norm: "linf", "l2", "l1" or "" where a radius makes no sense.
         eps: the radius, >= 0; NaN where a radius makes no sense.
+        origins: the unperturbed inputs (B, *in) that the sets were built around, where there are any: attacks start
+            there, and clean accuracy is measured there. A ball cut by a box has another centre.
 
-    Raises ShapeError if the number of ids is not B.
+    Raises ShapeError if the number of ids or origins is not B.
     """
 
     model: str
@@ -43,6 +45,7 @@ class Cases:
     spec: str
     norm: str
     eps: float
+    origins: Tensor | None = None
 
     def __post_init__(self) -> None:
         if len(self.ids) != self.query.batch:
@@ -51,3 +54,23 @@ class Cases:
                 where=f"Cases of {self.model}",
                 cure="give one id per problem",
             )
+        if self.origins is not None and tuple(self.origins.shape) != (self.query.batch, *self.query.inputs.shape):
+            raise ShapeError(
+                f"origins of shape {tuple(self.origins.shape)} for {self.query.batch} problems with inputs of shape"
+                f" {self.query.inputs.shape}",
+                where=f"Cases of {self.model}",
+            )
+
+    def select(self, index: Tensor) -> Cases:
+        """The problems of `index` (long, on the CPU)."""
+        there = index.to(self.query.inputs.device)
+        return replace(
+            self,
+            ids=[self.ids[b] for b in index.tolist()],
+            query=self.query.select(there),
+            origins=None if self.origins is None else self.origins[there],
+        )
+
+    def starts(self) -> Tensor:
+        """The origins, or the sets' centres where there are none, (B, *in)."""
+        return self.query.inputs.centre() if self.origins is None else self.origins

@@ -1,4 +1,4 @@
-"""The forward pass at each set's centre, as an attack without a search: what clean accuracy is read from."""
+"""The forward pass on the unperturbed inputs, as an attack without a search: what clean accuracy is read from."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ def clean(
     ids: Ids | None = None,
     deadline: float | None = None,
 ) -> AttackResult:
-    """The centres (B, *in) of the sets and the violation there, one forward pass; nothing else is used.
+    """The unperturbed inputs `start` (B, *in), or the sets' centres, and the violation there: one forward pass.
 
     Results tables and reports know these rows by the method name `clean`.
     """
-    del start, seed, ids, deadline
-    centre = query.inputs.centre()
-    points = query.inputs.project(centre.to(_dtype(query)))
+    del seed, ids, deadline
+    points = query.inputs.project((query.inputs.centre() if start is None else start).to(_dtype(query)))
     with torch.inference_mode():
         violation = query.violation(points)
         violated = query.violated(points)

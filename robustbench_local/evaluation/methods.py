@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -20,6 +19,7 @@ from robustbench_local.errors import (
 from robustbench_local.specs import Query
 from robustbench_local.verifiers import Bounds, Budget, Verifier
 
+from .cases import Cases
 from .chunks import activation_bytes, in_chunks, is_out_of_memory
 from .subject import Subject
 
@@ -78,24 +78,22 @@ class Limits:
     memory_bytes: int
 
 
-def run_attack(
-    attack: Attack, subject: Subject, query: Query, ids: Sequence[str | int], *, seed: int, limits: Limits
-) -> Outcome:
-    """The attack on all B problems. Every violation counted is replayed here, on points checked to lie
+def run_attack(attack: Attack, subject: Subject, cases: Cases, *, seed: int, limits: Limits) -> Outcome:
+    """The attack on all B problems, from their origins. Every violation counted is replayed here, on points checked to lie
     in their sets exactly; a point that does not replay leaves its problem UNKNOWN."""
     per_problem = 6 * activation_bytes(subject.network, subject.example)  # forward, backward, and slack
     deadline = time.monotonic() + limits.seconds
+    query = cases.query
 
     def run(index: Tensor) -> AttackResult:
-        part = query.select(index.to(query.inputs.device))
-        return attack(part, seed=seed, ids=[ids[b] for b in index.tolist()], deadline=deadline)
+        part = cases.select(index)
+        return attack(part.query, start=part.origins, seed=seed, ids=part.ids, deadline=deadline)
 
     parts = in_chunks(run, query.batch, max(1, limits.memory_bytes // per_problem))
     points = torch.cat([part.points for part in parts]).detach()
     violation = torch.cat([part.violation for part in parts]).detach().to("cpu", torch.float64)
     claimed = torch.cat([part.violated for part in parts])
-    with torch.inference_mode():
-        violated = (claimed & query.inputs.contains(points) & query.violated(points)).cpu()
+    violated = (claimed & query.inputs.contains(points) & query.violated(points)).cpu()
     complete = torch.cat([part.complete for part in parts]).cpu()
     reason = ["" if bad else "search" for bad in violated]
     reason = _marked(reason, ~complete, "timeout")
@@ -126,8 +124,8 @@ def run_verifier(verifier: Verifier, subject: Subject, query: Query, *, limits: 
     with torch.inference_mode():
         parts = in_chunks(run, query.batch, query.batch)
         raw = torch.cat([part.upper for part in parts])
-        holds = query.holds(raw).cpu()
-    upper = raw.detach().to("cpu", torch.float64)
+    upper = raw.to("cpu", torch.float64, copy=True)
+    holds = query.holds(raw).cpu() & upper.isfinite()
     undecided = "bound" if all(part.complete for part in parts) else "timeout"
     reason = ["" if held else undecided for held in holds]
     if undecided != "timeout":
@@ -136,7 +134,7 @@ def run_verifier(verifier: Verifier, subject: Subject, query: Query, *, limits: 
         kind="verifier",
         lower=torch.full_like(upper, torch.nan),
         upper=torch.where(upper.isfinite(), upper, torch.inf),
-        holds=holds & upper.isfinite(),
+        holds=holds,
         violated=torch.zeros_like(holds),
         reason=reason,
     )

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from robustbench_local.attacks import Attack
-from robustbench_local.errors import NonFiniteError
+from robustbench_local.errors import DeviceError, NonFiniteError
 from robustbench_local.store import COLUMNS, WitnessStore, validate
 from robustbench_local.verifiers import Budget, Verifier
 from robustbench_local.version import __version__
@@ -55,7 +55,7 @@ def evaluate(
         methods: name in the table -> attack or verifier.
         timeout: seconds of wall clock for one method on one batch, > 0.
         seed: of the attacks' random numbers.
-        device: where to compute; None: where the query's numbers are.
+        device: must be where the queries' numbers are; the networks are moved there.
         progress: see `Progress`.
         witnesses: receives the point of every VIOLATED row; the column `witness` holds its key either way.
         alarm_folder: where the case file of a `SoundnessAlarm` goes.
@@ -67,8 +67,8 @@ def evaluate(
     (the attack found nothing), `timeout`, `op`, `resources`, `boundary` (decided by rounding), `non-finite`.
     An error of one method fills its rows' `error` and leaves them UNKNOWN.
 
-    Raises SoundnessAlarm when an attack's point lies above a verifier's bound in float64 too, NonFiniteError for
-    a timeout that is not a positive number.
+    Raises SoundnessAlarm when an attack's point lies above a verifier's bound in float64 too, DeviceError for
+    queries on another device, NonFiniteError for a timeout that is not a positive number.
     """
     if not timeout > 0:
         raise NonFiniteError(f"timeout {timeout} is not a positive number of seconds", where="timeout")
@@ -128,9 +128,7 @@ class _Run:
                 confirm(method, subject, cases.query, outcome, budget)
                 outcome.seconds_load = subject.seconds_load
             else:
-                outcome = run_attack(
-                    method, subject, cases.query, cases.ids, seed=self.seed, limits=self.limits
-                )
+                outcome = run_attack(method, subject, cases, seed=self.seed, limits=self.limits)
         except Exception as error:
             outcome = failed(kind, cases.query.batch, error)
         if device.type == "cuda":
@@ -183,18 +181,27 @@ class _Run:
         rows = torch.nonzero(outcome.violated).flatten()
         if outcome.points is None or len(rows) == 0:
             return keys
-        centres = cases.query.inputs.centre().to(outcome.points.dtype).cpu()
-        for row in rows.tolist():
-            keys[row] = self.store.add(outcome.points[row], centres[row])
+        points = outcome.points[rows.to(outcome.points.device)]
+        centres = cases.starts()[rows.to(points.device)].to(points.dtype)
+        with torch.inference_mode():
+            scores = cases.network(points)
+        for k, row in enumerate(rows.tolist()):
+            keys[row] = self.store.add(points[k], centres[k], scores=scores[k])
         return keys
 
 
 def _placed(cases: Cases, device: torch.device | str | None) -> Cases:
-    """The cases with network and query on `device`."""
-    if device is None:
-        return cases
-    network = cases.network.to(device)
-    return replace(cases, network=network, query=cases.query.to(device).with_network(network))
+    """The cases with the network where the query's numbers are, which must be `device` if one is given."""
+    there = cases.query.inputs.device
+    wanted = there if device is None else torch.device(device)
+    if wanted.type != there.type or wanted.index not in (None, there.index):
+        raise DeviceError(
+            f"the query's numbers are on {there}, not on {wanted}",
+            where=f"Cases of {cases.model}",
+            cure=f"build the query from tensors on {wanted}",
+        )
+    network = cases.network.to(there)
+    return cases if network is cases.network else replace(cases, network=network)
 
 
 def _start_peak(device: torch.device) -> None:

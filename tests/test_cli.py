@@ -1,0 +1,248 @@
+"""The command line: what it prints and writes, and one clear line with exit code 2 for every mistake."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from robustbench_local.cli import run
+from robustbench_local.store import COLUMNS, WitnessStore, read_results
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMANDS = ["demo", "verify", "attack", "evaluate", "train", "report", "zoo list", "zoo show", "zoo train", "zoo evaluate"]
+COMMANDS += ["doctor"]
+MODEL = "digits-mlp:nominal"
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    captured = capsys.readouterr()
+    return captured.out, captured.err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_the_common_options(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*command.split(), "--help"]) == 0
+    out, _ = said(capsys)
+    assert all(option in out for option in ("--json", "--device", "--seed", "--debug", "--help"))
+
+
+def test_help_is_quick() -> None:
+    best = float("inf")
+    for _ in range(3):  # the best of three: other work on the machine is not the command's fault
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "robustbench_local", "--help"], cwd=ROOT, check=True, capture_output=True)
+        best = min(best, time.perf_counter() - start)
+    assert best < 1.0
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert said(capsys)[0].strip().count(".") == 2
+
+
+ERRORS = {
+    "unknown command": (["verfy"], "verfy"),
+    "unknown option": (["verify", MODEL, "robustness", "--epsilon", "1"], "--epsilon"),
+    "missing argument": (["verify", MODEL], "SPEC"),
+    "wrong type": (["verify", MODEL, "robustness", "--eps", "tiny"], "tiny"),
+    "unknown model": (["verify", "digits-cn", "robustness"], "did you mean 'digits-cnn'"),
+    "unknown weights": (["verify", "digits-cnn:certifed", "robustness"], "certified"),
+    "unknown spec": (["verify", MODEL, "robustnes"], "did you mean 'robustness'"),
+    "unknown method": (["verify", MODEL, "robustness", "--method", "crwn"], "did you mean 'crown'"),
+    "unknown attack": (["attack", MODEL, "robustness", "--attack", "pgdd"], "did you mean 'pgd'"),
+    "unknown data set": (["verify", MODEL, "robustness", "--dataset", "digit"], "did you mean 'digits'"),
+    "unknown norm": (["verify", MODEL, "robustness", "--norm", "l3"], "linf"),
+    "negative radius": (["verify", MODEL, "robustness", "--eps", "-0.1"], "-0.1"),
+    "infinite radius": (["verify", MODEL, "robustness", "--eps", "inf"], "inf"),
+    "no such image": (["verify", MODEL, "robustness", "--image", "600"], "0 to 599"),
+    "no such device": (["verify", MODEL, "robustness", "--device", "cuda:99"], "cuda:99"),
+    "onnx model": (["verify", "net.onnx", "robustness"], "ONNX files cannot be read by this version"),
+    "vnnlib spec": (["verify", MODEL, "prop.vnnlib"], "cannot be read by this version"),
+    "rbspec spec": (["verify", MODEL, "prop.rbspec"], "cannot be read by this version"),
+    "missing python file": (["verify", "nowhere.py:net", "robustness"], "nowhere.py"),
+    "no function named": (["verify", "nowhere.py", "robustness"], "nowhere.py:function"),
+    "nothing to evaluate": (["evaluate"], "--model"),
+    "missing config": (["evaluate", "nowhere.toml"], "nowhere.toml"),
+    "unknown recipe": (["train", "digits-cnn-nominl"], "digits-cnn-nominal"),
+    "missing results": (["report", "nowhere.parquet", "--out", "page"], "nowhere.parquet"),
+    "unknown zoo model": (["zoo", "show", "digits-cn"], "did you mean 'digits-cnn'"),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_mistakes_are_one_line_and_exit_code_2(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments, part = ERRORS[name]
+    assert run([*arguments, "--json", "result.json"] if "unknown command" != name else arguments) == 2
+    out, err = said(capsys)
+    assert out == "" and err.startswith("rbl: ") and err.count("\n") == 1
+    assert part in err and "Traceback" not in err
+    assert list(tmp_path.iterdir()) == [], "something half-written was left behind"
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["verify", "digits-cn", "robustness", "--debug"]) == 2
+    assert "Traceback" in said(capsys)[1]
+
+
+def test_a_broken_model_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def net():\n    return 1 / 0\n\ndef number():\n    return 7\n")
+    assert run(["verify", f"{file}:net", "robustness"]) == 2
+    assert "ZeroDivisionError" in said(capsys)[1]
+    assert run(["verify", f"{file}:number", "robustness"]) == 2
+    assert "int, not a torch module" in said(capsys)[1]
+    assert run(["verify", f"{file}:nothing", "robustness"]) == 2
+    assert "it has: net, number" in said(capsys)[1]
+
+
+def test_a_model_that_does_not_fit_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("from torch import nn\n\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(10, 10))\n")
+    assert run(["verify", f"{file}:net", "robustness"]) == 2
+    assert "cannot take images of 'digits'" in said(capsys)[1]
+
+
+def test_a_model_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A network that always says 3: robust on the 3s, wrong on everything else."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import torch\nfrom torch import nn\n\ndef three():\n    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+        "    with torch.no_grad():\n        net[1].weight.zero_()\n        net[1].bias.copy_(torch.eye(10)[3])\n    return net\n"
+    )
+    assert run(["verify", f"{file}:three", "robustness", "--first", "40", "--eps", "1", "--json", "-"]) == 0
+    out, _ = said(capsys)
+    cases = json.loads(out)["cases"]
+    assert {c["verdict"] for c in cases} == {"HOLDS", "VIOLATED"}
+    assert all(c["upper"] == -1.0 for c in cases if c["verdict"] == "HOLDS")
+
+
+def test_verify_writes_the_contract_fields(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "result.json"
+    assert run(["verify", "digits-cnn:certified", "robustness", "--eps", "0.01", "--json", str(file)]) == 0
+    out, _ = said(capsys)
+    result = json.loads(file.read_text())
+    fields = {"verdict", "lower", "upper", "seconds", "stage", "witness", "certificate", "reason"}
+    assert fields <= set(result) and result["verdict"] in out
+    assert result["lower"] is None or result["upper"] is None or result["lower"] <= result["upper"]
+
+
+def test_verify_finds_a_counterexample(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["verify", MODEL, "robustness", "--eps", "0.5", "--json", "-"]) == 0
+    out, err = said(capsys)
+    result = json.loads(out)
+    assert result["verdict"] == "VIOLATED" and result["stage"] == "pgd" and result["lower"] > 0
+    assert "VIOLATED" in err, "with JSON on stdout the text goes to stderr"
+    assert len(result["witness"]) == 1 and len(result["witness"][0]) == 8
+
+
+@pytest.mark.parametrize("method", ["ibp", "crown-ibp", "crown", "pgd", "fgsm"])
+def test_verify_with_one_method(method: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["verify", MODEL, "robustness", "--method", method, "--first", "3", "--json", "-"]) == 0
+    assert {c["stage"] for c in json.loads(said(capsys)[0])["cases"]} == {method}
+
+
+def test_attack_never_says_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["attack", MODEL, "robustness", "--first", "5", "--eps", "0.001", "--json", "-"]) == 0
+    result = json.loads(said(capsys)[0])
+    assert {c["verdict"] for c in result["cases"]} <= {"VIOLATED", "UNKNOWN"} and result["upper"] is None
+
+
+SUITE = f"""
+models = ["{MODEL}"]
+eps = [0.02, 0.1]
+methods = ["clean", "pgd", "ibp"]
+limit = 12
+"""
+
+
+def test_evaluate_writes_results_and_goes_on_where_it_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, out = tmp_path / "suite.toml", tmp_path / "out"
+    config.write_text(SUITE)
+    assert run(["evaluate", str(config), "--eps", "0.02", "--out", str(out)]) == 0
+    said(capsys)
+    first = read_results(out)
+    assert len(first) == 36 and list(first.columns) == list(COLUMNS)
+    assert run(["evaluate", str(config), "--out", str(out), "--json", "-"]) == 0
+    second = read_results(out)
+    assert len(second) == 72
+    pd.testing.assert_frame_equal(second.iloc[:36], first)  # run ids, seconds and all: not computed again
+    brackets = json.loads(said(capsys)[0])["brackets"]
+    assert [row["eps"] for row in brackets] == [0.02, 0.1]
+    witnesses = WitnessStore.load(out)
+    keys = set(second["witness"]) - {""}
+    assert keys == set(witnesses)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("models = 3", "models = 3 is not a str"),
+        ('model = ["digits-cnn"]', "unknown key 'model'"),
+        ("models = [", "not a TOML file"),
+        (SUITE + "spec = 'robust'", "did you mean 'robustness'"),
+        (SUITE + "seed = 'x'", "not a int"),
+        ('models = ["digits-cnn"]\neps = [-1.0]', "not a radius"),
+        ('models = []', "no models given"),
+        ('models = ["digits-cnn"]\nlimit = 0', "leaves no image"),
+    ],
+)
+def test_a_config_that_cannot_be_used(
+    text: str, part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "suite.toml"
+    config.write_text(text)
+    assert run(["evaluate", str(config), "--out", str(tmp_path / "out")]) == 2
+    _, err = said(capsys)
+    assert part in err and err.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_demo_then_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "demo"
+    assert run(["demo", "--out", str(out), "--images", "15", "--json", str(tmp_path / "demo.json")]) == 0
+    printed, _ = said(capsys)
+    assert "digits-cnn:certified" in printed and "verified %" in printed
+    assert {p.name for p in out.iterdir()} >= {"results.parquet", "results.csv", "index.html", "witnesses.safetensors"}
+    facts = json.loads((tmp_path / "demo.json").read_text())
+    assert len(facts["brackets"]) == 18 and all(r["verified"] <= r["empirical"] for r in facts["brackets"])
+    assert run(["report", str(out), "--out", str(tmp_path / "page")]) == 0
+    assert (tmp_path / "page" / "index.html").stat().st_size > 10_000
+
+
+def test_zoo_list_has_the_contract_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["zoo", "list", "--json", "-"]) == 0
+    rows = json.loads(said(capsys)[0])
+    assert {r["id"] for r in rows} >= {"digits-mlp", "digits-cnn", "digits-resnet"}
+    fields = ["id", "name", "episode", "family", "status", "reason", "weights", "specs"]
+    assert all(list(row) == fields for row in rows)
+    assert {r["status"] for r in rows} <= {"planned", "built", "gated", "attacked", "bounded", "bracketed"}
+
+
+def test_zoo_show(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["zoo", "show", "digits-cnn:certified"]) == 0
+    out, _ = said(capsys)
+    assert "licence" in out and "digits-cnn:certified" in out and "digits-cnn:nominal:" not in out
+
+
+def test_train_one_epoch_and_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", "digits-mlp-nominal", "--out", str(tmp_path / "run")]
+    assert run([*arguments, "--epochs", "1", "--json", "-"]) == 0
+    result = json.loads(said(capsys)[0])
+    assert result["model"] == "digits-mlp:nominal" and Path(result["weights"]).is_file()
+
+
+def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["doctor", "--json", "-"]) == 0
+    found = json.loads(said(capsys)[0])
+    assert {"package", "device", "solver", "engine"} <= {row["kind"] for row in found}
+    assert not [row for row in found if row["state"] == "broken"]
