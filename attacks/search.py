@@ -9,7 +9,7 @@ nothing is reported before a clean forward pass has replayed it. A `Search` live
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import torch
@@ -222,7 +222,16 @@ class _Samples:
     finite: Tensor  # (b,) bool: nothing but finite numbers so far
 
     def select(self, index: Tensor) -> _Samples:
-        return _Samples(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+        """The samples at a long or bool index."""
+        return _Samples(
+            self.rows[index],
+            self.keys[index],
+            self.start[index],
+            self.points[index],
+            self.violation[index],
+            self.broken[index],
+            self.finite[index],
+        )
 
 
 def _forward(query: Query, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
