@@ -71,7 +71,8 @@ class AutoLirpa:
         parts: list[Tensor] = []
         with running_auto_lirpa(graph.dtype) as package:
             run = _Run(package, network, graph.dtype, self.method)
-            for index in torch.arange(query.batch, device=query.C.device).split(self.samples):
+            for start in range(0, query.batch, self.samples):
+                index = torch.arange(start, min(start + self.samples, query.batch), device=query.C.device)
                 part = query.select(index)
                 if time.monotonic() < deadline:
                     parts.append(run.rows(part))
@@ -160,7 +161,11 @@ def _bounded_class(package: Any) -> Any:
     Its construction copies the weights onto themselves, lest a forward pass changed running statistics,
     which none does in eval mode; the copy would invalidate gradients that are still to be computed.
     """
-    return type("Bounded", (package.BoundedModule,), {"load_state_dict": lambda self, state, strict=False: None})
+    return type("Bounded", (package.BoundedModule,), {"load_state_dict": _load_nothing})
+
+
+def _load_nothing(self: Any, state: Any, strict: bool = False) -> None:
+    return None
 
 
 def _box(box: Box, run: _Run) -> Any:
@@ -180,7 +185,7 @@ def _ball(ball: Ball, run: _Run) -> Any:
 
 def _equal_radii(ball: Ball) -> Iterator[Tensor]:
     """Indices of the samples that share a radius: auto-LiRPA takes one per call."""
-    for radius in ball.radius.unique():
+    for radius in sorted(set(ball.radius.tolist())):
         yield torch.nonzero(ball.radius == radius).flatten()
 
 

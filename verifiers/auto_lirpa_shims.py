@@ -60,7 +60,7 @@ def running_auto_lirpa(dtype: torch.dtype) -> Iterator[ModuleType]:
     """
     version = auto_lirpa_version()
     if version is None:
-        raise MissingPackageError("auto-LiRPA is not installed", where="auto_LiRPA", cure=INSTALL)
+        raise MissingPackageError("auto-LiRPA is not installed", where="auto_LiRPA", cure=f"run: {INSTALL}")
     # recorded, not only ignored: auto-LiRPA puts filters of its own in front of ours
     silent = warnings.catch_warnings(record=True)
     with _LOCK, _default_dtype(dtype), _own_settings(), silent, np.errstate(all="ignore"):
@@ -80,7 +80,7 @@ def _imported() -> ModuleType:
         package = import_module("auto_LiRPA")
     except ImportError as error:
         missing = f"auto-LiRPA cannot be imported: {error}"
-        raise MissingPackageError(missing, where="auto_LiRPA", cure=INSTALL) from error
+        raise MissingPackageError(missing, where="auto_LiRPA", cure=f"run: {INSTALL}") from error
     finally:
         logging.root.handlers[:] = handlers
     warnings.simplefilter("ignore")  # the import installed filters of its own
