@@ -33,7 +33,7 @@ test: $(STAMP)  ## Run the tests
 check: $(STAMP)  ## Lint and type-check (ruff, mypy --strict, basedpyright)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/basedpyright
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 bench: $(STAMP)  ## Run every benchmark, side by side with its peers
 	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done

@@ -18,8 +18,8 @@ from robustbench_local.models import load_model, model_hash
 from robustbench_local.report import report
 from robustbench_local.specs import Query, Spec
 from robustbench_local.store import WitnessStore
-from robustbench_local.training import Recipe, TrainingResult
 from robustbench_local.training import Progress as TrainingProgress
+from robustbench_local.training import Recipe, TrainingResult
 from robustbench_local.training import train as _train
 from robustbench_local.verifiers import Verifier, find_verifier, from_torch, output_bounds
 
@@ -46,8 +46,8 @@ def verify(
 
     Args:
         model: a module, a zoo name ("digits-cnn:certified"), or "file.py:function".
-        spec: a property whose values are given as `values`, or a query that has them already; it may hold many
-            problems (the images of a test set), which are decided together, in batches.
+        spec: a property whose values are given as `values`, or a query that has them already; it may hold
+            many problems (the images of a test set), which are decided together, in batches.
         values: name -> value of what the spec leaves open, e.g. {"x0": images, "c": labels, "eps": 0.1}.
         timeout: seconds for everything together, > 0.
         method: name of a single attack or verifier to use instead of the four stages.
@@ -79,7 +79,9 @@ def attack(
     """
     chosen: Method = find_method(attack) if isinstance(attack, str) else attack
     if isinstance(chosen, Verifier):
-        raise DataError(f"{attack!r} is a verifier, not an attack", where="attack", cure="use verify(method=...)")
+        raise DataError(
+            f"{attack!r} is a verifier, not an attack", where="attack", cure="use verify(method=...)"
+        )
     name = attack if isinstance(attack, str) else "attack"
     return cascade(_cases(model, spec, values, device), {name: chosen}, timeout=timeout, seed=seed)
 
@@ -101,10 +103,11 @@ def bounds(
         C: (B, rows, out) or (rows, out): bounds of C @ output instead of the outputs.
 
     Returns:
-        (lower, upper), (B, out) each, or (B, rows) with C; +-inf where nothing is known. Differentiable in the
-        weights unless called under torch.inference_mode.
+        (lower, upper), (B, out) each, or (B, rows) with C; +-inf where nothing is known. Differentiable in
+        the weights unless called under torch.inference_mode.
 
-    Raises RobustBenchError for shapes that do not fit, empty boxes, an unknown method or an operation without a rule.
+    Raises RobustBenchError for shapes that do not fit, empty boxes, an unknown method or an operation
+    without a rule.
     """
     if lower.shape != upper.shape:
         raise ShapeError(f"lower has shape {tuple(lower.shape)}, upper {tuple(upper.shape)}")
@@ -124,7 +127,8 @@ def evaluate(
     progress: Progress | None = None,
     witnesses: WitnessStore | None = None,
 ) -> pd.DataFrame:
-    """The results table: one row per problem and method, as described at `robustbench_local.evaluation.evaluate`.
+    """The results table: one row per problem and method, as described at
+    `robustbench_local.evaluation.evaluate`.
 
     `methods` are names of attacks and verifiers, or name -> method.
     """
@@ -161,7 +165,11 @@ def _cases(
 ) -> Cases:
     """The problems of one call, without a data set."""
     named: NamedModel = find_model(model, device=None if device is None else find_device(device))
-    query = spec.with_network(named.network) if isinstance(spec, Query) else spec.query(named.network, **values or {})
+    query = (
+        spec.with_network(named.network)
+        if isinstance(spec, Query)
+        else spec.query(named.network, **values or {})
+    )
     return Cases(
         model=named.name,
         network=named.network,

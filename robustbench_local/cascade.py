@@ -1,7 +1,7 @@
 """One verdict per problem: methods from cheap to dear, each on the problems that are still open.
 
-The default order is attack, IBP, CROWN-IBP, CROWN. A problem leaves as soon as a counterexample replays or a bound
-holds; its bracket keeps the best lower and upper bound of every stage it went through.
+The default order is attack, IBP, CROWN-IBP, CROWN. A problem leaves as soon as a counterexample replays or
+a bound holds; its bracket keeps the best lower and upper bound of every stage it went through.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Result:
     """What is known about a property: the verdict and the bracket [lower, upper] of its worst violation.
 
     A result over several problems (images of a data set, say) is about all of them together: HOLDS if
-    every one holds, VIOLATED if one is violated, bounds of the largest violation; `cases` has them one by one.
+    every one holds, VIOLATED if one is violated, bounds of the largest violation; `cases` has them one by
+    one.
 
     Attributes:
         verdict: HOLDS, VIOLATED or UNKNOWN.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import metadata
 
 import torch
@@ -15,8 +16,10 @@ from .device import find_device
 
 __all__ = ["Check", "checks"]
 
-REQUIRED = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "cvxpy", "onnx", "safetensors", "typer", "rich")
-REQUIRED += ("jinja2", "plotly")
+REQUIRED = (
+    *("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "cvxpy", "onnx", "safetensors"),
+    *("typer", "rich", "jinja2", "plotly"),
+)
 OPTIONAL = {
     "auto-LiRPA": "second verifier and cross-check: pip install --no-deps auto-LiRPA==0.3",
     "onnxruntime": "replays in the deployment runtime: pip install 'robustbench-local[onnxruntime]'",
@@ -28,7 +31,10 @@ OPTIONAL = {
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding: its `kind` (package, device, solver, engine), `name`, `state` (ok, missing, broken), `detail`."""
+    """One finding about a package, device, solver or engine (`kind`).
+
+    `state` is ok, missing (optional and not there) or broken; `detail` says the version or what is wrong.
+    """
 
     kind: str
     name: str
@@ -76,7 +82,7 @@ def _devices(quick: bool) -> Iterator[Check]:
         if quick:
             yield Check("device", name, "ok", torch.cuda.get_device_name(k))
         else:
-            yield _tried("device", name, lambda name=name, k=k: _multiply(name, torch.cuda.get_device_name(k)))
+            yield _tried("device", name, partial(_multiply, name, torch.cuda.get_device_name(k)))
 
 
 def _multiply(device: str, model: str) -> str:
@@ -88,7 +94,7 @@ def _solvers() -> Iterator[Check]:
     import cvxpy
 
     for solver in sorted(cvxpy.installed_solvers()):
-        yield _tried("solver", solver, lambda solver=solver: _solve(solver))
+        yield _tried("solver", solver, partial(_solve, solver))
 
 
 def _solve(solver: str) -> str:
@@ -96,7 +102,7 @@ def _solve(solver: str) -> str:
     import cvxpy
 
     x = cvxpy.Variable(2, nonneg=True)
-    problem = cvxpy.Problem(cvxpy.Minimize(cvxpy.sum(x)), [x[0] + 2 * x[1] >= 1])
+    problem = cvxpy.Problem(cvxpy.Minimize(x[0] + x[1]), [x[0] + 2 * x[1] >= 1])
     value = problem.solve(solver=solver)
     if value is None or abs(float(value) - 0.5) > 1e-3:
         raise RobustBenchError(f"minimum {value}, should be 0.5")
@@ -107,12 +113,13 @@ def _engine() -> str:
     """Bounds of |x| on [-1, 2] through a two-neuron network, by IBP and CROWN."""
     from robustbench_local.verifiers import VERIFIERS, from_torch, output_bounds
 
-    network = torch.nn.Sequential(torch.nn.Linear(1, 2), torch.nn.ReLU(), torch.nn.Linear(2, 1))
+    hidden, last = torch.nn.Linear(1, 2), torch.nn.Linear(2, 1)
     with torch.no_grad():
-        network[0].weight.copy_(torch.tensor([[1.0], [-1.0]]))
-        network[0].bias.zero_()
-        network[2].weight.fill_(1.0)
-        network[2].bias.zero_()
+        hidden.weight.copy_(torch.tensor([[1.0], [-1.0]]))
+        last.weight.fill_(1.0)
+        hidden.bias.zero_()
+        last.bias.zero_()
+    network = torch.nn.Sequential(hidden, torch.nn.ReLU(), last)
     low, high = torch.tensor([[-1.0]]), torch.tensor([[2.0]])
     graph = from_torch(network, low)
     with torch.inference_mode():

@@ -28,11 +28,11 @@ class NamedModel:
 def find_model(source: str | Path | nn.Module, *, device: torch.device | None = None) -> NamedModel:
     """The model that `source` names, on `device` (default: the CPU, or where a module already is).
 
-    `source` is a zoo name ("digits-cnn", "digits-cnn:certified"), "file.py:function" where the function takes no
-    arguments and returns a module, or a module itself. The file is Python code and is run.
+    `source` is a zoo name ("digits-cnn", "digits-cnn:certified"), "file.py:function" where the function
+    takes no arguments and returns a module, or a module itself. The file is Python code and is run.
 
-    Raises UnknownNameError for an unknown zoo name, DataError for a file or function that is not there or does not
-    return a module.
+    Raises UnknownNameError for an unknown zoo name, DataError for a file or function that is not there or
+    does not return a module.
     """
     if isinstance(source, nn.Module):
         place = device or next((p.device for p in source.parameters()), torch.device("cpu"))

@@ -26,11 +26,12 @@ def evaluate_suite(
     progress: Progress | None = None,
     skipped: Callable[[Cases], None] | None = None,
 ) -> pd.DataFrame:
-    """The results table of the suite; results.parquet, results.csv and witnesses.safetensors in `folder` hold it too.
+    """The results table of the suite; results.parquet, results.csv and witnesses.safetensors in `folder`
+    hold it too.
 
-    The files are rewritten after every batch (one model at one radius). A batch whose rows are already there, from
-    the same weights, settings, seed and version, without errors and timeouts, is not computed again: `skipped` is
-    called for it instead. Rows of other batches in the folder stay.
+    The files are rewritten after every batch (one model at one radius). A batch whose rows are already
+    there, from the same weights, settings, seed and version, without errors and timeouts, is not computed
+    again: `skipped` is called for it instead. Rows of other batches in the folder stay.
 
     Raises ResultsError if the folder holds results of another format, and what `evaluate` raises.
     """

@@ -16,10 +16,10 @@ from robustbench_local.data import Dataset, load_dataset
 from robustbench_local.errors import DataError, RadiusError, ShapeError, UnknownNameError
 from robustbench_local.evaluation import Cases, clean
 from robustbench_local.models import model_hash
-from .named_models import NamedModel, find_model
 from robustbench_local.specs import SPECS
 
 from .cascade import Method, find_method
+from .named_models import NamedModel, find_model
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -17,9 +17,10 @@ __all__ = ["ZooRow", "zoo_rows", "zoo_suites"]
 class ZooRow:
     """One model of the zoo.
 
-    `status` is how far it is: `built` (the network exists), or `bracketed` (weights are shipped whose robust accuracy
-    was measured from both sides). `reason` says what is missing. `episode` is the lecture that a model comes
-    from, empty for those that come from none. `weights` are the shipped weight sets, `specs` the properties measured.
+    `status` is how far it is: `built` (the network exists), or `bracketed` (weights are shipped whose
+    robust accuracy was measured from both sides). `reason` says what is missing. `episode` is the lecture
+    that a model comes from, empty for those that come from none. `weights` are the shipped weight sets,
+    `specs` the properties measured.
     """
 
     id: str
@@ -60,8 +61,8 @@ def zoo_rows() -> list[ZooRow]:
 
 
 def zoo_suites(names: Sequence[str], *, limit: int | None = None, seed: int = 0) -> list[Suite]:
-    """One suite per shipped weight set that `names` asks for (models or "model:weights"; none: all), at the radii of
-    its recipe. Raises UnknownNameError for a name that the zoo does not have."""
+    """One suite per shipped weight set that `names` asks for (models or "model:weights"; none: all), at the
+    radii of its recipe. Raises UnknownNameError for a name that the zoo does not have."""
     index = read_index()
     wanted = list(names) or list(index)
     suites = []

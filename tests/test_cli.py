@@ -15,7 +15,18 @@ from robustbench_local.cli import run
 from robustbench_local.store import COLUMNS, WitnessStore, read_results
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ["demo", "verify", "attack", "evaluate", "train", "report", "zoo list", "zoo show", "zoo train", "zoo evaluate"]
+COMMANDS = [
+    "demo",
+    "verify",
+    "attack",
+    "evaluate",
+    "train",
+    "report",
+    "zoo list",
+    "zoo show",
+    "zoo train",
+    "zoo evaluate",
+]
 COMMANDS += ["doctor"]
 MODEL = "digits-mlp:nominal"
 
@@ -36,7 +47,9 @@ def test_help_is_quick() -> None:
     best = float("inf")
     for _ in range(3):  # the best of three: other work on the machine is not the command's fault
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "robustbench_local", "--help"], cwd=ROOT, check=True, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-m", "robustbench_local", "--help"], cwd=ROOT, check=True, capture_output=True
+        )
         best = min(best, time.perf_counter() - start)
     assert best < 1.0
 
@@ -106,18 +119,30 @@ def test_a_broken_model_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_a_model_that_does_not_fit_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "mine.py"
-    file.write_text("from torch import nn\n\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(10, 10))\n")
+    file.write_text(
+        "from torch import nn\n\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(10, 10))\n"
+    )
     assert run(["verify", f"{file}:net", "robustness"]) == 2
     assert "cannot take images of 'digits'" in said(capsys)[1]
+
+
+THREE = """
+import torch
+from torch import nn
+
+def three():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    with torch.no_grad():
+        net[1].weight.zero_()
+        net[1].bias.copy_(torch.eye(10)[3])
+    return net
+"""
 
 
 def test_a_model_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A network that always says 3: robust on the 3s, wrong on everything else."""
     file = tmp_path / "mine.py"
-    file.write_text(
-        "import torch\nfrom torch import nn\n\ndef three():\n    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
-        "    with torch.no_grad():\n        net[1].weight.zero_()\n        net[1].bias.copy_(torch.eye(10)[3])\n    return net\n"
-    )
+    file.write_text(THREE)
     assert run(["verify", f"{file}:three", "robustness", "--first", "40", "--eps", "1", "--json", "-"]) == 0
     out, _ = said(capsys)
     cases = json.loads(out)["cases"]
@@ -193,7 +218,7 @@ def test_evaluate_writes_results_and_goes_on_where_it_stopped(
         (SUITE + "spec = 'robust'", "did you mean 'robustness'"),
         (SUITE + "seed = 'x'", "not a int"),
         ('models = ["digits-cnn"]\neps = [-1.0]', "not a radius"),
-        ('models = []', "no models given"),
+        ("models = []", "no models given"),
         ('models = ["digits-cnn"]\nlimit = 0', "leaves no image"),
     ],
 )
@@ -212,7 +237,12 @@ def test_demo_then_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert run(["demo", "--out", str(out), "--images", "15", "--json", str(tmp_path / "demo.json")]) == 0
     printed, _ = said(capsys)
     assert "digits-cnn:certified" in printed and "verified %" in printed
-    assert {p.name for p in out.iterdir()} >= {"results.parquet", "results.csv", "index.html", "witnesses.safetensors"}
+    assert {p.name for p in out.iterdir()} >= {
+        "results.parquet",
+        "results.csv",
+        "index.html",
+        "witnesses.safetensors",
+    }
     facts = json.loads((tmp_path / "demo.json").read_text())
     assert len(facts["brackets"]) == 18 and all(r["verified"] <= r["empirical"] for r in facts["brackets"])
     assert run(["report", str(out), "--out", str(tmp_path / "page")]) == 0

@@ -24,7 +24,7 @@ from robustbench_local.errors import (
 from robustbench_local.evaluation import Cases, clean, evaluate, in_chunks
 from robustbench_local.specs import Any, Atom, Box, Query
 from robustbench_local.store import COLUMNS, WitnessStore
-from robustbench_local.verifiers import VERIFIERS, Bounds, Budget, Graph
+from robustbench_local.verifiers import DEFAULT_BUDGET, VERIFIERS, Bounds, Budget, Graph
 
 
 class Identity(nn.Module):
@@ -38,8 +38,10 @@ class Identity(nn.Module):
         return x * self.weight
 
 
-def problems(thresholds: Sequence[float], *, weight: float = 1.0, ids: Sequence[int | str] | None = None) -> Cases:
-    """For each threshold t: does y = w * x stay <= t over x in [-1, 1]? Violation y - t, worst value w - t."""
+def problems(
+    thresholds: Sequence[float], *, weight: float = 1.0, ids: Sequence[int | str] | None = None
+) -> Cases:
+    """Per threshold t: does y = w * x stay <= t over x in [-1, 1]? The worst violation is w - t."""
     n = len(thresholds)
     network = Identity(weight).eval()
     query = Query(
@@ -67,7 +69,9 @@ def problems(thresholds: Sequence[float], *, weight: float = 1.0, ids: Sequence[
 def attack_at(value: float, *, claimed: bool | None = None) -> object:
     """An attack whose every answer is the point `value`."""
 
-    def attack(query: Query, *, start: object = None, seed: int = 0, ids: object = None, deadline: object = None) -> AttackResult:
+    def attack(
+        query: Query, *, start: object = None, seed: int = 0, ids: object = None, deadline: object = None
+    ) -> AttackResult:
         points = torch.full((query.batch, 1), value)
         ones = torch.ones(query.batch, dtype=torch.int64)
         violated = query.violated(points) if claimed is None else torch.full((query.batch,), claimed)
@@ -86,7 +90,7 @@ class Saying:
     name: str = "saying"
     complete: bool = True
 
-    def bound(self, graph: Graph, query: Query, budget: Budget = Budget()) -> Bounds:
+    def bound(self, graph: Graph, query: Query, budget: Budget = DEFAULT_BUDGET) -> Bounds:
         value = self.exact if graph.dtype == torch.float64 and self.exact is not None else self.upper
         rows = torch.full((query.batch, 1), value, dtype=graph.dtype)
         return Bounds(rows, rows[:, 0], self.complete)
@@ -99,7 +103,7 @@ class Failing:
     error: Exception
     name: str = "failing"
 
-    def bound(self, graph: Graph, query: Query, budget: Budget = Budget()) -> Bounds:
+    def bound(self, graph: Graph, query: Query, budget: Budget = DEFAULT_BUDGET) -> Bounds:
         raise self.error
 
 
@@ -180,7 +184,11 @@ def test_a_bound_that_was_cut_short_is_a_timeout() -> None:
 def test_the_error_of_one_method_becomes_its_rows(error: Exception, reason: str) -> None:
     table = evaluate([problems([0.5, 2.0])], {"failing": Failing(error), "ibp": VERIFIERS["ibp"]})
     rows = table[table["method"] == "failing"]
-    assert set(rows["verdict"]) == {"UNKNOWN"} and set(rows["reason"]) == {reason} and (rows["error"] != "").all()
+    assert (
+        set(rows["verdict"]) == {"UNKNOWN"}
+        and set(rows["reason"]) == {reason}
+        and (rows["error"] != "").all()
+    )
     assert row_of(table, "ibp", 1)["verdict"] == "HOLDS"
 
 
@@ -207,13 +215,16 @@ def test_rounding_alone_is_no_alarm() -> None:
 
 
 def test_a_verdict_that_rests_on_rounding_becomes_boundary() -> None:
-    """weight 1 + 2^-23 in float32, threshold between the float32 and the real product: violated by rounding only."""
+    """The threshold lies between the float32 and the real product: violated by rounding only."""
     point, weight = 1.0, 1.0 + 2.0**-23
     cases = problems([weight + 2.0**-50])
     network = Rounding(weight)
     cases = replace(cases, network=network, query=cases.query.with_network(network))
     table = evaluate([cases], {"attack": attack_at(point), "v": Saying(-1e-9, exact=-(2.0**-50))})
-    assert list(table["verdict"]) == ["UNKNOWN", "UNKNOWN"] and list(table["reason"]) == ["boundary", "boundary"]
+    assert list(table["verdict"]) == ["UNKNOWN", "UNKNOWN"] and list(table["reason"]) == [
+        "boundary",
+        "boundary",
+    ]
 
 
 class Rounding(nn.Module):
@@ -231,7 +242,9 @@ class Rounding(nn.Module):
 def test_a_contradiction_stops_the_run_with_the_case_saved(tmp_path: Path, upper: float) -> None:
     """The attack finds 0.5; a verifier that says less, or even HOLDS, is wrong."""
     with pytest.raises(SoundnessAlarm, match="above the bound") as caught:
-        evaluate([problems([0.9, 0.5])], {"attack": attack_at(1.0), "v": Saying(upper)}, alarm_folder=tmp_path)
+        evaluate(
+            [problems([0.9, 0.5])], {"attack": attack_at(1.0), "v": Saying(upper)}, alarm_folder=tmp_path
+        )
     (file,) = tmp_path.glob("alarm-*.safetensors")
     assert str(file) in str(caught.value)
     with safe_open(file, "pt") as saved:
@@ -258,7 +271,7 @@ def test_chunks_are_halved_when_memory_runs_out() -> None:
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
         return index.tolist()
 
-    assert sum(in_chunks(run, 10, 10), []) == list(range(10))
+    assert [i for part in in_chunks(run, 10, 10) for i in part] == list(range(10))
     assert tried == [10, 5, 3, 3, 3, 1]
 
 

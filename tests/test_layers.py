@@ -1,4 +1,4 @@
-"""The direction of imports: errors <- specs <- {models, attacks, verifiers} <- {evaluation, training, ...}."""
+"""The direction of imports: errors <- specs <- {models, attacks, verifiers} <- {evaluation, ...}."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "robustbench_local"
 FOLDERS = ("specs", "models", "attacks", "verifiers")  # top-level folders that import as robustbench_local.*
-RANK = {"errors": 0, "version": 0, "specs": 1, "models": 2, "attacks": 2, "verifiers": 2, "data": 2, "store": 2}
+RANK = {
+    "errors": 0,
+    "version": 0,
+    "specs": 1,
+    "models": 2,
+    "attacks": 2,
+    "verifiers": 2,
+    "data": 2,
+    "store": 2,
+}
 TOP = 3  # evaluation, training, report, api, cli: whatever is not named above
 FRONT = {"api": 4, "cli": 5, "__main__": 6, "__init__": 6}
 
@@ -57,7 +66,8 @@ def violations(source: str, path: Path) -> list[str]:
     return [
         f"{path.relative_to(ROOT)}:{line}: {me} imports {part}"
         for part, line in imported_parts(ast.parse(source), path)
-        if part != me and (rank(part) > rank(me) or (rank(part) == rank(me) == 2 and {part, me} <= {*FOLDERS}))
+        if part != me
+        and (rank(part) > rank(me) or (rank(part) == rank(me) == 2 and {part, me} <= {*FOLDERS}))
     ]
 
 
@@ -70,12 +80,26 @@ def test_imports_go_down_only(path: Path) -> None:
 def test_other_folders_are_imported_from_their_root(path: Path) -> None:
     deep = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").startswith(PACKAGE + "."):
+        if (
+            isinstance(node, ast.ImportFrom)
+            and node.level == 0
+            and (node.module or "").startswith(PACKAGE + ".")
+        ):
             parts = (node.module or "").split(".")
             if len(parts) > 2 and parts[1] != part_of(path):
                 deep.append(f"{node.lineno}: {node.module}")
-        if isinstance(node, ast.ImportFrom) and node.module == PACKAGE and part_of(path) not in {"cli", "__main__"}:
+        if (
+            isinstance(node, ast.ImportFrom)
+            and node.module == PACKAGE
+            and part_of(path) not in {"cli", "__main__"}
+        ):
             deep.append(f"{node.lineno}: a name of the package root")
+        if (
+            isinstance(node, ast.ImportFrom)
+            and node.level == 0
+            and (node.module or "").split(".")[0] in FOLDERS
+        ):
+            deep.append(f"{node.lineno}: a second module object of {node.module}")
         if isinstance(node, ast.Import):
             deep += [f"{node.lineno}: import {a.name}" for a in node.names if a.name.split(".")[0] in FOLDERS]
     assert deep == []
@@ -116,7 +140,11 @@ def test_only_the_command_line_prints() -> None:
         if part_of(path) == "cli":
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"print", "eval", "exec"}:
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in {"print", "eval", "exec"}
+            ):
                 found.append(f"{path.relative_to(ROOT)}:{node.lineno}")
     assert found == []
 

@@ -55,7 +55,10 @@ def test_every_data_file_is_shipped(project: dict[str, Any]) -> None:
         for path in sorted((ROOT / top).rglob("*")):
             if path.is_dir() or path.suffix in {".py", ".pyi", ".pyc", ".tmp"} or path.name.startswith("."):
                 continue
-            owner = max((n for n, d in packages.items() if path.is_relative_to(d)), key=lambda n: len(packages[n].parts))
+            owner = max(
+                (n for n, d in packages.items() if path.is_relative_to(d)),
+                key=lambda n: len(packages[n].parts),
+            )
             inside = path.relative_to(packages[owner]).as_posix()
             if not any(fnmatch.fnmatch(inside, pattern) for pattern in patterns.get(owner, [])):
                 missing.append(f"{owner}: {inside}")
@@ -77,14 +80,19 @@ def test_constraints_fit_the_ranges(project: dict[str, Any]) -> None:
     exact = {pin.name.lower().replace("_", "-"): str(next(iter(pin.specifier)).version) for pin in pins}
     assert exact["torch"] == "2.13.0"
     extras = project["project"]["optional-dependencies"]
-    wanted = [*project["project"]["dependencies"], *(r for e in ("auto-lirpa", "onnxruntime", "testing", "dev") for r in extras[e])]
+    wanted = [
+        *project["project"]["dependencies"],
+        *(r for e in ("auto-lirpa", "onnxruntime", "testing", "dev") for r in extras[e]),
+    ]
     for text in wanted:
         requirement = Requirement(text)
         if requirement.marker is not None and not requirement.marker.evaluate():
             continue
         name = requirement.name.lower().replace("_", "-")
         assert name in exact, f"{name} has no line in constraints.txt"
-        assert requirement.specifier.contains(exact[name]), f"{name} {exact[name]} is outside {requirement.specifier}"
+        assert requirement.specifier.contains(exact[name]), (
+            f"{name} {exact[name]} is outside {requirement.specifier}"
+        )
 
 
 def test_a_bare_checkout_imports_from_another_folder(tmp_path: Path) -> None:
@@ -92,5 +100,7 @@ def test_a_bare_checkout_imports_from_another_folder(tmp_path: Path) -> None:
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); import robustbench_local.specs as s;"
         f"print(s.__name__, s.__file__.startswith({str(ROOT / 'specs')!r}))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert done.stdout.split() == ["robustbench_local.specs", "True"]

@@ -13,7 +13,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-OUTSIDE = ("git clone", "cd ", "pip install", "make setup", "make demo", "make test", "make check", "make bench")
+OUTSIDE = (
+    "git clone",
+    "cd ",
+    "pip install",
+    "make setup",
+    "make demo",
+    "make test",
+    "make check",
+    "make bench",
+)
 """Commands that set up, or that contain this very test: what they run is tested by itself."""
 
 
@@ -43,7 +52,7 @@ def test_the_readme_starts_with_the_two_commands() -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("text", [pytest.param(t, id=i) for i, t in blocks("console")])
 def test_commands(text: str, tmp_path: Path) -> None:
-    """The commands of one block, in order, in one folder. Demo runs get fewer images: the path is the same."""
+    """The commands of one block, in order, in one folder. Demo runs get fewer images."""
     for path in (ROOT / "docs" / "examples").glob("*"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     for command in commands(text):
@@ -63,7 +72,11 @@ def test_commands(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", [pytest.param(t, id=i) for i, t in blocks("python")])
 def test_examples(text: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", text], cwd=tmp_path, env=environment(), capture_output=True, text=True
+        [sys.executable, "-W", "error", "-c", text],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
 

@@ -46,7 +46,7 @@ def main() -> NoReturn:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """The exit code of `rbl` with these arguments; errors become one line on stderr unless --debug is given."""
+    """The exit code of `rbl` with these arguments; an error is one line on stderr unless --debug is given."""
     debug = "--debug" in arguments
     try:
         code = app(args=list(arguments), prog_name="rbl", standalone_mode=False)
@@ -80,7 +80,8 @@ def _reported(error: BaseException, *, quiet: bool) -> int:
 
 
 def _usage(error: BaseException) -> str:
-    return f"error: {getattr(error, 'message', '') or error}. `rbl --help` lists the commands, `rbl COMMAND --help` the options"
+    text = getattr(error, "message", "") or str(error)
+    return f"error: {text}. See `rbl --help`, or `rbl COMMAND --help` for the options of a command"
 
 
 @app.callback(invoke_without_command=True)

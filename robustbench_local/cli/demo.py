@@ -18,10 +18,12 @@ METHODS = ("clean", "pgd", "ibp", "crown")
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results and the report.")] = Path(
-        "rbl-demo"
-    ),
-    images: Annotated[int | None, typer.Option("--images", min=1, help="Use only the first N test images.")] = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder of the results and the report.")
+    ] = Path("rbl-demo"),
+    images: Annotated[
+        int | None, typer.Option("--images", min=1, help="Use only the first N test images.")
+    ] = None,
     json: Json = None,
     device: Device = None,
     seed: Seed = 0,
@@ -29,9 +31,9 @@ def demo(
 ) -> None:
     """Attack and verify the shipped digit classifiers over a grid of radii.
 
-    One small CNN, trained in three ways: standard, against PGD attacks, and with certified bounds. For each radius
-    the true robust accuracy lies between the verified one (no attack can break these images) and the empirical one
-    (PGD did not break these). Writes DIR/results.parquet, DIR/results.csv and DIR/index.html.
+    One small CNN, trained in three ways: standard, against PGD attacks, and with certified bounds. For each
+    radius the true robust accuracy lies between the verified one (no attack can break these images) and the
+    empirical one (PGD did not break these). Writes DIR/results.parquet, DIR/results.csv and DIR/index.html.
     """
     import time
 
@@ -51,4 +53,6 @@ def demo(
     warn_of_errors(results, console)
     message(f"{len(results)} rows in {seconds:.1f} s. Report: {page}")
     files = {"parquet": out / "results.parquet", "csv": out / "results.csv", "report": page}
-    write_json({"brackets": bracket_rows(results), "rows": len(results), "seconds": seconds, "files": files}, json)
+    write_json(
+        {"brackets": bracket_rows(results), "rows": len(results), "seconds": seconds, "files": files}, json
+    )

@@ -29,7 +29,9 @@ def evaluate(
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N images.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds per method and batch. [default: 60]")] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results.")] = Path("rbl-results"),
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results.")] = Path(
+        "rbl-results"
+    ),
     json: Json = None,
     device: Device = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the attacks. [default: 0]")] = None,
@@ -63,5 +65,9 @@ def evaluate(
     console = printer(json)
     console.print(bracket_table(results))
     warn_of_errors(results, console)
-    message(f"{len(results)} rows in {out / 'results.parquet'}; `rbl report {out} --out DIR` makes a page of them")
-    write_json({"brackets": bracket_rows(results), "rows": len(results), "results": out / "results.parquet"}, json)
+    message(
+        f"{len(results)} rows in {out / 'results.parquet'}; `rbl report {out} --out DIR` makes a page of them"
+    )
+    write_json(
+        {"brackets": bracket_rows(results), "rows": len(results), "results": out / "results.parquet"}, json
+    )

@@ -33,7 +33,9 @@ def printer(to: Path | None) -> Console:
 
     stderr = to is not None and str(to) == "-"
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() or "COLUMNS" in os.environ else 120  # a pipe or file has no width of its own
+    width = (
+        None if stream.isatty() or "COLUMNS" in os.environ else 120
+    )  # a pipe or file has no width of its own
     return Console(stderr=stderr, highlight=False, soft_wrap=False, width=width)
 
 

@@ -14,7 +14,9 @@ __all__ = ["report"]
 
 
 def report(
-    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="results.parquet, results.csv or their folder.")],
+    results: Annotated[
+        Path, typer.Argument(metavar="RESULTS", help="results.parquet, results.csv or their folder.")
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the report.")],
     json: Json = None,
     device: Device = None,

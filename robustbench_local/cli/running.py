@@ -30,7 +30,9 @@ def run_suite(suite: Suite, folder: Path, device: torch.device | None) -> pd.Dat
             bar.update(task, description=f"{cases.model} eps {cases.eps:g} {method}", advance=1)
 
         def skip(cases: Cases) -> None:
-            bar.update(task, description=f"{cases.model} eps {cases.eps:g} done before", advance=len(suite.methods))
+            bar.update(
+                task, description=f"{cases.model} eps {cases.eps:g} done before", advance=len(suite.methods)
+            )
 
         return evaluate_suite(suite, folder, device=device, progress=begin, skipped=skip)
 
@@ -39,33 +41,21 @@ def bracket_rows(results: pd.DataFrame) -> list[dict[str, object]]:
     """The accuracy bracket per model and radius, as JSON-ready rows."""
     from robustbench_local.report import brackets
 
-    rows: list[dict[str, object]] = brackets(results).to_dict(orient="records")
-    return rows
+    return [{str(k): v for k, v in row.items()} for row in brackets(results).to_dict(orient="records")]
 
 
 def bracket_table(results: pd.DataFrame) -> Table:
     """Clean, verified and empirical accuracy with their gap in percentage points, per model and radius."""
-    from robustbench_local.report import brackets
-
     rows, before = [], ""
-    for row in brackets(results).itertuples():
-        name = str(row.model)
+    for row in bracket_rows(results):
+        name = str(row["model"])
+        shares = [percent(float(str(row[key]))) for key in ("clean", "verified", "empirical", "gap")]
         rows.append(
-            [
-                name if name != before else "",
-                str(row.norm),
-                f"{row.eps:g}",
-                str(row.n),
-                percent(row.clean),
-                percent(row.verified),
-                percent(row.empirical),
-                percent(row.gap),
-            ]
+            [name if name != before else "", str(row["norm"]), f"{row['eps']:g}", str(row["n"]), *shares]
         )
         before = name
-    header = [("model", "left"), ("norm", "left"), ("eps", "right"), ("images", "right"), ("clean %", "right")]
-    header += [("verified %", "right"), ("empirical %", "right"), ("gap", "right")]
-    return table("", header, rows)
+    right = ("eps", "images", "clean %", "verified %", "empirical %", "gap")
+    return table("", [("model", "left"), ("norm", "left"), *((name, "right") for name in right)], rows)
 
 
 def warn_of_errors(results: pd.DataFrame, console: Console) -> None:
@@ -73,4 +63,6 @@ def warn_of_errors(results: pd.DataFrame, console: Console) -> None:
     failed = results[results["error"].fillna("") != ""]
     for method, rows in failed.groupby("method", sort=False):
         first = rows.iloc[0]
-        console.print(f"[yellow]{method} failed on {len(rows)} rows, first on {first['model']}: {first['error']}")
+        console.print(
+            f"[yellow]{method} failed on {len(rows)} rows, first on {first['model']}: {first['error']}"
+        )

@@ -19,12 +19,17 @@ __all__ = ["run_recipe", "train"]
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a shipped recipe, or a .toml file.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="Name of a shipped recipe, or a .toml file.")
+    ],
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Folder of the weights. [default: runs/RECIPE]")
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Folder of the weights. [default: runs/RECIPE]"),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in DIR.")] = False,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Train this many epochs instead of the recipe's.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Train this many epochs instead of the recipe's.")
+    ] = None,
     json: Json = None,
     device: Device = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Instead of the recipe's seed.")] = None,
@@ -79,10 +84,14 @@ class _Bars:
 
 def _show(result: TrainingResult, json: Path | None) -> None:
     metrics = result.record.metrics
-    rows = [[f"{r['eps']:g}", *(f"{100 * v:.1f}" for k, v in r.items() if k != "eps")] for r in metrics["robust"]]
+    rows = [
+        [f"{r['eps']:g}", *(f"{100 * v:.1f}" for k, v in r.items() if k != "eps")] for r in metrics["robust"]
+    ]
     names = [name for name in metrics["robust"][0] if name != "eps"] if rows else []
     console = printer(json)
-    console.print(f"{result.recipe.target}: {100 * metrics['clean']:.1f} % clean accuracy on {metrics['samples']} images")
+    console.print(
+        f"{result.recipe.target}: {100 * metrics['clean']:.1f} % clean accuracy, {metrics['samples']} images"
+    )
     if rows:
         console.print(table("", [("eps", "right"), *((f"{name} %", "right") for name in names)], rows))
     message(f"{result.seconds:.1f} s of training; weights in {result.out / result.record.file}")

@@ -21,11 +21,14 @@ __all__ = ["attack", "verify"]
 SHOWN = 20
 """Cases listed on the screen; JSON has all."""
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="Zoo name (digits-cnn:certified) or file.py:function.")]
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Zoo name (digits-cnn:certified) or file.py:function.")
+]
 Spec = Annotated[str, typer.Argument(metavar="SPEC", help="Name of a property, e.g. robustness.")]
 Dataset = Annotated[str, typer.Option(help="Data set that the images come from.")]
 Image = Annotated[
-    list[int] | None, typer.Option("--image", "-i", help="Position in the test split; repeat for more. [default: 0]")
+    list[int] | None,
+    typer.Option("--image", "-i", help="Position in the test split; repeat for more. [default: 0]"),
 ]
 First = Annotated[int | None, typer.Option("--first", min=1, help="Take the first N test images instead.")]
 Eps = Annotated[float, typer.Option("--eps", "-e", help="Radius around the image.")]
@@ -43,14 +46,15 @@ def verify(
     norm: Norm = "linf",
     timeout: Timeout = 60.0,
     method: Annotated[
-        str | None, typer.Option(help="A single attack or verifier. [default: pgd, ibp, crown-ibp, crown in turn]")
+        str | None,
+        typer.Option(help="A single attack or verifier. [default: pgd, ibp, crown-ibp, crown in turn]"),
     ] = None,
     json: Json = None,
     device: Device = None,
     seed: Seed = 0,
     debug: Debug = False,
 ) -> None:
-    """Decide a property: HOLDS, VIOLATED with a counterexample, or UNKNOWN with the bracket of the violation."""
+    """Decide a property: HOLDS, VIOLATED with a counterexample, or UNKNOWN with the violation's bracket."""
     from robustbench_local.cascade import DEFAULT_STAGES, cascade, find_methods
 
     stages = find_methods(DEFAULT_STAGES if method is None else (method,))
@@ -114,7 +118,9 @@ def _cases(
     chosen = list(range(min(first, len(data)))) if first is not None else image or [0]
     for k in chosen:
         if not 0 <= k < len(data):
-            raise DataError(f"no image {k}", where="--image", cure=f"{dataset} has test images 0 to {len(data) - 1}")
+            raise DataError(
+                f"no image {k}", where="--image", cure=f"{dataset} has test images 0 to {len(data) - 1}"
+            )
     named = find_model(model, device=find_device(device))
     return cases_of(named, data.select(torch.tensor(chosen)), spec=spec, norm=norm, eps=eps)
 
@@ -132,8 +138,12 @@ def _show(result: Result, cases: Cases, console: Console) -> None:
         console.print(f"[bold]{_coloured(result)}[/bold]  {subject}, {cases.dataset} row {cases.ids[0]}")
         console.print(f"violation in {_bracket(result)}, {_decided(result)}, {result.seconds:.2f} s")
         return
-    counts = {word: sum(c.verdict.value == word for c in result.cases) for word in ("HOLDS", "VIOLATED", "UNKNOWN")}
-    console.print(f"{many} images: " + ", ".join(f"{n} {word}" for word, n in counts.items()) + f"  ({subject})")
+    counts = {
+        word: sum(c.verdict.value == word for c in result.cases) for word in ("HOLDS", "VIOLATED", "UNKNOWN")
+    }
+    console.print(
+        f"{many} images: " + ", ".join(f"{n} {word}" for word, n in counts.items()) + f"  ({subject})"
+    )
     rows = [
         [str(i), _coloured(c), _bracket(c), _decided(c)]
         for i, c in list(zip(cases.ids, result.cases, strict=True))[:SHOWN]

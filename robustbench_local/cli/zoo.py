@@ -21,7 +21,13 @@ def list_models(json: Json = None, device: Device = None, seed: Seed = 0, debug:
     from robustbench_local.zoo import zoo_rows
 
     rows = zoo_rows()
-    header = [("model", "left"), ("family", "left"), ("status", "left"), ("weights", "left"), ("specs", "left")]
+    header = [
+        ("model", "left"),
+        ("family", "left"),
+        ("status", "left"),
+        ("weights", "left"),
+        ("specs", "left"),
+    ]
     lines = [[r.id, r.family, r.status, ", ".join(r.weights), ", ".join(r.specs)] for r in rows]
     printer(json).print(table("", header, lines))
     write_json([row.as_dict() for row in rows], json)
@@ -45,16 +51,22 @@ def show(
     if architecture not in MODELS:
         raise UnknownNameError.of("model", architecture, MODELS)
     card = asdict(MODELS[architecture].card)
-    records = {k: r for k, r in read_index().items() if r.model == architecture and weights in (None, r.weights)}
+    records = {
+        k: r for k, r in read_index().items() if r.model == architecture and weights in (None, r.weights)
+    }
     if weights is not None and not records:
-        raise UnknownNameError.of(f"weight set of {architecture!r}", weights, MODELS[architecture].card.weights)
+        raise UnknownNameError.of(
+            f"weight set of {architecture!r}", weights, MODELS[architecture].card.weights
+        )
     console = printer(json)
     for key, value in card.items():
         text = ", ".join(str(v) for v in value) if isinstance(value, tuple) else str(value)
         console.print(f"[bold]{key:13}[/bold] {text}")
     for key, record in records.items():
         names = list(record.metrics["robust"][0])
-        rows = [[f"{r['eps']:g}", *(f"{100 * r[n]:.1f}" for n in names[1:])] for r in record.metrics["robust"]]
+        rows = [
+            [f"{r['eps']:g}", *(f"{100 * r[n]:.1f}" for n in names[1:])] for r in record.metrics["robust"]
+        ]
         title = f"{key}: {100 * record.metrics['clean']:.1f} % clean; % of test images robust within linf eps"
         console.print(table(title, [(n, "right") for n in names], rows))
     measured = {key: {"file": r.file, "sha256": r.sha256, "metrics": r.metrics} for key, r in records.items()}
@@ -63,7 +75,9 @@ def show(
 
 @app.command("train")
 def train(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Weight set to train, e.g. digits-cnn:certified.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Weight set to train, e.g. digits-cnn:certified.")
+    ],
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="[default: runs/RECIPE]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     json: Json = None,
@@ -91,9 +105,13 @@ def train(
 
 @app.command("evaluate")
 def evaluate(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Models or weight sets.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME...]", help="Models or weight sets.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N images.")] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results.")] = Path("rbl-zoo"),
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results.")] = Path(
+        "rbl-zoo"
+    ),
     json: Json = None,
     device: Device = None,
     seed: Seed = 0,
@@ -101,6 +119,7 @@ def evaluate(
 ) -> None:
     """Bracket the robust accuracy of the named models, or of all, at the radii of their recipes."""
     from robustbench_local.device import find_device
+    from robustbench_local.store import read_results
     from robustbench_local.zoo import zoo_suites
 
     from .running import bracket_rows, bracket_table, run_suite, warn_of_errors
@@ -108,9 +127,12 @@ def evaluate(
     place = find_device(device)
     suites = zoo_suites(names or [], limit=limit, seed=seed)
     for suite in suites:
-        results = run_suite(suite, out, place)
+        run_suite(suite, out, place)
+    results = read_results(out)
     console = printer(json)
     console.print(bracket_table(results))
     warn_of_errors(results, console)
     message(f"{len(results)} rows in {out / 'results.parquet'}")
-    write_json({"brackets": bracket_rows(results), "rows": len(results), "results": out / "results.parquet"}, json)
+    write_json(
+        {"brackets": bracket_rows(results), "rows": len(results), "results": out / "results.parquet"}, json
+    )

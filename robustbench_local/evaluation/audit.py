@@ -1,8 +1,8 @@
 """Second looks: float64 re-bounds of narrow verdicts, and the alarm when two methods contradict each other.
 
 Bounds are statements over the reals, computed in the network's dtype. A HOLDS whose bound is as small as
-rounding could be, and an attack value above a verifier's bound, are therefore computed again in float64 before
-anything is believed. What still contradicts itself then is a wrong program, and stops the run.
+rounding could be, and an attack value above a verifier's bound, are therefore computed again in float64
+before anything is believed. What still contradicts itself then is a wrong program, and stops the run.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def cross_check(
     """Compares every attack with every verifier of the same problems; updates the outcomes in place.
 
     An attack's value above a verifier's bound, or a VIOLATED beside a HOLDS, is replayed and re-bounded in
-    float64. If they agree there, the float64 numbers are kept, and a verdict that rests on rounding alone becomes
-    UNKNOWN (boundary). If they do not, the case is saved to `folder` and SoundnessAlarm is raised.
+    float64. If they agree there, the float64 numbers are kept, and a verdict that rests on rounding alone
+    becomes UNKNOWN (boundary). If they do not, the case is saved to `folder` and SoundnessAlarm is raised.
     """
     for attack_name, found in outcomes.items():
         if found.points is None:
@@ -169,4 +169,6 @@ def _scale(subject: Subject, query: Query) -> float:
 def _save(folder: Path, facts: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Path:
     name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     held = {key: value.detach().contiguous() for key, value in tensors.items()}
-    return write_atomically(folder / f"alarm-{name}.safetensors", lambda path: save_file(held, path, dict(facts)))
+    return write_atomically(
+        folder / f"alarm-{name}.safetensors", lambda path: save_file(held, path, dict(facts))
+    )

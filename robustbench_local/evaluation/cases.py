@@ -29,8 +29,8 @@ class Cases:
         spec: name of the property, e.g. "robustness".
         norm: "linf", "l2", "l1" or "" where a radius makes no sense.
         eps: the radius, >= 0; NaN where a radius makes no sense.
-        origins: the unperturbed inputs (B, *in) that the sets were built around, where there are any: attacks start
-            there, and clean accuracy is measured there. A ball cut by a box has another centre.
+        origins: the unperturbed inputs (B, *in) that the sets were built around, where there are any:
+            attacks start there, and clean accuracy is measured there. A ball cut by a box has another centre.
 
     Raises ShapeError if the number of ids or origins is not B.
     """
@@ -54,10 +54,10 @@ class Cases:
                 where=f"Cases of {self.model}",
                 cure="give one id per problem",
             )
-        if self.origins is not None and tuple(self.origins.shape) != (self.query.batch, *self.query.inputs.shape):
+        wanted = (self.query.batch, *self.query.inputs.shape)
+        if self.origins is not None and tuple(self.origins.shape) != wanted:
             raise ShapeError(
-                f"origins of shape {tuple(self.origins.shape)} for {self.query.batch} problems with inputs of shape"
-                f" {self.query.inputs.shape}",
+                f"origins have shape {tuple(self.origins.shape)}, the sets {wanted}",
                 where=f"Cases of {self.model}",
             )
 

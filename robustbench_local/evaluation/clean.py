@@ -1,4 +1,4 @@
-"""The forward pass on the unperturbed inputs, as an attack without a search: what clean accuracy is read from."""
+"""The forward pass on the unperturbed inputs, as an attack that does not search: clean accuracy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def clean(
     ids: Ids | None = None,
     deadline: float | None = None,
 ) -> AttackResult:
-    """The unperturbed inputs `start` (B, *in), or the sets' centres, and the violation there: one forward pass.
+    """The unperturbed inputs `start` (B, *in), or the sets' centres, and the violation there: one forward
+    pass.
 
     Results tables and reports know these rows by the method name `clean`.
     """

@@ -79,8 +79,8 @@ class Limits:
 
 
 def run_attack(attack: Attack, subject: Subject, cases: Cases, *, seed: int, limits: Limits) -> Outcome:
-    """The attack on all B problems, from their origins. Every violation counted is replayed here, on points checked to lie
-    in their sets exactly; a point that does not replay leaves its problem UNKNOWN."""
+    """The attack on all B problems, from their origins. Every violation counted is replayed here, on points
+    checked to lie in their sets exactly; a point that does not replay leaves its problem UNKNOWN."""
     per_problem = 6 * activation_bytes(subject.network, subject.example)  # forward, backward, and slack
     deadline = time.monotonic() + limits.seconds
     query = cases.query
@@ -146,7 +146,9 @@ def failed(kind: str, batch: int, error: Exception) -> Outcome:
     Raises the error itself if it is an alarm or no error of the project or of torch, since then a
     program is wrong and not a method.
     """
-    if isinstance(error, SoundnessAlarm) or not isinstance(error, RobustBenchError | RuntimeError | MemoryError):
+    if isinstance(error, SoundnessAlarm) or not isinstance(
+        error, RobustBenchError | RuntimeError | MemoryError
+    ):
         raise error
     reasons: dict[type[Exception], str] = {
         UnsupportedOpError: "op",

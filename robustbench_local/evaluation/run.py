@@ -62,10 +62,10 @@ def evaluate(
         memory_bytes: for one method's intermediate results.
 
     Column meanings: `lower` is the violation an attack found (NaN for a verifier), `upper` a verifier's bound
-    (NaN for an attack); `seconds` is the batch's time divided by its size; `seconds_load` the time of tracing the
-    network, the same in all its verifier rows. Reasons of UNKNOWN: `bound` (the bound is above zero), `search`
-    (the attack found nothing), `timeout`, `op`, `resources`, `boundary` (decided by rounding), `non-finite`.
-    An error of one method fills its rows' `error` and leaves them UNKNOWN.
+    (NaN for an attack); `seconds` is the batch's time divided by its size; `seconds_load` the time of
+    tracing the network, the same in all its verifier rows. Reasons of UNKNOWN: `bound` (the bound is above
+    zero), `search` (the attack found nothing), `timeout`, `op`, `resources`, `boundary` (decided by
+    rounding), `non-finite`. An error of one method fills its rows' `error` and leaves them UNKNOWN.
 
     Raises SoundnessAlarm when an attack's point lies above a verifier's bound in float64 too, DeviceError for
     queries on another device, NonFiniteError for a timeout that is not a positive number.
@@ -113,7 +113,9 @@ class _Run:
             outcomes[name] = self._outcome(method, cases, subject)
         budget = Budget(memory_bytes=self.limits.memory_bytes)
         cross_check(cases, subject, outcomes, self.verifiers, budget=budget, folder=self.folder)
-        return pd.concat([self._rows(cases, subject, name, o) for name, o in outcomes.items()], ignore_index=True)
+        return pd.concat(
+            [self._rows(cases, subject, name, o) for name, o in outcomes.items()], ignore_index=True
+        )
 
     def _outcome(self, method: Attack | Verifier, cases: Cases, subject: Subject) -> Outcome:
         device, kind = subject.device, "verifier" if isinstance(method, Verifier) else "attack"
@@ -139,7 +141,9 @@ class _Run:
 
     def _rows(self, cases: Cases, subject: Subject, name: str, outcome: Outcome) -> pd.DataFrame:
         zeros = np.zeros(outcome.batch, dtype=np.int64)
-        verdict = np.select([outcome.holds.numpy(), outcome.violated.numpy()], ["HOLDS", "VIOLATED"], "UNKNOWN")
+        verdict = np.select(
+            [outcome.holds.numpy(), outcome.violated.numpy()], ["HOLDS", "VIOLATED"], "UNKNOWN"
+        )
         values: dict[str, object] = {
             "run_id": self.id,
             "model": cases.model,
@@ -174,7 +178,8 @@ class _Run:
             "error": outcome.error,
         }
         frame = pd.DataFrame({column: values[column] for column in COLUMNS}, index=range(outcome.batch))
-        return frame.astype(dict(COLUMNS))
+        typed: pd.DataFrame = frame.astype(dict(COLUMNS))
+        return typed
 
     def _witnesses(self, cases: Cases, outcome: Outcome) -> list[str]:
         keys = [""] * outcome.batch
@@ -210,7 +215,7 @@ def _start_peak(device: torch.device) -> None:
 
 
 def _peak_mb(device: torch.device) -> float:
-    """Largest memory so far in MiB: of the device since the method started, or of the whole process on a CPU."""
+    """Largest memory in MiB: of the device since the method started, of the whole process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     try:
