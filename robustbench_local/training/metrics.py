@@ -29,7 +29,8 @@ def measure(network: nn.Module, data: Dataset, radii: Sequence[float]) -> dict[s
     """Clean accuracy, and per linf radius the accuracy under PGD and by each verifier, as JSON data.
 
     Balls are cut to [0, 1]. PGD takes 40 steps from two random starts. The true robust accuracy at a radius
-    lies between the largest verified figure and the one under PGD. `network` is in evaluation mode.
+    lies between the largest verified figure and the one under PGD. Verifiers see only the samples that PGD
+    left standing: the others cannot be verified. `network` is in evaluation mode.
     """
     place = next(network.parameters()).device
     inputs, labels = data.inputs.to(place), data.labels.to(place)
@@ -40,20 +41,27 @@ def measure(network: nn.Module, data: Dataset, radii: Sequence[float]) -> dict[s
     for eps in radii:
         query = spec.query(network, x0=inputs, c=labels, eps=eps)
         attacked = pgd(query, steps=STEPS, restarts=RESTARTS, ids=data.ids)
-        found = {"eps": eps, "pgd": _share(correct & ~attacked.violated.cpu())}
-        rows.append(found | {name: _verified(name, graph, query) for name in MEASURED_VERIFIERS})
+        standing = correct & ~attacked.violated.cpu()
+        rest = query.select(standing.nonzero().flatten().to(place))
+        row = {"eps": eps, "pgd": _share(standing)}
+        for name in MEASURED_VERIFIERS:
+            row[name] = round(_verified(name, graph, rest) / len(data), 6)
+        rows.append(row)
     return {"split": data.split, "samples": len(data), "clean": _share(correct), "robust": rows}
 
 
-def _verified(name: str, graph: Graph, query: Query) -> float:
+def _verified(name: str, graph: Graph, query: Query) -> int:
+    if not query.batch:
+        return 0
     with torch.inference_mode():
-        return _share(query.holds(VERIFIERS[name].bound(graph, query).upper))
+        return int(query.holds(VERIFIERS[name].bound(graph, query).upper).sum())
 
 
 def _correct(network: nn.Module, data: Dataset) -> Tensor:
     place = next(network.parameters()).device
     with torch.inference_mode():
-        return (network(data.inputs.to(place)).argmax(1).cpu() == data.labels).clone()
+        predicted: Tensor = network(data.inputs.to(place)).argmax(1).cpu()
+    return predicted == data.labels
 
 
 def _share(chosen: Tensor) -> float:

@@ -119,7 +119,8 @@ class _Run:
         started = time.perf_counter()
         order = torch.randperm(len(self.data), generator=_generator(self.recipe.seed, "order", epoch))
         self.network.train()
-        total, rate, shown = 0.0, 0.0, {}
+        total, rate = 0.0, 0.0
+        shown: Mapping[str, float] = {}
         for step, rows in enumerate(order.split(self.recipe.batch_size)):
             rate = self.recipe.learning_rate(epoch + step / self.steps)
             loss, shown = self._step(rows, epoch, step, rate)
