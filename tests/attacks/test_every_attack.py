@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from robustbench_local.attacks import ATTACKS, AttackResult
 from robustbench_local.errors import DtypeError, NonFiniteError, ShapeError
-from robustbench_local.specs import Query
+from robustbench_local.specs import Query, output_bounds, targeted
 
 from .toys import (
     ATTACK_NAMES,
@@ -24,6 +24,7 @@ from .toys import (
     RowWise,
     classification,
     images,
+    predicted,
     raise_output,
     unit_interval,
     walk_through,
@@ -85,6 +86,20 @@ def test_results_are_sound_on_any_shape_norm_and_radius(
     network = RowWise(math.prod(shape), 4, classes)
     query = classification(network, images(3, shape, seed=seed), eps=eps, p=p)
     assert_sound(ATTACKS[name](query, seed=seed), query)
+
+
+@every_attack
+def test_results_are_sound_on_other_properties(name: str) -> None:
+    """A target class (an AND of atoms) and output intervals (strict atoms), broken for some samples."""
+    network, x = RowWise(6, 8, 3, torch.float64), images(20, (6,), torch.float64)
+    targets = (predicted(network, x) + 1) % 3
+    for query in (
+        targeted((6,), 3).query(network, x0=x, t=targets, eps=0.3),
+        output_bounds((6,), 3).query(network, x0=x, eps=0.3, low=-0.5, high=0.5),
+    ):
+        result = ATTACKS[name](query)
+        assert result.violated.any() and not result.violated.all()
+        assert_sound(result, query)
 
 
 @every_attack
