@@ -15,8 +15,8 @@ __all__ = ["EpochRecord", "Progress", "Silent"]
 class EpochRecord:
     """One finished epoch: its number from 1, the mean `loss` over its samples, and where schedules stood.
 
-    `learning_rate` and `shown` (for instance eps and kappa) are those of the last step; `seconds` is wall
-    time.
+    `learning_rate` and `shown` (for instance eps and kappa) are those of the last step; `seconds` is
+    the CPU time of this process.
     """
 
     epoch: int

@@ -29,8 +29,8 @@ __all__ = ["TrainingResult", "derived_seed", "initial_network", "train"]
 class TrainingResult:
     """A finished run: the `network` in evaluation mode, its `record` in the index of `out`, its history.
 
-    `record.metrics` holds the accuracies on the test split. `seconds` is the CPU time of this process for
-    the epochs that this call ran, without the measuring.
+    `record.metrics` holds the accuracies on the test split. `seconds` is the CPU time of all epochs, those
+    before a resume included, without checkpoints and measuring.
     """
 
     recipe: Recipe
@@ -69,17 +69,17 @@ def train(
     run = _Run(recipe, network, optimizer, objective, data)
 
     watch.begin(recipe, epochs_done=len(history), steps_per_epoch=run.steps)
-    started = time.process_time()
     for epoch in range(len(history), recipe.epochs):
         history.append(run.epoch(epoch, watch))
         if (epoch + 1) % save_every == 0 or epoch + 1 == recipe.epochs:
             save_checkpoint(checkpoint, recipe, history, network, optimizer)
         watch.epoch(history[-1])
-    seconds = time.process_time() - started
+    seconds = sum(record.seconds for record in history)
 
     network.eval()
     watch.measuring()
     metrics = measure(network, load_dataset(recipe.dataset, split="test"), recipe.radii)
+    metrics["train_seconds"] = round(seconds, 1)
     record = save_weights(network, recipe.target, recipe=recipe.as_dict(), metrics=metrics, folder=out)
     return TrainingResult(recipe, network, record, out, tuple(history), seconds)
 
@@ -116,7 +116,7 @@ class _Run:
 
     def epoch(self, epoch: int, watch: Progress) -> EpochRecord:
         """Train one epoch (numbered from 0) in an order that its number decides."""
-        started = time.perf_counter()
+        started = time.process_time()
         order = torch.randperm(len(self.data), generator=_generator(self.recipe.seed, "order", epoch))
         self.network.train()
         total, rate = 0.0, 0.0
@@ -126,7 +126,7 @@ class _Run:
             loss, shown = self._step(rows, epoch, step, rate)
             total += loss * len(rows)
             watch.step()
-        seconds = time.perf_counter() - started
+        seconds = time.process_time() - started
         return EpochRecord(epoch + 1, total / len(self.data), rate, dict(shown), seconds)
 
     def _step(self, rows: Tensor, epoch: int, step: int, rate: float) -> tuple[float, Mapping[str, float]]:
