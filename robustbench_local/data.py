@@ -150,10 +150,10 @@ def _digits() -> Source:
     """
     from sklearn.datasets import load_digits  # takes most of a second: only when the data are asked for
 
-    raw = load_digits()
+    pixels, digits = load_digits(return_X_y=True)
     return Source(
-        inputs=torch.from_numpy(np.asarray(raw.images, dtype=np.float32) / 16).unsqueeze(1),
-        labels=torch.from_numpy(np.asarray(raw.target, dtype=np.int64)),
+        inputs=torch.from_numpy(np.asarray(pixels, dtype=np.float32) / 16).reshape(-1, 1, 8, 8),
+        labels=torch.from_numpy(np.asarray(digits, dtype=np.int64)),
         classes=tuple(str(digit) for digit in range(10)),
         test_size=600,
         licence="CC BY 4.0",

@@ -21,7 +21,7 @@ from .table import plain, settings_from, variant_from
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 __all__ = ["SHIPPED_RECIPES", "Recipe", "load_recipe", "recipe_from", "recipe_names"]
 
