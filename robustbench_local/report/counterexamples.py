@@ -53,7 +53,7 @@ class Counterexample:
 
 def worst_counterexamples(
     table: pd.DataFrame,
-    witnesses: WitnessStore | str | os.PathLike[str] | None,
+    witnesses: WitnessStore | str | os.PathLike[str],
     *,
     most: int = 6,
     cases: pd.DataFrame | None = None,
@@ -64,8 +64,6 @@ def worst_counterexamples(
     are left out, and so are rows whose witness is not stored. `witnesses` is a store, its file or its
     folder. `cases` is `case_bounds(table)`, for a caller who has it. Raises `ResultsError` for a broken file.
     """
-    if witnesses is None:
-        return []
     get, stored = _reader(witnesses)
     rows = table[(table["verdict"] == "VIOLATED") & (table["method"] != CLEAN)]
     rows = rows[rows["witness"].isin(stored)]

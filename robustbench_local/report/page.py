@@ -51,7 +51,8 @@ def report(
         table: rows with `store.COLUMNS`; only aggregated here, nothing is computed anew.
         out: a folder, which gets `index.html` and `report.md`, or a path that ends in `.html`, which
             gets its Markdown twin beside it; folders are made, each file appears whole or not at all.
-        witnesses: the points behind the VIOLATED rows: a store, its file or its folder; None: no pictures.
+        witnesses: the points behind the VIOLATED rows: a store, its file or its folder; None: the folder
+            of the page. No pictures where there is no such file.
         title: the heading.
         written: the date on the page; now if None.
 
@@ -66,7 +67,8 @@ def report(
     page = place if place.suffix == ".html" else place / "index.html"
     text = page.with_suffix(".md") if place.suffix == ".html" else place / "report.md"
     moment = written if written is not None else datetime.now(timezone.utc)
-    facts = _context(rows, witnesses, title, moment)
+    points = page.parent if witnesses is None else witnesses
+    facts = _context(rows, points, title, moment)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=lambda name: name is not None and ".html" in name,
@@ -87,7 +89,7 @@ def report(
 
 def _context(
     rows: pd.DataFrame,
-    witnesses: WitnessStore | str | os.PathLike[str] | None,
+    witnesses: WitnessStore | str | os.PathLike[str],
     title: str,
     moment: datetime,
 ) -> dict[str, Any]:

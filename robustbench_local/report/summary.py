@@ -63,9 +63,9 @@ def brackets(table: pd.DataFrame, *, cases: pd.DataFrame | None = None) -> pd.Da
     """The accuracy bracket and the mean violation bracket of every curve and eps, eps ascending.
 
     Columns: those of `CURVE`, eps, `n` (cases), and as shares of n
-    `clean`     correct at the centre; NaN where the table holds no `clean` rows,
-    `verified`  correct and HOLDS by some verifier; NaN where no verifier was run,
-    `empirical` correct and VIOLATED by no method; NaN where nothing looked for a violation,
+    `clean`     correct at the centre, of those whose `clean` row is there; NaN where none is,
+    `verified`  correct and HOLDS by some verifier; NaN where no verifier was run at all,
+    `empirical` correct and VIOLATED by no method; NaN where nothing looked for a violation at all,
     `gap`       empirical - verified,
     `undecided` neither HOLDS nor VIOLATED;
     `mean_lower`, `mean_upper` (infinite where some case has no bound) and `conflicts` (cases).
@@ -75,8 +75,9 @@ def brackets(table: pd.DataFrame, *, cases: pd.DataFrame | None = None) -> pd.Da
     right = known["clean"].isna() | (known["clean"] == 1)
     searched = known["attacked"] | known["violated"] | known["clean"].notna()
     known = known.assign(
-        verified=(right & known["holds"]).where(known["bounded"]).astype("float64"),
-        empirical=(right & ~known["violated"]).where(searched).astype("float64"),
+        verified=right & known["holds"],
+        empirical=right & ~known["violated"],
+        searched=searched,
         undecided=~known["holds"] & ~known["violated"],
         lower=known["lower"].fillna(-np.inf),
         upper=known["upper"].fillna(np.inf),
@@ -90,7 +91,11 @@ def brackets(table: pd.DataFrame, *, cases: pd.DataFrame | None = None) -> pd.Da
         mean_lower=("lower", "mean"),
         mean_upper=("upper", "mean"),
         conflicts=("conflict", "sum"),
+        bounded=("bounded", "any"),
+        searched=("searched", "any"),
     )
+    result["verified"] = result["verified"].where(result.pop("bounded"))
+    result["empirical"] = result["empirical"].where(result.pop("searched"))
     result.insert(4, "gap", result["empirical"] - result["verified"])
     return _by_radius(result.reset_index())
 

@@ -114,7 +114,10 @@ def decided(summary: pd.DataFrame) -> Table:
             cells = [_share_cell(found.get(eps), verdict) for eps in radii]
             lines.append([Cell(_DECIDED.get(decider, decider)), Cell(_OUTCOMES[verdict]), *cells])
         parts.append((str(label), lines))
-    heads = [Column("settled by", numeric=False), Column("as", numeric=False)]
+    heads = [
+        Column("settled by", "misclassified: wrong without any perturbation", numeric=False),
+        Column("as", numeric=False),
+    ]
     columns = heads + [Column(f"ε = {eps:g}") for eps in radii]
     return Table("decided", "Samples settled by each method", columns, parts)
 
@@ -144,7 +147,7 @@ def durations(summary: pd.DataFrame) -> Table:
 
 
 _OUTCOMES = {"HOLDS": "holds", "VIOLATED": "violated", "UNKNOWN": "undecided"}
-_DECIDED = {CLEAN: "wrong on the clean input", "undecided": "nothing"}
+_DECIDED = {CLEAN: "misclassified", "undecided": "nothing"}
 _RANKS = {"HOLDS": 0, "UNKNOWN": 1, "VIOLATED": 2}
 
 

@@ -71,10 +71,11 @@
     picture.shapes = [
       { type: "line", xref: "paper", x0: 0, x1: 1, y0: 0, y1: 0, line: { color: colour("--ink"), width: 1.2 }, layer: "below" },
     ];
-    picture.annotations = [
-      { xref: "paper", x: 1, y: 0, xanchor: "right", yanchor: "bottom", text: "broken ↑", showarrow: false, font: { size: 11, color: colour("--soft") } },
-      { xref: "paper", x: 1, y: 0, xanchor: "right", yanchor: "top", text: "holds ↓", showarrow: false, font: { size: 11, color: colour("--soft") } },
-    ];
+    picture.margin.r = 46;
+    picture.annotations = [["broken", "bottom"], ["holds", "top"]].map(([text, side]) => ({
+      xref: "paper", x: 1, y: 0, xanchor: "left", yanchor: side, text, showarrow: false,
+      font: { size: 11, color: colour("--soft") },
+    }));
     const traces = [...pair(curve, lower, upper, ["attack", "verifier"], ".3~g"), ...(curve.methods.length > 2 ? single : [])];
     return Plotly.react(node, traces, picture, config);
   }
