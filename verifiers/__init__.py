@@ -12,7 +12,7 @@ from .crown import CROWN, CrownIBP
 from .graph import Graph, Node
 from .ibp import IBP, interval_bounds
 from .interval import Interval
-#from .output import output_bounds
+from .output import output_bounds
 from .rule import RULES, Affine, Boxes, Elementwise, Lines, Pulled, Rule, find_rule, register
 from .trace import from_torch
 from .verifier import DEFAULT_BUDGET, VERIFIERS, Bounds, Budget, Verifier, find_verifier, verifier
@@ -41,7 +41,7 @@ __all__ = [
     "find_verifier",
     "from_torch",
     "interval_bounds",
-#    "output_bounds",
+    "output_bounds",
     "register",
     "verifier",
 ]

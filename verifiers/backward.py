@@ -1,26 +1,30 @@
 """Backward bound propagation: linear lower bounds of chosen quantities, pulled from a node to the input.
 
 One engine serves CROWN (pull to the input), the interval verifier's last step (pull through the affine
-tail and stop at the nonlinearities) and the bounds of hidden neurons (rows of identity, undecided
+tail and stop at the nonlinearities) and the bounds of hidden neurons (rows of the identity, undecided
 neurons only). The affine operators next to the start see rows that are the same for all samples: these
-are pulled once, and copied per sample only where the first nonlinearity makes them differ.
+are pulled once, and copied per sample only where the first nonlinearity makes them differ. Rows of
+convolutional neurons stay on windows of the image as long as every operator on the way allows it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from robustbench_local.specs import InputSet
+from robustbench_local.specs import Box, InputSet
 
 from .graph import Graph, Node
 from .interval import Interval
-from .rule import find_rule
+from .rule import Pulled, PulledWindows, Rule, find_rule
+from .windows import WindowRows
 
-__all__ = ["Selection", "lower_bounds", "one_hot"]
+__all__ = ["Rows", "Selection", "lower_bounds", "neuron_rows"]
+
+Rows = Tensor | WindowRows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,8 +35,19 @@ class Selection:
 
     def spread(self, shared: Tensor) -> Tensor:
         """Shared rows (1, U, ...) copied per sample, then their negatives: (B, 2K, ...)."""
-        chosen = shared[0].index_select(0, self.pick.flatten()).unflatten(0, self.pick.shape)
-        return torch.cat((chosen, -chosen), 1)
+        rows = shared[0]
+        last = rows.dim() == 4 and not rows.is_contiguous()  # channels-last memory: keep it through the copy
+        rows = rows.movedim(1, -1) if last else rows
+        chosen = rows.index_select(0, self.pick.flatten()).unflatten(0, self.pick.shape)
+        both = torch.cat((chosen, -chosen), 1)
+        return both.movedim(-1, 2) if last else both
+
+    def spread_rows(self, shared: Rows) -> Rows:
+        """As `spread`, for dense rows and rows on windows."""
+        if isinstance(shared, Tensor):
+            return self.spread(shared)
+        position = shared.position[0][self.pick]
+        return replace(shared, a=self.spread(shared.a), position=torch.cat((position, position), 1))
 
     def gather(self, positive: Tensor, negative: Tensor) -> Tensor:
         """Values (B or 1, U) of shared rows and of their negatives, picked per sample: (B, 2K)."""
@@ -46,17 +61,17 @@ class _Accumulator:
 
     def __init__(self, selection: Selection | None) -> None:
         self.selection = selection
-        self.shared: dict[Node, Tensor] = {}
-        self.own: dict[Node, Tensor] = {}
+        self.shared: dict[Node, Rows] = {}
+        self.own: dict[Node, Rows] = {}
         self.shared_offset: Tensor | None = None
         self.own_offset: Tensor | None = None
 
-    def spread(self, shared: Tensor) -> Tensor:
-        return shared if self.selection is None else self.selection.spread(shared)
+    def spread(self, shared: Rows) -> Rows:
+        return shared if self.selection is None else self.selection.spread_rows(shared)
 
-    def add(self, node: Node, a: Tensor, *, shared: bool) -> None:
+    def add(self, node: Node, rows: Rows, *, shared: bool) -> None:
         table = self.shared if shared else self.own
-        table[node] = a if node not in table else table[node] + a
+        table[node] = rows if node not in table else _plus(table[node], rows)
 
     def add_offset(self, value: Tensor | None, *, shared: bool) -> None:
         if value is None:
@@ -66,23 +81,24 @@ class _Accumulator:
         else:
             self.own_offset = value if self.own_offset is None else self.own_offset + value
 
-    def take(self, node: Node) -> tuple[Tensor | None, bool]:
+    def take(self, node: Node) -> tuple[Rows | None, bool]:
         """The coefficients at a node and whether they are still shared."""
         shared, own = self.shared.pop(node, None), self.own.pop(node, None)
         if own is None:
-            return shared, True
-        return (own if shared is None else own + self.spread(shared)), False
+            return shared, self.selection is not None
+        return (own if shared is None else _plus(own, self.spread(shared))), False
 
     def total(self, bound: Tensor) -> Tensor:
-        for value in (self.own_offset, None if self.shared_offset is None else self.spread(self.shared_offset)):
-            if value is not None:
-                bound = bound + value
+        if self.own_offset is not None:
+            bound = bound + self.own_offset
+        if self.shared_offset is not None and self.selection is not None:
+            bound = bound + self.selection.spread(self.shared_offset)
         return bound
 
 
 def lower_bounds(
     graph: Graph,
-    start: Mapping[Node, Tensor],
+    start: Mapping[Node, Rows],
     inputs: InputSet,
     boxes: Mapping[Node, Interval],
     *,
@@ -96,40 +112,72 @@ def lower_bounds(
     `stop(node)` holds the node's own box ends the pull. Result (B, K), or (1, K) where nothing depends on a sample.
     """
     waiting = _Accumulator(selection)
-    for node, a in start.items():
-        waiting.add(node, a, shared=selection is not None)
+    for node, rows in start.items():
+        waiting.add(node, rows, shared=selection is not None)
     bound: Tensor | None = None
     for node in reversed(graph.nodes[: max(n.index for n in start) + 1]):
-        a, shared = waiting.take(node)
-        shared = shared and selection is not None
-        if a is None:
+        waits, shared = waiting.take(node)
+        if waits is None:
             continue
         if node.op is None or stop(node):
-            least = _least(node, a, inputs, boxes)
+            least = _least(node, waits, inputs, boxes)
             if shared and selection is not None:
-                least = selection.gather(least, _least(node, -a, inputs, boxes))
+                least = selection.gather(least, _least(node, _negated(waits), inputs, boxes))
             bound = least if bound is None else bound + least
             continue
         rule = find_rule(node)
         if shared and not rule.affine:
-            a, shared = waiting.spread(a), False
-        pulled = rule.backward(node, a, boxes)
-        waiting.add_offset(pulled.offset, shared=shared)
-        for parent, coefficients in zip(node.inputs, pulled.coefficients, strict=True):
+            waits, shared = waiting.spread(waits), False
+        pulled, offset = _step(rule, node, waits, boxes)
+        waiting.add_offset(offset, shared=shared)
+        for parent, coefficients in zip(node.inputs, pulled, strict=True):
             waiting.add(parent, coefficients, shared=shared)
     assert bound is not None  # every node descends from the input
     return waiting.total(bound)
 
 
-def _least(node: Node, a: Tensor, inputs: InputSet, boxes: Mapping[Node, Interval]) -> Tensor:
+def neuron_rows(neurons: Tensor, node: Node, dtype: torch.dtype) -> Rows:
+    """Identity rows (1, U, *shape) of chosen neurons (U,), on windows where the node is an image."""
+    if len(node.shape) == 3 and min(node.shape[1:]) > 1:
+        channels, height, width = node.shape
+        return WindowRows.of_neurons(neurons, (channels, height, width), dtype)
+    hot = torch.zeros(neurons.shape[0], node.numel, dtype=dtype, device=neurons.device)
+    hot[torch.arange(neurons.shape[0], device=neurons.device), neurons] = 1
+    return hot.reshape(1, neurons.shape[0], *node.shape)
+
+
+def _step(rule: Rule, node: Node, rows: Rows, boxes: Mapping[Node, Interval]) -> tuple[tuple[Rows, ...], Tensor | None]:
+    """One backward step, on windows where the rule can."""
+    if isinstance(rows, WindowRows):
+        small: PulledWindows | None = None if rows.wide else rule.backward_windows(node, rows, boxes)
+        if small is not None:
+            return small.rows, small.offset
+        rows = rows.dense()
+    pulled: Pulled = rule.backward(node, rows, boxes)
+    return pulled.coefficients, pulled.offset
+
+
+def _plus(one: Rows, other: Rows) -> Rows:
+    if isinstance(one, WindowRows) and isinstance(other, WindowRows):
+        joint = one.plus(other)
+        if joint is not None:
+            return joint
+    return _dense(one) + _dense(other)
+
+
+def _dense(rows: Rows) -> Tensor:
+    return rows.dense() if isinstance(rows, WindowRows) else rows
+
+
+def _negated(rows: Rows) -> Rows:
+    return replace(rows, a=-rows.a) if isinstance(rows, WindowRows) else -rows
+
+
+def _least(node: Node, rows: Rows, inputs: InputSet, boxes: Mapping[Node, Interval]) -> Tensor:
     """Smallest <a_k, x> over the input set at the input, over the node's box elsewhere."""
-    if node.op is None:
-        return -inputs.support(-a)
-    return boxes[node].minimum(a)
-
-
-def one_hot(rows: Tensor, node: Node, like: Tensor) -> Tensor:
-    """Rows of the identity, (1, U, *shape)."""
-    hot = like.new_zeros(rows.shape[0], node.numel)
-    hot[torch.arange(rows.shape[0], device=rows.device), rows] = 1
-    return hot.reshape(1, rows.shape[0], *node.shape)
+    if isinstance(rows, WindowRows):
+        if node in boxes and (node.op is not None or isinstance(inputs, Box)):
+            mid, radius = boxes[node].mid_radius()
+            return rows.contract(mid) - rows.with_coefficients(rows.a.abs(), clean=rows.clean).contract(radius)
+        rows = rows.dense()
+    return -inputs.support(-rows) if node.op is None else boxes[node].minimum(rows)

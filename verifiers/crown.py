@@ -15,7 +15,7 @@ from torch import Tensor
 
 from robustbench_local.specs import Box, InputSet, Query
 
-from .backward import Selection, lower_bounds, one_hot
+from .backward import Selection, lower_bounds, neuron_rows
 from .graph import Graph, Node
 from .ibp import input_interval, interval_bounds, specification_rows
 from .interval import Interval
@@ -144,7 +144,7 @@ def _refine(
         everyone = samples.shape[0] == mask.shape[0] and bool((samples[1:] > samples[:-1]).all())
         some_inputs = inputs if everyone else inputs.select(samples)
         some_boxes = boxes if everyone else {n: b.select(samples) for n, b in boxes.items() if n is not node}
-        start = {node: one_hot(rows, node, old.lower)}
+        start = {node: neuron_rows(rows, node, old.lower.dtype)}
         both = lower_bounds(graph, start, some_inputs, some_boxes, selection=Selection(pick))
         place, k = rows[pick], pick.shape[1]
         lower = lower.index_copy(0, samples, _scatter(lower[samples], place, valid, both[:, :k]))

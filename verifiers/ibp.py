@@ -13,7 +13,7 @@ from torch import Tensor
 
 from robustbench_local.specs import Box, InputSet, Query
 
-from .backward import Selection, lower_bounds, one_hot
+from .backward import Selection, lower_bounds, neuron_rows
 from .graph import Graph, Node
 from .interval import Interval
 from .rule import find_rule
@@ -62,7 +62,8 @@ def specification_rows(
 ) -> Tensor:
     """Upper bounds (B, m) of the query's atoms, pulled back to the input or only through the affine tail."""
     like = boxes[graph.input].lower
-    C, d = query.C.to(like), query.d.to(like)
+    C, _ = query.rows(like.dtype, like.device)
+    d = _cast_up(query.d.to(like.device), like.dtype)
     start = {graph.output: -C.unflatten(2, graph.output_shape) if graph.output_shape else -C.squeeze(2)}
 
     def nonlinear(node: Node) -> bool:
@@ -70,6 +71,12 @@ def specification_rows(
 
     stop = _never if to_input else nonlinear
     return d - lower_bounds(graph, start, query.inputs, boxes, stop=stop)
+
+
+def _cast_up(d: Tensor, dtype: torch.dtype) -> Tensor:
+    """d in `dtype`, rounded up: a threshold that moved down would shrink the set of violations."""
+    cast = d.to(dtype)
+    return torch.where(cast.to(d.dtype) < d, torch.nextafter(cast, torch.full_like(cast, torch.inf)), cast)
 
 
 def _never(node: Node) -> bool:
@@ -93,7 +100,7 @@ def _exact(graph: Graph, node: Node, inputs: InputSet, box: Interval, budget: Bu
     at_once = max(1, budget.memory_bytes // (4 * widest * like.element_size() * inputs.batch))
     lower, upper = [], []
     for rows in torch.arange(node.numel, device=like.device).split(at_once):
-        start = {node: one_hot(rows, node, like)}
+        start = {node: neuron_rows(rows, node, like.dtype)}
         pick = torch.arange(rows.shape[0], device=like.device).expand(inputs.batch, -1)
         both = lower_bounds(graph, start, inputs, {}, selection=Selection(pick))
         lower.append(both[:, : rows.shape[0]])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Interval"]
+__all__ = ["Interval", "contract"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +33,12 @@ class Interval:
     def minimum(self, a: Tensor) -> Tensor:
         """Smallest value of <a_k, x> over the box: a (B or 1, K, *shape) -> (B, K), exact."""
         mid, radius = self.mid_radius()
-        rows = a.flatten(2)
-        centre = rows @ mid.flatten(1).unsqueeze(2)
-        spread = rows.abs() @ radius.flatten(1).unsqueeze(2)
-        return (centre - spread).squeeze(2)
+        return contract(a, mid) - contract(a.abs(), radius)
+
+
+def contract(a: Tensor, v: Tensor) -> Tensor:
+    """<a_k, v> per sample and row: a (B or 1, K, *shape), v (B or 1, *shape) -> (B, K)."""
+    if a.dim() > 3 and not a.is_contiguous():
+        # rows in channels-last memory: contract in that order, without a copy
+        a, v = a.movedim(2, -1), v.movedim(1, -1)
+    return (a.flatten(2) @ v.flatten(1).unsqueeze(2)).squeeze(2)

@@ -21,9 +21,10 @@ from torch import Tensor
 from robustbench_local.errors import UnsupportedOpError
 
 from .graph import Graph, Node
-from .interval import Interval
+from .interval import Interval, contract
+from .windows import WindowRows
 
-__all__ = ["RULES", "Affine", "Boxes", "Elementwise", "Lines", "Pulled", "Rule", "check_rules", "find_rule", "register"]
+__all__ = ["RULES", "Affine", "Boxes", "Elementwise", "Lines", "Pulled", "PulledWindows", "Rule", "check_rules", "contract", "find_rule", "register"]
 
 Boxes = Mapping[Node, Interval]
 
@@ -33,6 +34,14 @@ class Pulled:
     """Linear bounds after a backward step: coefficients (B or 1, K, *shape) per input, offset (B or 1, K) or None."""
 
     coefficients: tuple[Tensor, ...]
+    offset: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PulledWindows:
+    """As `Pulled`, for rows on windows."""
+
+    rows: tuple[WindowRows, ...]
     offset: Tensor | None = None
 
 
@@ -58,6 +67,10 @@ class Rule(ABC):
         a is (B, K, *node.shape), or (1, K, *node.shape) where it is the same for all samples.
         Affine rules do not read `boxes`.
         """
+
+    def backward_windows(self, node: Node, rows: WindowRows, boxes: Boxes) -> PulledWindows | None:
+        """The backward step on rows that live on windows of an image; None: only dense rows are known."""
+        return None
 
     def undecided(self, node: Node, position: int, box: Interval) -> Tensor | None:
         """Mask (B, *shape) of coordinates of input `position` whose bounds would tighten the backward step.
@@ -100,8 +113,8 @@ class Elementwise(Rule):
         """Positive coefficients take the lower line, negative ones the upper line."""
         lines = self.lines(node, boxes[node.inputs[0]])
         negative = a.clamp(max=0)
-        gap = (lines.upper_slope - lines.lower_slope).unsqueeze(1)
-        pulled = torch.addcmul(a * lines.lower_slope.unsqueeze(1), negative, gap)
+        gap = lines.upper_slope - lines.lower_slope
+        pulled = torch.addcmul(a * lines.lower_slope.unsqueeze(1), negative, gap.unsqueeze(1))
         offset = None
         if lines.upper_offset is not None:
             offset = contract(negative, lines.upper_offset)
@@ -110,10 +123,20 @@ class Elementwise(Rule):
             offset = low if offset is None else offset + low
         return Pulled((pulled,), offset)
 
-
-def contract(a: Tensor, v: Tensor) -> Tensor:
-    """<a_k, v> per sample and row: a (B or 1, K, *shape), v (B or 1, *shape) -> (B, K)."""
-    return (a.flatten(2) @ v.flatten(1).unsqueeze(2)).squeeze(2)
+    def backward_windows(self, node: Node, rows: WindowRows, boxes: Boxes) -> PulledWindows | None:
+        """As `backward`; the lines are zero outside the map, which cleans the rows."""
+        lines = self.lines(node, boxes[node.inputs[0]])
+        negative = rows.with_coefficients(rows.a.clamp(max=0), clean=rows.clean)
+        gap = rows.view(lines.upper_slope - lines.lower_slope)
+        pulled = torch.addcmul(rows.a * rows.view(lines.lower_slope), negative.a, gap)
+        offset = None
+        if lines.upper_offset is not None:
+            offset = negative.contract(lines.upper_offset)
+        if lines.lower_offset is not None:
+            positive = rows.with_coefficients(rows.a - negative.a, clean=rows.clean)
+            low = positive.contract(lines.lower_offset)
+            offset = low if offset is None else offset + low
+        return PulledWindows((rows.with_coefficients(pulled, clean=True),), offset)
 
 
 RULES: dict[Callable[..., Any], Rule] = {}

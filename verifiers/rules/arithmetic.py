@@ -11,7 +11,8 @@ from robustbench_local.errors import UnsupportedOpError
 
 from ..graph import Node, Slot
 from ..interval import Interval
-from ..rule import Affine, Boxes, Pulled, contract, register
+from ..rule import Affine, Boxes, Pulled, PulledWindows, contract, register
+from ..windows import WindowRows
 
 aten = torch.ops.aten
 
@@ -78,6 +79,12 @@ class Sum(Affine):
                 shift = (factor * sample_constant(node, operand, a)).expand(node.shape)
                 offset = contract(a, shift.unsqueeze(0))
         return Pulled(tuple(coefficients), offset)
+
+    def backward_windows(self, node: Node, rows: WindowRows, boxes: Boxes) -> PulledWindows | None:
+        factors = self.factors(node)
+        if any(not isinstance(o, Slot) or f != 1 for o, f in factors) or any(p.shape != node.shape for p in node.inputs):
+            return None
+        return PulledWindows((rows,) * len(node.inputs))
 
 
 class Scale(Affine):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,9 +10,11 @@ from torch.nn import functional
 
 from robustbench_local.errors import UnsupportedOpError
 
+from ..adjoint import Geometry, pull_conv2d
 from ..graph import Node, Slot
 from ..interval import Interval
-from ..rule import Affine, Boxes, Pulled, contract, register
+from ..rule import Affine, Boxes, Pulled, PulledWindows, contract, register
+from ..windows import WindowRows
 
 aten = torch.ops.aten
 
@@ -22,7 +23,12 @@ def _bias_offset(a: Tensor, bias: Tensor | None) -> Tensor | None:
     """<a_k, bias on every position>: a (B, K, C, *space), bias (C,) -> (B, K)."""
     if bias is None:
         return None
-    return contract(a.flatten(3).sum(3) if a.dim() > 3 else a, bias.unsqueeze(0))
+    return contract(a.sum(tuple(range(3, a.dim()))), bias.unsqueeze(0))
+
+
+def _pair(values: Sequence[int]) -> tuple[int, int]:
+    first, second = values
+    return first, second
 
 
 class _Convolution(Affine):
@@ -79,21 +85,39 @@ class Convolution(_Convolution):
         dilation = self._ints(node, 5, "dilation", 1)
         groups: int = node.argument(6, "groups", 1)
         size, kernel = node.inputs[0].shape[1:], weight.shape[2:]
-        before, total = self._padding(node, size, kernel, stride, dilation)
-        rest = [
-            size[i] + total[i] - (node.shape[1 + i] - 1) * stride[i] - dilation[i] * (kernel[i] - 1) - 1
-            for i in range(self.rank)
-        ]
+        before, total = self._padding(node, kernel, dilation)
         rows = a.flatten(0, 1)
-        if all(total[i] == 2 * before[i] for i in range(self.rank)):
-            pulled = self.transpose(rows, weight, None, stride, before, rest, groups, dilation)
-        else:  # "same" padding of an even kernel pads one side more: crop by hand
-            pulled = self.transpose(rows, weight, None, stride, 0, rest, groups, dilation)
+        if any(total[i] != 2 * before[i] for i in range(self.rank)):
+            # "same" padding of an even kernel pads one side more (stride is 1): pull unpadded, then crop
+            pulled = self.transpose(rows, weight, None, stride, 0, 0, groups, dilation)
             for i in range(self.rank):
                 pulled = pulled.narrow(2 + i, before[i], size[i])
+        elif self.rank == 2:
+            pulled = pull_conv2d(rows, weight, Geometry(_pair(size), _pair(stride), _pair(before), _pair(dilation), groups))
+        else:
+            rest = [
+                size[i] + total[i] - (node.shape[1 + i] - 1) * stride[i] - dilation[i] * (kernel[i] - 1) - 1
+                for i in range(self.rank)
+            ]
+            pulled = self.transpose(rows, weight, None, stride, before, rest, groups, dilation)
         return Pulled((pulled.unflatten(0, a.shape[:2]),), _bias_offset(a, self.bias(node)))
 
-    def _padding(self, node: Node, size: Any, kernel: Any, stride: Any, dilation: Any) -> tuple[list[int], list[int]]:
+    def backward_windows(self, node: Node, rows: WindowRows, boxes: Boxes) -> PulledWindows | None:
+        weight: Tensor = node.args[1]
+        stride, dilation = (_pair(self._ints(node, i, n, 1)) for i, n in ((3, "stride"), (5, "dilation")))
+        before, total = self._padding(node, weight.shape[2:], dilation)
+        if self.rank != 2 or any(total[i] != 2 * before[i] for i in range(2)):
+            return None
+        bias, offset = self.bias(node), None
+        if bias is not None:
+            rows = rows.cleaned()
+            offset = _bias_offset(rows.a, bias)
+        channels, height, width = node.inputs[0].shape
+        groups: int = node.argument(6, "groups", 1)
+        pulled = rows.pulled(weight, stride, _pair(before), dilation, groups, (channels, height, width))
+        return PulledWindows((pulled,), offset)
+
+    def _padding(self, node: Node, kernel: torch.Size, dilation: tuple[int, ...]) -> tuple[list[int], list[int]]:
         """Padding before, and before plus after, per axis."""
         value = node.argument(4, "padding", 0)
         if value == "valid":

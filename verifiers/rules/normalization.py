@@ -9,7 +9,8 @@ from robustbench_local.errors import UnsupportedOpError
 
 from ..graph import Node
 from ..interval import Interval
-from ..rule import Affine, Boxes, Pulled, contract, register
+from ..rule import Affine, Boxes, Pulled, PulledWindows, contract, register
+from ..windows import WindowRows
 
 aten = torch.ops.aten
 
@@ -46,6 +47,12 @@ class BatchNorm(Affine):
     def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
         scale, shift = self.scale_shift(node)
         return Pulled((a * scale,), contract(a, shift.expand(node.shape).unsqueeze(0)))
+
+    def backward_windows(self, node: Node, rows: WindowRows, boxes: Boxes) -> PulledWindows | None:
+        scale, shift = self.scale_shift(node)
+        rows = rows.cleaned()
+        offset = contract(rows.a.flatten(3).sum(3), shift.reshape(1, -1))
+        return PulledWindows((rows.with_coefficients(rows.a * scale, clean=True),), offset)
 
 
 register(aten.batch_norm.default)(BatchNorm())
