@@ -67,7 +67,8 @@ def report(
     page = place if place.suffix == ".html" else place / "index.html"
     text = page.with_suffix(".md") if place.suffix == ".html" else place / "report.md"
     moment = written if written is not None else datetime.now(timezone.utc)
-    points = page.parent if witnesses is None else witnesses
+    beside = page.parent / WitnessStore.FILE
+    points = witnesses if witnesses is not None else beside if beside.is_file() else WitnessStore()
     facts = _context(rows, points, title, moment)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
