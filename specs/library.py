@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeVar
 
+from robustbench_local.errors import SpecError
+
 from .expressions import Data, Domain, Label, Net, Param, Shape, Var, argmax, ball, between, box
 from .spec import Spec, forall
 
@@ -21,6 +23,9 @@ SPECS: Mapping[str, Callable[..., Spec]] = MappingProxyType(_SPECS)
 
 def spec(name: str) -> Callable[[_Factory], _Factory]:
     """Enter a function that returns a Spec into `SPECS` under `name`."""
+
+    if name in _SPECS:
+        raise SpecError(f"the spec name {name!r} is taken")
 
     def register(factory: _Factory) -> _Factory:
         _SPECS[name] = factory

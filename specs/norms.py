@@ -114,11 +114,12 @@ class L2:
         """
         low, high = reach
         with torch.no_grad():
-            wide = radius.to(torch.float64)
-            unit = wide / _at_least_tiny(self.dual(a).to(torch.float64))  # (B, K): the ball's own multiplier
+            wide, most = radius.to(torch.float64), torch.finfo(a.dtype).max
+            # (B, K): the ball's own multiplier; finite, so that rows of zeros stay zero
+            unit = (wide / _at_least_tiny(self.dual(a).to(torch.float64))).clamp(max=most)
 
             def point(mu: Tensor) -> Tensor:
-                return (mu.to(a.dtype).unsqueeze(-1) * a).clamp(low, high)
+                return (mu.clamp(max=most).to(a.dtype).unsqueeze(-1) * a).clamp(low, high)
 
             def excess(s: Tensor) -> Tensor:
                 return self.quick(point(unit * s / (1 - s))) - wide
@@ -128,7 +129,8 @@ class L2:
             # the bound is flat in its multiplier at the optimum, so a rough root is enough
             rough = 10 * torch.finfo(a.dtype).eps ** 0.5 * wide.expand_as(unit)
             s = monotone_root(excess, ends, tolerance=rough, guess=0.5 + torch.zeros_like(unit))
-            mu = (unit * s / (1 - s).clamp(min=_EPS)).to(a.dtype)
+            s = s.clamp(min=1e-4)  # 0 gives no bound, and is the root where ball and box only touch
+            mu = (unit * s / (1 - s).clamp(min=_EPS)).clamp(max=most).to(a.dtype)
             z = point(mu)
             penalty = (z.square().sum(-1) - radius.square()) / (2 * mu)
             penalty = torch.where(mu > 0, penalty, -math.inf)  # no multiplier, no bound
@@ -180,12 +182,15 @@ class L1:
     def multiplier(self, d: Tensor, radius: Tensor) -> Tensor:
         """The level at which sum (|d| - level)+ = radius, by Newton's method, which is finite here."""
         size = d.abs()
-        level = (self.quick(d) - radius) / d.shape[-1]
+        level = ((self.quick(d) - radius) / d.shape[-1]).clamp(min=0)
+        done = torch.zeros_like(level, dtype=torch.bool)
         for _ in range(_MOST_NEWTON_STEPS):
-            above = (size - level.clamp(min=0).to(d.dtype).unsqueeze(-1)).clamp_(min=0)
+            above = (size - level.to(d.dtype).unsqueeze(-1)).clamp_(min=0)
             step = (self.quick(above) - radius) / above.sign().sum(-1).clamp(min=1)
-            level = level.clamp(min=0) + step
-            if bool((step <= 32 * torch.finfo(d.dtype).eps * level).all()):
+            # a finished row stops, so that its result does not depend on the rest of the batch
+            level = torch.where(done, level, (level + step).clamp(min=0))
+            done = done | (step <= 32 * torch.finfo(d.dtype).eps * level)
+            if bool(done.all()):
                 break
         return (1 - level / _at_least_tiny(size.amax(-1).to(torch.float64))).clamp(0.0, 1.0)
 

@@ -96,10 +96,10 @@ class RoundBall:
             wide = x.to(torch.float64)
             mass = (wide - self.center).abs().pow(power).sum(1)  # relative error < (n + 3) u
             bound, margin = self.radius.pow(power), (n + 8) * _U64
-            finite = torch.isfinite(wide).all(1)
+            finite, measured = torch.isfinite(wide).all(1), torch.isfinite(mass)
             # 1e-290 covers what squaring may lose by underflow; overflow leaves the row open
-            inside = finite & (mass * (1 + margin) + 1e-290 <= bound * (1 - margin))
-            outside = (mass * (1 - margin) > bound * (1 + margin) + 1e-290) & torch.isfinite(mass)
+            inside = measured & (mass * (1 + margin) + 1e-290 <= bound * (1 - margin))
+            outside = (mass * (1 - margin) > bound * (1 + margin) + 1e-290) & measured
             for b in (finite & ~inside & ~outside).nonzero().flatten().tolist():
                 inside[b] = distance_at_most(
                     wide[b].tolist(), self.center[b].tolist(), float(self.radius[b]), power

@@ -5,12 +5,14 @@ from .base import Expr, Formula, Term
 from .comparisons import all_, any_, argmax, between
 from .domains import Domain, ball, box
 from .extrema import vmax, vmin
+from .indexing import Element
 from .leaves import Data, Label, Net, Param, Shape, Var
 from .logic import implies
 
 __all__ = [
     "Data",
     "Domain",
+    "Element",
     "Expr",
     "Formula",
     "Label",

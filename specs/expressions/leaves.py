@@ -142,11 +142,7 @@ class Param(Term):
     @property
     def declaration(self) -> str:
         """The declaration line of the canonical text, with the default if there is one."""
-        return (
-            f"param {self.name}"
-            if self.default is None
-            else self.bound(torch.tensor([self.default]).double())
-        )
+        return f"param {self.name}" + ("" if self.default is None else f" = {_number_text(self.default)}")
 
     def bound(self, value: Tensor) -> str:
         """The declaration line with a bound value (1,) or (B,)."""
@@ -191,7 +187,7 @@ class Data(Term):
 
     def bind(self, value: object) -> Tensor:
         """The value as (1, *shape) or (B, *shape), finite, in its own floating type."""
-        data = value.detach() if isinstance(value, Tensor) else torch.as_tensor(_plain(value))
+        data = value.detach() if isinstance(value, Tensor) else _tensor(value)
         if not data.is_floating_point():
             raise DtypeError(f"data {self.name!r} has dtype {data.dtype}", cure="give floating point numbers")
         if data.ndim == 0:
@@ -236,7 +232,7 @@ class Label(Expr):
 
     def bind(self, value: object) -> Tensor:
         """The value as (1,) or (B,) int64, all in range; ShapeError, DtypeError or LabelError."""
-        labels = value.detach() if isinstance(value, Tensor) else torch.as_tensor(_plain(value))
+        labels = value.detach() if isinstance(value, Tensor) else _tensor(value)
         if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
             raise DtypeError(f"label {self.name!r} has dtype {labels.dtype}", cure="give integers")
         if labels.ndim > 1:
@@ -248,7 +244,7 @@ class Label(Expr):
         if bool(bad.any()):
             b = int(bad.nonzero()[0])
             raise LabelError(
-                f"label {self.name!r} is {int(labels[b])} at sample {b}, outside for class[{self.classes}]"
+                f"label {self.name!r} is {int(labels[b])} at sample {b}, outside class[{self.classes}]"
             )
         return labels
 
@@ -307,9 +303,9 @@ def _name(name: str) -> str:
     return name
 
 
-def _plain(value: object) -> np.ndarray:
+def _tensor(value: object) -> Tensor:
     try:
-        return np.asarray(value)
+        return torch.as_tensor(np.asarray(value))
     except (TypeError, ValueError) as error:
         raise SpecError(f"{describe(value)} holds no numbers: {error}") from error
 

@@ -10,7 +10,7 @@ turns them into OR and AND; sums distribute over them and negative factors swap 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 
 import torch
@@ -22,7 +22,7 @@ from ..tree import All, Any, Atom, Tree, join
 
 __all__ = ["Affine", "Emitter", "Extremum", "Value", "constant_of", "negative"]
 
-_MOST_LEAVES = 100_000
+_MOST_LEAVES = 20_000
 _DUAL: dict[type[Any] | type[All], type[Any] | type[All]] = {Any: All, All: Any}
 
 IndexItem = int | slice
@@ -114,14 +114,16 @@ class Extremum:
 
     kind: type[Any] | type[All]
     children: tuple[Value, ...]
+    leaves: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        leaves = sum(child.leaves for child in self.children)
+        _check_leaves(leaves)
+        object.__setattr__(self, "leaves", leaves)
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.children[0].shape
-
-    @property
-    def leaves(self) -> int:
-        return sum(child.leaves for child in self.children)
 
     def _map(self, children: list[Value]) -> Extremum:
         return Extremum(self.kind, tuple(children))
@@ -136,13 +138,7 @@ class Extremum:
         return self._map([c.take(axis, index) for c in self.children])
 
     def plus(self, other: Value) -> Value:
-        if self.leaves * other.leaves > _MOST_LEAVES:
-            error = SpecError(
-                f"a sum of max/min terms expands to more than {_MOST_LEAVES} cases",
-                cure="compare the terms one by one instead of summing them",
-            )
-            error.code = "E-DNF"
-            raise error
+        _check_leaves(self.leaves * other.leaves)
         return self._map([c.plus(other) for c in self.children])
 
     def times(self, factor: Tensor) -> Value:
@@ -216,6 +212,16 @@ class Emitter:
         C = torch.cat([c.expand(batch, -1, -1) for c in self._coefs], 1).expand(self._batch, -1, -1)
         d = torch.cat([c.expand(self._batch, -1) for c in self._consts], 1)
         return C, d
+
+
+def _check_leaves(count: int) -> None:
+    if count > _MOST_LEAVES:
+        error = SpecError(
+            f"max, min and abs expand to more than {_MOST_LEAVES} cases",
+            cure="compare the terms one by one instead of summing or nesting them",
+        )
+        error.code = "E-DNF"
+        raise error
 
 
 def _take(x: Tensor, axis: int, index: Tensor) -> Tensor:

@@ -1,0 +1,332 @@
+"""Every input set keeps its contract: exact membership, projection, support, sampling, hulls."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from robustbench_local.specs import Ball, Box, InputSet, Intersection
+
+from .random_sets import DTYPES, NORMS, samples, sets, uniform
+
+dtypes = st.sampled_from(DTYPES)
+
+
+def member(inputs: InputSet, x: Tensor, b: int) -> bool:
+    """Membership of x[b] by rational arithmetic, for the numbers the set was made of."""
+    if isinstance(inputs, Intersection):
+        return member(inputs.ball, x, b) and member(inputs.limits, x, b)
+    point = [Fraction(v) for v in x[b].flatten().tolist()]
+    if isinstance(inputs, Box):
+        lower, upper = inputs.lower[b].flatten().tolist(), inputs.upper[b].flatten().tolist()
+        return all(Fraction(lo) <= v <= Fraction(hi) for lo, v, hi in zip(lower, point, upper, strict=True))
+    assert isinstance(inputs, Ball)
+    center = [Fraction(v) for v in inputs.center[b].flatten().tolist()]
+    gaps = [abs(v - c) for v, c in zip(point, center, strict=True)]
+    radius = Fraction(float(inputs.radius[b]))
+    if math.isinf(inputs.p):
+        return max(gaps) <= radius
+    power = int(inputs.p)
+    return sum(gap**power for gap in gaps) <= radius**power
+
+
+@given(sets(), dtypes)
+def test_samples_and_the_centre_lie_inside(case: tuple[InputSet, int], dtype: torch.dtype) -> None:
+    inputs, seed = case
+    dtype = torch.promote_types(dtype, inputs.dtype)  # float32 may hold no point of a float64 set
+    assert isinstance(inputs, InputSet)
+    x = samples(inputs, seed, dtype)
+    assert x.dtype == dtype and inputs.contains(x).all() and inputs.contains(inputs.centre()).all()
+    assert torch.equal(x, samples(inputs, seed, dtype))
+    assert all(member(inputs, x, b) for b in range(inputs.batch))
+
+
+@given(sets(), dtypes, st.sampled_from([1e-7, 0.1, 1.0, 100.0]))
+def test_projections_are_inside_exactly_idempotent_and_nearest(
+    case: tuple[InputSet, int], dtype: torch.dtype, distance: float
+) -> None:
+    inputs, seed = case
+    dtype = torch.promote_types(dtype, inputs.dtype)  # float32 may hold no point of a float64 set
+    x = (inputs.centre() + distance * uniform(seed + 9, (inputs.batch, *inputs.shape))).to(dtype)
+    y = inputs.project(x)
+    assert y.dtype == dtype and inputs.contains(y).all()
+    assert all(member(inputs, y, b) for b in range(inputs.batch))
+    assert torch.equal(inputs.project(y), y)
+    inside = inputs.contains(x)
+    assert torch.equal(y[inside], x[inside])
+    if isinstance(inputs, Box) or (isinstance(inputs, Ball) and math.isinf(inputs.p)):
+        slack = 0.0
+    else:
+        slack = 200 * torch.finfo(dtype).eps * (1 + float(inputs.box().upper.abs().max()) * 6)
+    gap = _distance(x, y)
+    for k in range(8):
+        other = samples(inputs, seed + 20 + k, dtype)
+        assert (gap <= _distance(x, other) + slack).all()
+    if slack == 0.0:  # no float between the projection and the point is inside
+        closer = torch.nextafter(y, x)
+        moved = (closer != y).flatten(1)
+        for b, i in moved.nonzero().tolist():
+            probe = y.clone()
+            probe.view(inputs.batch, -1)[b, i] = closer.view(inputs.batch, -1)[b, i]
+            assert not inputs.contains(probe)[b]
+
+
+@given(sets(), dtypes)
+def test_projection_satisfies_the_optimality_condition(
+    case: tuple[InputSet, int], dtype: torch.dtype
+) -> None:
+    inputs, seed = case
+    dtype = torch.promote_types(dtype, inputs.dtype)  # float32 may hold no point of a float64 set
+    size = float((inputs.box().upper - inputs.box().lower).max())
+    x = (inputs.centre() + 2 * size * uniform(seed + 7, (inputs.batch, *inputs.shape))).to(dtype)
+    y = inputs.project(x)
+    # <x - y, z - y> <= 0 for all z of the set: the support of x - y is attained at y
+    a = (x - y).double().unsqueeze(1)
+    best = inputs.support(a)[:, 0]
+    attained = (a[:, 0] * y.double()).flatten(1).sum(1)
+    # rounding y to the float grid costs up to eps (|c| + size) in each coordinate, and more relative to the ball
+    eps = torch.finfo(dtype).eps
+    slack = 60 * eps * a.abs().sum() * (2 + size)
+    assert (best <= attained + slack).all()
+
+
+@given(sets(), dtypes)
+def test_support_is_never_below_a_point_and_is_attained(
+    case: tuple[InputSet, int], dtype: torch.dtype
+) -> None:
+    inputs, seed = case
+    dtype = torch.promote_types(dtype, inputs.dtype)  # float32 may hold no point of a float64 set
+    a = uniform(seed + 11, (inputs.batch, 3, *inputs.shape)).to(dtype)
+    upper = inputs.support(a)
+    assert upper.shape == (inputs.batch, 3) and upper.dtype == dtype
+    slack = 1e-5 * (1 + upper.abs()) if dtype == torch.float32 else 1e-12 * (1 + upper.abs())
+    for k in range(5):
+        x = samples(inputs, seed + 30 + k, torch.float64).unsqueeze(1)
+        assert ((a.double() * x).flatten(2).sum(2) <= upper + slack).all()
+    if isinstance(inputs, Ball):
+        ends = _ball_maximiser(inputs, a.double())
+        values = (a.double() * ends).flatten(2).sum(2)
+        assert torch.allclose(values, upper.double(), rtol=0, atol=float(slack.max()))
+    if isinstance(inputs, Box):
+        ends = torch.where(a > 0, inputs.upper.unsqueeze(1), inputs.lower.unsqueeze(1))
+        values = (a.double() * ends).flatten(2).sum(2)
+        assert torch.allclose(values, upper.double(), rtol=0, atol=float(slack.max()))
+
+
+@given(sets(), dtypes)
+def test_rows_shared_by_the_batch_give_the_same_support(
+    case: tuple[InputSet, int], dtype: torch.dtype
+) -> None:
+    inputs, seed = case
+    dtype = torch.promote_types(dtype, inputs.dtype)  # float32 may hold no point of a float64 set
+    a = uniform(seed, (1, 4, *inputs.shape)).to(dtype)
+    each = inputs.support(a.expand(inputs.batch, -1, *[-1] * len(inputs.shape)).clone())
+    assert torch.allclose(inputs.support(a), each, atol=1e-5 if dtype == torch.float32 else 1e-12, rtol=1e-6)
+    zero = inputs.support(torch.zeros_like(a))
+    assert torch.equal(zero, torch.zeros_like(zero))
+
+
+@given(sets())
+@settings(max_examples=40)
+def test_support_has_the_maximiser_as_gradient(case: tuple[InputSet, int]) -> None:
+    inputs, seed = case
+    a = uniform(seed + 3, (inputs.batch, 2, *inputs.shape)).requires_grad_()
+    total = inputs.support(a)
+    (slope,) = torch.autograd.grad(total.sum(), a)
+    # support functions are positively homogeneous: <a, gradient> = value
+    value = (a * slope).flatten(2).sum(2)
+    size = float((inputs.box().upper - inputs.box().lower).max())
+    assert torch.allclose(value, total, atol=1e-6 * (1 + size), rtol=1e-6)
+
+
+@given(sets(), dtypes)
+def test_the_hull_holds_the_set_and_casts_never_shrink(
+    case: tuple[InputSet, int], dtype: torch.dtype
+) -> None:
+    inputs, seed = case
+    dtype = torch.promote_types(dtype, inputs.dtype)  # float32 may hold no point of a float64 set
+    hull = inputs.box()
+    lower, upper = hull.cast(dtype)
+    assert (lower.double() <= hull.lower).all() and (upper.double() >= hull.upper).all()
+    for k in range(4):
+        x = samples(inputs, seed + k, torch.float64)
+        assert hull.contains(x).all()
+    mid, half = hull.middle(dtype)
+    assert (mid.double() - half.double() <= hull.lower).all() and (
+        mid.double() + half.double() >= hull.upper
+    ).all()
+
+
+@given(sets(), dtypes)
+def test_steepest_displacements_have_the_size_of_the_set(
+    case: tuple[InputSet, int], dtype: torch.dtype
+) -> None:
+    inputs, seed = case
+    dtype = torch.promote_types(dtype, inputs.dtype)  # float32 may hold no point of a float64 set
+    g = uniform(seed + 5, (inputs.batch, *inputs.shape)).to(dtype)
+    d = inputs.steepest(g)
+    assert d.shape == g.shape and d.dtype == dtype
+    assert torch.equal(inputs.steepest(torch.zeros_like(g)), torch.zeros_like(g))
+    if isinstance(inputs, Intersection):
+        inputs = inputs.ball
+    gain = (g * d).flatten(1).sum(1)
+    centred = inputs.support(g.unsqueeze(1))[:, 0] - (g * inputs.centre().to(dtype)).flatten(1).sum(1)
+    assert torch.allclose(gain, centred, rtol=1e-3, atol=1e-5)
+
+
+@given(sets(), st.booleans())
+def test_a_selection_behaves_like_its_rows(case: tuple[InputSet, int], warm: bool) -> None:
+    inputs, seed = case
+    x = (inputs.centre() + uniform(seed, (inputs.batch, *inputs.shape))).float()
+    a = uniform(seed, (inputs.batch, 2, *inputs.shape)).float()
+    x, a = x.to(inputs.dtype), a.to(inputs.dtype)
+    if warm:  # with the casts already kept
+        inputs.project(x), inputs.support(a)
+    index = torch.tensor([inputs.batch - 1, 0])
+    part = inputs.select(index)
+    assert part.batch == 2 and part.shape == inputs.shape and part.dtype == inputs.dtype
+    assert torch.equal(part.project(x[index]), inputs.project(x)[index])
+    assert torch.allclose(part.support(a[index]), inputs.support(a)[index], rtol=1e-5, atol=1e-6)
+    assert torch.equal(part.contains(x[index]), inputs.contains(x)[index])
+    mask = torch.arange(inputs.batch) == 0
+    assert torch.equal(inputs.select(mask).project(x[mask]), inputs.project(x)[mask])
+
+
+@pytest.mark.parametrize("p", NORMS)
+@pytest.mark.parametrize("cut", [False, True])
+def test_one_row_does_not_depend_on_the_rest_of_the_batch(p: float, cut: bool) -> None:
+    center = uniform(0, (40, 3, 5), 0, 1).float()
+    inputs: InputSet = Ball(center, uniform(1, (40,), 0.01, 2.0), p)
+    if cut:
+        assert isinstance(inputs, Ball)
+        inputs = inputs & Box(torch.zeros_like(center), torch.ones_like(center))
+    x = center + uniform(2, center.shape, -1, 1).float()
+    whole = inputs.project(x)
+    for b in range(40):
+        row = torch.tensor([b])
+        assert torch.equal(inputs.select(row).project(x[row])[0], whole[b])
+
+
+def test_membership_is_exact_around_awkward_numbers() -> None:
+    center, eps = torch.tensor([[0.1]]), 8 / 255  # 0.1 as float32, 8/255 as float64
+    ball = Ball(center, eps)
+    face = Fraction(float(center[0, 0])) + Fraction(eps)
+    for dtype in DTYPES:
+        top = ball.project(torch.tensor([[9.0]], dtype=dtype))
+        above = torch.nextafter(top, torch.tensor(9.0, dtype=dtype))
+        assert Fraction(float(top)) <= face < Fraction(float(above))
+        assert ball.contains(top) and not ball.contains(above)
+    assert Fraction(float(ball.box().upper)) >= face
+    assert Fraction(float(ball.box().cast(torch.float32)[1])) >= face
+
+
+def test_l2_membership_on_the_sphere_is_decided_exactly() -> None:
+    ball = Ball(torch.zeros(1, 2), 5.0, 2)
+    assert ball.contains(torch.tensor([[3.0, 4.0]]))
+    out = torch.tensor([[3.0, math.nextafter(4.0, 5.0)]], dtype=torch.float64)
+    assert not ball.contains(out)
+    tiny = Ball(torch.zeros(1, 2, dtype=torch.float64), 5e-200, 2)  # squares underflow
+    assert tiny.contains(torch.tensor([[3e-200, 3.9e-200]], dtype=torch.float64))
+    assert not tiny.contains(torch.tensor([[3e-200, 4.1e-200]], dtype=torch.float64))
+    huge = Ball(torch.zeros(1, 2, dtype=torch.float64), 5e200, 2)  # squares overflow
+    assert huge.contains(torch.tensor([[3e200, 3.9e200]], dtype=torch.float64))
+    assert not huge.contains(torch.tensor([[3e200, 4.1e200]], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("p", NORMS)
+def test_not_a_number_and_infinity_are_outside(p: float) -> None:
+    center = torch.zeros(2, 3)
+    cut = Ball(center, 1.0, p) & Box(center - 1, center + 1)
+    for inputs in (Ball(center, 1.0, p), cut):
+        x = torch.tensor([[0.0, math.nan, 0.0], [math.inf, 0.0, 0.0]])
+        assert not inputs.contains(x).any()
+        projected = inputs.project(x)
+        assert not inputs.contains(projected)[0]
+
+
+@pytest.mark.parametrize("p", NORMS)
+def test_float32_points_of_sets_given_in_float64(p: float) -> None:
+    center = uniform(3, (20, 7))  # on no float32 grid
+    ball = Ball(center, uniform(4, (20,), 0.01, 1.0), p)
+    for inputs in (ball, ball & Box(center - 0.3, center + 0.1)):
+        y = inputs.project((center + uniform(5, center.shape)).float())
+        assert y.dtype == torch.float32 and inputs.contains(y).all() and torch.equal(inputs.project(y), y)
+
+
+@pytest.mark.parametrize("p", NORMS)
+def test_a_ball_of_radius_zero_is_its_centre(p: float) -> None:
+    center = torch.tensor([[0.1, -0.7, 0.3]])
+    ball = Ball(center, 0.0, p)
+    assert torch.equal(ball.project(center + 1), center)
+    assert torch.equal(ball.support(torch.eye(3).unsqueeze(0)), center)
+    cut = ball & Box(center - 1, center + 1)
+    assert torch.equal(cut.project(center - 1), center)
+    assert torch.allclose(cut.support(torch.eye(3).unsqueeze(0)), center)
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_radii_close_to_the_float_grid(p: float) -> None:
+    center = uniform(0, (30, 6), 0.5, 1).float()
+    radius = torch.logspace(-9, -4, 30, dtype=torch.float64)
+    ball = Ball(center, radius, p)
+    x = center + uniform(1, center.shape).float()
+    for inputs in (ball, ball & Box(center - 1e-7, center + 1e-7)):
+        y = inputs.project(x)
+        assert inputs.contains(y).all() and torch.equal(inputs.project(y), y)
+    # radii of more than a few grid steps are used, not thrown away
+    moved = (ball.project(x).double() - center.double()).norm(p=p, dim=1)
+    assert (moved[radius > 5e-6] >= 0.5 * radius[radius > 5e-6]).all()
+
+
+def test_the_numbers_of_the_user_are_copied() -> None:
+    lower, upper = torch.zeros(1, 2, dtype=torch.float64), torch.ones(1, 2, dtype=torch.float64)
+    inputs = Box(lower, upper)
+    upper.fill_(9.0)
+    assert not inputs.contains(torch.full((1, 2), 2.0))
+
+
+def test_what_is_kept_in_inference_mode_serves_autograd() -> None:
+    center = torch.rand(3, 4, generator=torch.Generator().manual_seed(0))
+    for p in NORMS:
+        with torch.inference_mode():
+            inputs = Ball(center, 0.3, p) & Box(torch.zeros_like(center), torch.ones_like(center))
+            inputs.support(torch.ones(1, 2, 4))
+            inputs = inputs.select(torch.tensor([0, 2]))
+        a = torch.ones(1, 2, 4, requires_grad=True)
+        inputs.support(a).sum().backward()
+        assert a.grad is not None
+
+
+def test_linf_balls_and_boxes_meet_in_boxes() -> None:
+    center = torch.tensor([[0.1, 0.9]])
+    box = Box(torch.zeros(1, 2), torch.ones(1, 2))
+    ball = Ball(center, 0.2)
+    for inputs in (ball & box, box & ball, ball & Ball(center, 0.3)):
+        assert isinstance(inputs, Box)
+    both = ball & box
+    assert isinstance(both, Box) and both.lower[0, 0] == 0 and both.upper[0, 1] == 1
+    cut = Ball(center, 0.2, 2) & ball & box
+    assert isinstance(cut, Intersection)
+    assert isinstance(box & Ball(center, 0.2, 2), Intersection)
+
+
+def _distance(x: Tensor, y: Tensor) -> Tensor:
+    return (x.double() - y.double()).flatten(1).norm(dim=1)
+
+
+def _ball_maximiser(ball: Ball, a: Tensor) -> Tensor:
+    center, radius = ball.center.unsqueeze(1), ball.radius.reshape(-1, 1, *[1] * len(ball.shape))
+    flat = a.flatten(2)
+    if math.isinf(ball.p):
+        step = flat.sign()
+    elif ball.p == 2:
+        step = flat / flat.norm(dim=2, keepdim=True)
+    else:
+        step = torch.zeros_like(flat).scatter(2, flat.abs().argmax(2, keepdim=True), 1.0) * flat.sign()
+    return center + radius * step.reshape(a.shape)
