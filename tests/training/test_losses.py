@@ -30,6 +30,10 @@ def value(kind: str, network: nn.Module, eps: float = EPS, **settings: float) ->
     return objective(minibatch()).value
 
 
+def number(loss: Tensor) -> float:
+    return float(loss.detach())
+
+
 @pytest.fixture(scope="module", params=["digits-mlp", "digits-cnn", "digits-resnet"])
 def network(request: pytest.FixtureRequest) -> nn.Module:
     return load_model(request.param, "certified")
@@ -43,10 +47,10 @@ def test_margins_give_the_cross_entropy() -> None:
 
 
 def test_clean_is_below_attacked_is_below_verified(network: nn.Module) -> None:
-    clean = float(cross_entropy(network(minibatch().inputs), minibatch().labels))
-    attacked = float(value("pgd", network))
-    linear = float(value("crown-ibp", network, beta=1.0))
-    interval = float(value("ibp", network))
+    clean = number(cross_entropy(network(minibatch().inputs), minibatch().labels))
+    attacked = number(value("pgd", network))
+    linear = number(value("crown-ibp", network, beta=1.0))
+    interval = number(value("ibp", network))
     assert clean < attacked < min(linear, interval)
 
 
@@ -57,11 +61,11 @@ def test_radius_zero_is_standard_training(network: nn.Module) -> None:
 
 
 def test_weights_of_the_mixtures(network: nn.Module) -> None:
-    clean = float(cross_entropy(network(minibatch().inputs), minibatch().labels))
-    worst = float(value("ibp", network))
-    assert float(value("ibp", network, kappa=0.25)) == pytest.approx(0.25 * clean + 0.75 * worst, rel=1e-5)
-    assert float(value("ibp", network, kappa=1.0)) == pytest.approx(clean, rel=1e-6)
-    assert float(value("crown-ibp", network, beta=0.0)) == pytest.approx(worst, rel=1e-6)
+    clean = number(cross_entropy(network(minibatch().inputs), minibatch().labels))
+    worst = number(value("ibp", network))
+    assert number(value("ibp", network, kappa=0.25)) == pytest.approx(0.25 * clean + 0.75 * worst, rel=1e-5)
+    assert number(value("ibp", network, kappa=1.0)) == pytest.approx(clean, rel=1e-6)
+    assert number(value("crown-ibp", network, beta=0.0)) == pytest.approx(worst, rel=1e-6)
 
 
 def test_schedules_follow_the_epoch(network: nn.Module) -> None:

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
+from torch.nn.functional import one_hot
 
 from robustbench_local.errors import CheckpointError, DeviceError, NonFiniteError
-from robustbench_local.models import load_model, model_hash
-from robustbench_local.training import LOSSES, OPTIMIZERS, Recipe, Schedule, train
+from robustbench_local.models import load_model, model_hash, read_index
+from robustbench_local.training import (
+    LOSSES,
+    OPTIMIZERS,
+    Minibatch,
+    Objective,
+    Recipe,
+    Schedule,
+    Term,
+    load_recipe,
+    loss,
+    train,
+)
 
 from .trials import CancelAfter, Cancelled, Counting, trial
 
@@ -81,6 +94,34 @@ def test_training_learns(tmp_path: Path) -> None:
     losses = [record.loss for record in result.history]
     assert losses == sorted(losses, reverse=True)
     assert not result.network.training and result.seconds > 0
+
+
+def test_the_shipped_recipe_reaches_the_shipped_accuracy(tmp_path: Path) -> None:
+    """Bit for bit only on one kind of processor; the accuracy must come out everywhere."""
+    recipe = replace(load_recipe("digits-mlp-nominal"), radii=())
+    recorded = read_index()[recipe.target].metrics["clean"]
+    assert train(recipe, out=tmp_path, save_every=100).record.metrics["clean"] >= recorded - 0.01
+
+
+def test_a_loss_is_one_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("robustbench_local.training.losses.loss._LOSSES", table := dict(LOSSES))
+
+    @loss("brier")
+    @dataclass(frozen=True, slots=True)
+    class Brier:
+        weight: float
+
+        def bind(self, network: nn.Module, example: torch.Tensor, outputs: int) -> Objective:
+            def objective(batch: Minibatch, /) -> Term:
+                target = one_hot(batch.labels, outputs).float()
+                return Term(self.weight * (network(batch.inputs).softmax(1) - target).square().mean(), {})
+
+            return objective
+
+    monkeypatch.setattr("robustbench_local.training.recipe.LOSSES", table)
+    recipe = trial(epochs=2, loss={"kind": "brier", "weight": 3})
+    history = train(recipe, out=tmp_path).history
+    assert history[1].loss < history[0].loss and recipe.as_dict()["loss"] == {"kind": "brier", "weight": 3.0}
 
 
 def test_seeds_matter_and_repeat(tmp_path: Path) -> None:

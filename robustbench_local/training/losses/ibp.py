@@ -36,7 +36,11 @@ class IBP:
         check_range(self.kappa, 0.0, 1.0, "kappa")
 
     def bind(self, network: nn.Module, example: Tensor, outputs: int) -> Objective:
-        """The objective for `network`, whose graph is traced once and reads the live weights."""
+        """The objective for `network`, whose graph is traced once and reads the live weights.
+
+        Layers that behave differently in training (batch normalisation, dropout) are bounded in their
+        evaluation form.
+        """
         graph = from_torch(network, example)
         pose = queries(network, example, outputs, self.p)
 
