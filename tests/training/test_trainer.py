@@ -104,7 +104,7 @@ def test_the_shipped_recipe_reaches_the_shipped_accuracy(tmp_path: Path) -> None
 
 
 def test_a_loss_is_one_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("robustbench_local.training.losses.loss._LOSSES", table := dict(LOSSES))
+    monkeypatch.setattr("robustbench_local.training.losses.objective._LOSSES", table := dict(LOSSES))
 
     @loss("brier")
     @dataclass(frozen=True, slots=True)

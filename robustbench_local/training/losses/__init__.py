@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from .loss import LOSSES, Loss, Minibatch, Objective, Term, loss
+from .objective import LOSSES, Loss, Minibatch, Objective, Term, loss
 
 __all__ = ["LOSSES", "Loss", "Minibatch", "Objective", "Term", "loss"]
 

@@ -14,8 +14,8 @@ from robustbench_local.specs import Query
 from robustbench_local.verifiers import VERIFIERS, Graph, from_torch
 
 from ..schedule import Schedule
-from .loss import Minibatch, Objective, Term, loss
 from .neighbourhood import check_range, margin_cross_entropy, mixed, queries
+from .objective import Minibatch, Objective, Term, loss
 
 __all__ = ["CROWNIBP"]
 

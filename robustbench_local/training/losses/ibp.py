@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from robustbench_local.verifiers import VERIFIERS, from_torch
 
 from ..schedule import Schedule
-from .loss import Minibatch, Objective, Term, loss
 from .neighbourhood import check_range, margin_cross_entropy, mixed, queries
+from .objective import Minibatch, Objective, Term, loss
 
 __all__ = ["IBP"]
 

@@ -12,7 +12,7 @@ from robustbench_local.errors import DataError
 from robustbench_local.specs import Query, robustness
 
 from ..schedule import Schedule
-from .loss import Minibatch
+from .objective import Minibatch
 
 __all__ = ["check_range", "margin_cross_entropy", "mixed", "queries"]
 

@@ -15,8 +15,8 @@ from robustbench_local.attacks import cross_entropy_loss, pgd
 from robustbench_local.errors import DataError
 
 from ..schedule import Schedule
-from .loss import Minibatch, Objective, Term, loss
 from .neighbourhood import check_range, mixed, queries
+from .objective import Minibatch, Objective, Term, loss
 
 __all__ = ["PGD"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from .loss import Minibatch, Objective, Term, loss
+from .objective import Minibatch, Objective, Term, loss
 
 __all__ = ["Standard"]
 
