@@ -90,7 +90,7 @@ def test_projection_satisfies_the_optimality_condition(
     a = (x - y).double().unsqueeze(1)
     best = inputs.support(a)[:, 0]
     attained = (a[:, 0] * y.double()).flatten(1).sum(1)
-    # rounding y to the float grid costs up to eps (|c| + size) in each coordinate, and more relative to the ball
+    # rounding y to the float grid costs up to eps (|c| + size) in each coordinate
     eps = torch.finfo(dtype).eps
     slack = 60 * eps * a.abs().sum() * (2 + size)
     assert (best <= attained + slack).all()

@@ -7,11 +7,12 @@ from fractions import Fraction
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from robustbench_local.specs.tree import count_clauses
 from torch import Tensor
 
+from robustbench_local.errors import SpecError
 from robustbench_local.specs import (
     Data,
     Formula,
@@ -59,7 +60,7 @@ def _spec(body: Formula) -> Spec:
 
 
 @given(claims(Y), st.integers(0, 1000), st.sampled_from([0.5, -1.0, 0.0]))
-@settings(max_examples=150)
+@settings(max_examples=150, phases=[Phase.generate])  # large formulas shrink slowly
 def test_the_sign_of_the_violation_is_the_truth(claim: Claim, seed: int, t: float) -> None:
     if "f(x)" not in claim.formula.text:
         return
@@ -69,7 +70,11 @@ def test_the_sign_of_the_violation_is_the_truth(claim: Claim, seed: int, t: floa
     network = Integers(seed)
     given_values = {"x0": x, "c": c, "t": t}
     spec = _spec(claim.formula)
-    query = lower(claim.formula, network, **{k: v for k, v in given_values.items() if k in spec.slots})
+    try:
+        query = lower(claim.formula, network, **{k: v for k, v in given_values.items() if k in spec.slots})
+    except SpecError as error:  # nested sums of maxima may explode, and then say so
+        assert error.code == "E-DNF"
+        return
     violation, violated = query.violation(x), query.violated(x)
     for b, y in enumerate(network(x).tolist()):
         values: Values = {"y": [Fraction(v) for v in y], "c": int(c[b]), "t": Fraction(t)}
