@@ -2,11 +2,15 @@
 
 `from_torch` turns a network into a `Graph`; a verifier's `bound(graph, query)` bounds all problems of the
 query at once. Rules for operators live in `rules/`, one file per family.
+
+A module dropped into this folder is imported with it, so that `@verifier("name")` in it registers itself.
 """
 
 from __future__ import annotations
 
-from . import rules as _rules  # enters every operator rule
+import importlib as _importlib
+import pkgutil as _pkgutil
+
 from .auto_lirpa import AutoLirpa
 from .crown import CROWN, CrownIBP
 from .graph import Graph, Node
@@ -46,4 +50,5 @@ __all__ = [
     "verifier",
 ]
 
-del _rules
+for _module in _pkgutil.iter_modules(__path__):  # operator rules and verifiers enter their registries
+    _importlib.import_module(f"{__name__}.{_module.name}")

@@ -68,7 +68,8 @@ def _dense(rows: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     n = rows[0].numel()
     identity = torch.eye(n, dtype=rows.dtype, device=rows.device).reshape(n, *rows.shape[1:])
     matrix = _transposed(identity, weight, geometry)
-    return (rows.flatten(1) @ matrix.flatten(1)).unflatten(1, matrix.shape[1:])
+    pulled: Tensor = (rows.flatten(1) @ matrix.flatten(1)).unflatten(1, matrix.shape[1:])
+    return pulled
 
 
 def _sub_pixel(rows: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:

@@ -29,7 +29,7 @@ Rows = Tensor | WindowRows
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Selection:
-    """Which shared rows each sample uses: `pick` (B, K) indexes the shared rows; both signs of each are bounded."""
+    """Which shared rows each sample uses: `pick` (B, K) indexes them; both signs of each are bounded."""
 
     pick: Tensor
 
@@ -109,7 +109,7 @@ def lower_bounds(
 
     start: coefficients per node, (B or 1, K, *shape); with a `selection` they are shared rows (1, U, *shape)
     and the result holds both signs, (B, 2K). `boxes` bounds the inputs of every nonlinearity met. Where
-    `stop(node)` holds the node's own box ends the pull. Result (B, K), or (1, K) where nothing depends on a sample.
+    `stop(node)` holds the node's own box ends the pull. Result (B, K), or (1, K) where no sample matters.
     """
     waiting = _Accumulator(selection)
     for node, rows in start.items():
@@ -146,7 +146,9 @@ def neuron_rows(neurons: Tensor, node: Node, dtype: torch.dtype) -> Rows:
     return hot.reshape(1, neurons.shape[0], *node.shape)
 
 
-def _step(rule: Rule, node: Node, rows: Rows, boxes: Mapping[Node, Interval]) -> tuple[tuple[Rows, ...], Tensor | None]:
+def _step(
+    rule: Rule, node: Node, rows: Rows, boxes: Mapping[Node, Interval]
+) -> tuple[tuple[Rows, ...], Tensor | None]:
     """One backward step, on windows where the rule can."""
     if isinstance(rows, WindowRows):
         small: PulledWindows | None = None if rows.wide else rule.backward_windows(node, rows, boxes)
@@ -178,6 +180,8 @@ def _least(node: Node, rows: Rows, inputs: InputSet, boxes: Mapping[Node, Interv
     if isinstance(rows, WindowRows):
         if node in boxes and (node.op is not None or isinstance(inputs, Box)):
             mid, radius = boxes[node].mid_radius()
-            return rows.contract(mid) - rows.with_coefficients(rows.a.abs(), clean=rows.clean).contract(radius)
+            return rows.contract(mid) - rows.with_coefficients(rows.a.abs(), clean=rows.clean).contract(
+                radius
+            )
         rows = rows.dense()
     return -inputs.support(-rows) if node.op is None else boxes[node].minimum(rows)

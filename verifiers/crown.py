@@ -65,7 +65,9 @@ class CROWN:
         return _finish(graph, query, boxes, self.intersect, complete=complete)
 
 
-def _finish(graph: Graph, query: Query, boxes: dict[Node, Interval], intersect: bool, *, complete: bool) -> Bounds:
+def _finish(
+    graph: Graph, query: Query, boxes: dict[Node, Interval], intersect: bool, *, complete: bool
+) -> Bounds:
     rows = specification_rows(graph, query, boxes, to_input=True)
     if intersect:
         rows = torch.minimum(rows, specification_rows(graph, query, boxes, to_input=False))
@@ -75,7 +77,7 @@ def _finish(graph: Graph, query: Query, boxes: dict[Node, Interval], intersect: 
 def crown_bounds(
     graph: Graph, inputs: InputSet, budget: Budget, *, intersect: bool = True
 ) -> tuple[dict[Node, Interval], bool]:
-    """Bounds of every node, hidden neurons refined backward; and whether the time sufficed for all of them."""
+    """Bounds of every node, hidden neurons refined backward; and whether the time sufficed for all."""
     deadline, complete = budget.deadline(), True
     boxes: dict[Node, Interval] = {graph.input: input_interval(graph, inputs)}
     straight = isinstance(inputs, Box)
@@ -119,7 +121,9 @@ def _exact_nodes(graph: Graph) -> frozenset[Node]:
         source = node.inputs[0]
         if source in free:
             exact.add(node)
-            if rule.coordinatewise and node.numel <= source.numel:  # more coordinates than before: some are copies
+            if (
+                rule.coordinatewise and node.numel <= source.numel
+            ):  # more coordinates than before: some are copies
                 free.add(node)
         elif source in exact and rule.coordinatewise:
             exact.add(node)
@@ -154,13 +158,13 @@ def _refine(
 
 
 def _row_bytes(graph: Graph, node: Node, like: Tensor) -> int:
-    """Memory of one row of coefficients at the widest node on the way to the input, working copies included."""
+    """Memory of one row of coefficients at the widest node below, working copies included."""
     widest = max(n.numel for n in graph.nodes[: node.index + 1])
     return 4 * widest * like.element_size()
 
 
 def _pack(mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Per-sample lists of masked coordinates: rows (U,) used by any sample, pick (B, K) into them, valid (B, K)."""
+    """Masked coordinates per sample: rows (U,) used by any, pick (B, K) into them, valid (B, K)."""
     rows = mask.any(0).nonzero().squeeze(1)
     narrow = mask[:, rows]
     count = narrow.sum(1)

@@ -57,9 +57,7 @@ def input_interval(graph: Graph, inputs: InputSet) -> Interval:
     return Interval(*(t.to(graph.device) for t in inputs.box().cast(graph.dtype)))
 
 
-def specification_rows(
-    graph: Graph, query: Query, boxes: dict[Node, Interval], *, to_input: bool
-) -> Tensor:
+def specification_rows(graph: Graph, query: Query, boxes: dict[Node, Interval], *, to_input: bool) -> Tensor:
     """Upper bounds (B, m) of the query's atoms, pulled back to the input or only through the affine tail."""
     like = boxes[graph.input].lower
     C, _ = query.rows(like.dtype, like.device)

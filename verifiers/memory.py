@@ -13,7 +13,7 @@ __all__ = ["row_chunks"]
 
 
 def row_chunks(mask: Tensor, row_bytes: int, budget: Budget) -> Iterator[tuple[Tensor, Tensor]]:
-    """Sample indices (b,) with their part of the mask (b, n), together every True of mask (B, n) exactly once.
+    """Sample indices (b,) and their parts of the mask (b, n): together every True of mask (B, n) once.
 
     `row_bytes` is the memory of one row; each part stays within the budget (both signs of a row count).
     Samples with like counts go together, so that padding to the largest count wastes little; a sample

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from robustbench_local.errors import ShapeError
-from robustbench_local.specs import Any, Atom, Box, InputSet, Query
+from robustbench_local.specs import Any, Atom, Box, Query
 
 from .graph import Graph
 from .verifier import DEFAULT_BUDGET, Budget, Verifier
@@ -16,19 +16,20 @@ __all__ = ["output_bounds"]
 
 def output_bounds(
     graph: Graph,
-    inputs: InputSet | tuple[Tensor, Tensor],
+    lower: Tensor,
+    upper: Tensor,
     verifier: Verifier,
-    *,
     C: Tensor | None = None,
+    *,
     budget: Budget = DEFAULT_BUDGET,
 ) -> tuple[Tensor, Tensor]:
-    """Lower and upper bounds of the network's outputs, or of `C @ output`, over input sets.
+    """Lower and upper bounds of the network's outputs, or of `C @ output`, over boxes.
 
-    inputs: an input set, or (lower, upper) tensors (B, *shape) of boxes. C: (B, K, n_out) or (K, n_out);
+    lower, upper: (B, *shape). C: (B, K, n_out) or (K, n_out);
     without it the outputs themselves are bounded. Returns two tensors (B, K), or (B, *output_shape)
     without C. Raises ShapeError where C does not fit, and what `Box` raises for bad boxes.
     """
-    sets = Box(*inputs) if isinstance(inputs, tuple) else inputs
+    sets = Box(lower, upper)
     outputs = graph.output.numel
     rows = torch.eye(outputs, dtype=torch.float64) if C is None else C.detach().to(torch.float64)
     rows = rows.expand(sets.batch, *rows.shape[-2:]) if rows.dim() == 2 else rows
@@ -41,7 +42,7 @@ def output_bounds(
     tree = Any(tuple(Atom(i, strict=True) for i in range(both.shape[1])))
     query = Query(graph.run, sets, both, both.new_zeros(both.shape[:2]), tree, text="output bounds")
     bounds = verifier.bound(graph, query, budget).rows
-    upper, lower = bounds[:, : rows.shape[1]], -bounds[:, rows.shape[1] :]
+    high, low = bounds[:, : rows.shape[1]], -bounds[:, rows.shape[1] :]
     if C is None:
-        return lower.reshape(-1, *graph.output_shape), upper.reshape(-1, *graph.output_shape)
-    return lower, upper
+        return low.reshape(-1, *graph.output_shape), high.reshape(-1, *graph.output_shape)
+    return low, high

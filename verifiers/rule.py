@@ -24,14 +24,30 @@ from .graph import Graph, Node
 from .interval import Interval, contract
 from .windows import WindowRows
 
-__all__ = ["RULES", "Affine", "Boxes", "Elementwise", "Lines", "Pulled", "PulledWindows", "Rule", "check_rules", "contract", "find_rule", "register"]
+__all__ = [
+    "RULES",
+    "Affine",
+    "Boxes",
+    "Elementwise",
+    "Lines",
+    "Pulled",
+    "PulledWindows",
+    "Rule",
+    "check_rules",
+    "contract",
+    "find_rule",
+    "register",
+]
 
 Boxes = Mapping[Node, Interval]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pulled:
-    """Linear bounds after a backward step: coefficients (B or 1, K, *shape) per input, offset (B or 1, K) or None."""
+    """Linear bounds after a backward step.
+
+    coefficients (B or 1, K, *shape) per input; offset (B or 1, K), None for zero.
+    """
 
     coefficients: tuple[Tensor, ...]
     offset: Tensor | None = None
@@ -92,7 +108,7 @@ class Affine(Rule):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lines:
-    """Two lines that enclose a function on [l, u]: slopes and offsets, each (B, *shape); offset None is zero."""
+    """Two lines that enclose a function on [l, u]: each (B, *shape); an offset of None is zero."""
 
     lower_slope: Tensor
     upper_slope: Tensor
@@ -145,7 +161,7 @@ R = TypeVar("R", bound=Rule)
 
 
 def register(*operators: Callable[..., Any]) -> Callable[[R], R]:
-    """Enters a rule for these operators: `register(aten.relu.default)(Relu())`. A second one replaces the first."""
+    """Enters a rule for these operators: `register(aten.relu.default)(Relu())`; the last one counts."""
 
     def enter(rule: R) -> R:
         for op in operators:
@@ -156,14 +172,14 @@ def register(*operators: Callable[..., Any]) -> Callable[[R], R]:
 
 
 def find_rule(node: Node) -> Rule:
-    """The rule of the node's operator; UnsupportedOpError names the node, the operator and what is supported."""
+    """The rule of the node's operator; UnsupportedOpError names node and operator and what is supported."""
     rule = RULES.get(node.op) if node.op is not None else None
     if rule is None:
         known = sorted({str(op).removeprefix("aten.").split(".")[0] for op in RULES})
         raise UnsupportedOpError(
             f"no bound rule for {node.op}",
             where=f"node {node.name}",
-            cure=f"add one in verifiers/rules/ (see CONTRIBUTING) or rewrite the network with: {', '.join(known)}",
+            cure=f"add one in verifiers/rules/ (see CONTRIBUTING) or use only: {', '.join(known)}",
         )
     return rule
 

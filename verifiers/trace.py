@@ -56,7 +56,9 @@ def _check_finite(module: nn.Module) -> None:
     for name, tensor in state:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise NonFiniteError(
-                "a weight is NaN or infinite", where=name, cure="retrain or reload the weights; nothing can be proved"
+                "a weight is NaN or infinite",
+                where=name,
+                cure="retrain or reload the weights; nothing can be proved",
             )
 
 
@@ -85,9 +87,10 @@ class _Builder:
 
     def build(self) -> Graph:
         signature = self.program.graph_signature
-        if len(signature.user_inputs) != 1 or len(signature.user_outputs) != 1:
+        ends = len(signature.user_inputs), len(signature.user_outputs)
+        if ends != (1, 1):
             raise GraphError(
-                f"the network has {len(signature.user_inputs)} inputs and {len(signature.user_outputs)} outputs",
+                f"the network has {ends[0]} inputs and {ends[1]} outputs",
                 cure="wrap it in a module with one tensor in and one tensor out",
             )
         for node in self.program.graph.nodes:
@@ -112,18 +115,25 @@ class _Builder:
             self.symbol = node.meta["val"].shape[0]
             if isinstance(self.symbol, int):
                 raise GraphError(
-                    f"the network fixes the batch size to {self.symbol}", cure="let forward take any batch size"
+                    f"the network fixes the batch size to {self.symbol}",
+                    cure="let forward take any batch size",
                 )
             self.values[node] = self._add(node.name, None, (), (), {}, node)
 
-    def _add(self, name: str, op: Any, inputs: tuple[Node, ...], args: Any, kwargs: Any, source: fx.Node) -> Node:
+    def _add(
+        self, name: str, op: Any, inputs: tuple[Node, ...], args: Any, kwargs: Any, source: fx.Node
+    ) -> Node:
         node = Node(name, op, inputs, args, kwargs, self._sample_shape(source), len(self.nodes))
         self.nodes.append(node)
         return node
 
     def _sample_shape(self, node: fx.Node) -> tuple[int, ...]:
         shape = tuple(node.meta["val"].shape)
-        if not shape or not _same_size(shape[0], self.symbol) or any(not isinstance(s, int) for s in shape[1:]):
+        if (
+            not shape
+            or not _same_size(shape[0], self.symbol)
+            or any(not isinstance(s, int) for s in shape[1:])
+        ):
             raise GraphError(
                 f"the batch axis does not stay in front: result of shape {tuple(str(s) for s in shape)}",
                 where=f"node {node.name}, {node.target}",
@@ -132,11 +142,14 @@ class _Builder:
         return tuple(int(s) for s in shape[1:])
 
     def _call(self, node: fx.Node) -> Any:
-        if node.target is operator.getitem:
+        target: Any = node.target
+        if target is operator.getitem:
             return self._piece(node)
-        if node.target is aten.sym_size.int:
+        if target is aten.sym_size.int:
             size = node.meta["val"]
-            return size if isinstance(size, int) else 1  # constants are built for a batch of one, and broadcast
+            return (
+                size if isinstance(size, int) else 1
+            )  # constants are built for a batch of one, and broadcast
         inputs: list[Node] = []
         args = self._template(node.args, inputs)
         kwargs = self._template(node.kwargs, inputs)
@@ -144,16 +157,17 @@ class _Builder:
             return self._constant(node, args, kwargs)
         if isinstance(node.meta["val"], (list, tuple)):
             return ("pieces", node, inputs[0])
-        target, args = _normalise(node, args)
-        if target is None:
+        plain, args = _normalise(node, args)
+        if plain is None:
             return inputs[0]
-        result = self._add(node.name, target, tuple(inputs), args, kwargs, node)
-        if _is_in_place(node.target):  # later readers of the overwritten tensor see the new value
-            self.values[node.args[0]] = result
+        result = self._add(node.name, plain, tuple(inputs), args, kwargs, node)
+        if _is_in_place(target):  # later readers of the overwritten tensor see the new value
+            overwritten: Any = node.args[0]
+            self.values[overwritten] = result
         return result
 
     def _template(self, value: Any, inputs: list[Node]) -> Any:
-        if isinstance(value, (tuple, fx.immutable_collections.immutable_list, list)):
+        if isinstance(value, (tuple, list)):
             items = [self._template(v, inputs) for v in value]
             return tuple(items) if isinstance(value, tuple) else items
         if isinstance(value, dict):
@@ -167,17 +181,20 @@ class _Builder:
         return known
 
     def _constant(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
+        target: Any = node.target
         if not isinstance(node.meta.get("val"), Tensor):
-            return node.target(*args, **kwargs)  # arithmetic on sizes
+            return target(*args, **kwargs)  # arithmetic on sizes
         self.pending = True
-        return Computed(node.target, args, kwargs)
+        return Computed(target, args, kwargs)
 
     def _piece(self, node: fx.Node) -> Any:
-        whole = self.values[node.args[0]]
+        source_node: Any = node.args[0]
+        number: Any = node.args[1]
+        whole = self.values[source_node]
         if not (isinstance(whole, tuple) and whole[0] == "pieces"):
-            return whole[node.args[1]]
+            return whole[number]
         _, source, parent = whole
-        start, stop, dim = _extent(source, int(node.args[1]))
+        start, stop, dim = _extent(source, int(number))
         if source.target is aten.unbind.int:
             return self._add(node.name, aten.select.int, (parent,), (Slot(0), dim, start), {}, node)
         return self._add(node.name, aten.slice.Tensor, (parent,), (Slot(0), dim, start, stop), {}, node)
@@ -235,20 +252,23 @@ def _normalise(node: fx.Node, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ..
 
 def _whole_batch(node: fx.Node) -> bool:
     """Whether a slice takes the batch axis whole: x[:]."""
-    axis = int(node.args[1]) if len(node.args) > 1 else 0  # type: ignore[arg-type]
-    source: Any = node.args[0]
-    return axis % len(node.meta["val"].shape) == 0 and str(node.meta["val"].shape) == str(source.meta["val"].shape)
+    args: Any = node.args
+    shape, source = node.meta["val"].shape, args[0].meta["val"].shape
+    axis = int(args[1]) if len(args) > 1 else 0
+    return axis % len(shape) == 0 and str(shape) == str(source)
 
 
 def _extent(source: fx.Node, index: int) -> tuple[int, int, int]:
     """Start, stop and axis of piece number `index` of a chunk, split or unbind."""
     pieces = source.meta["val"]
-    rank = len(source.args[0].meta["val"].shape)  # type: ignore[union-attr]
+    args: Any = source.args
     position = 1 if source.target is aten.unbind.int else 2
-    dim = int(source.args[position]) if len(source.args) > position else int(source.kwargs.get("dim", 0))  # type: ignore[arg-type]
-    dim %= rank
+    dim = int(args[position] if len(args) > position else source.kwargs.get("dim", 0))
+    dim %= len(args[0].meta["val"].shape)
     if dim == 0:
-        raise GraphError("the batch axis is split", where=f"node {source.name}", cure="never mix samples in forward")
+        raise GraphError(
+            "the batch axis is split", where=f"node {source.name}", cure="never mix samples in forward"
+        )
     if source.target is aten.unbind.int:
         return index, index + 1, dim
     start = sum(int(p.shape[dim]) for p in pieces[:index])

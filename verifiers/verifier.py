@@ -20,9 +20,10 @@ __all__ = ["DEFAULT_BUDGET", "VERIFIERS", "Bounds", "Budget", "Verifier", "find_
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a verifier may use: `seconds` of wall time (None: no limit) and `memory_bytes` for its largest tensors.
+    """What a verifier may use.
 
-    A verifier that runs out of time returns the valid bounds it has, never an error.
+    `seconds` of wall time (None: no limit) and `memory_bytes` for its largest tensors. A verifier that
+    runs out of time returns the valid bounds it has, never an error.
     """
 
     seconds: float | None = None
@@ -72,7 +73,7 @@ V = TypeVar("V")
 
 
 def verifier(name: str) -> Callable[[V], V]:
-    """Enters a ready verifier under `name`: on a class, `@verifier("ibp")` enters an instance with default settings."""
+    """Enters a ready verifier under `name`; on a class, an instance with its default settings."""
 
     def enter(entry: V) -> V:
         VERIFIERS[name] = entry() if isinstance(entry, type) else entry  # type: ignore[assignment]
@@ -89,11 +90,11 @@ def find_verifier(name: str) -> Verifier:
 
 
 def check_fit(graph: Graph, query: Query) -> None:
-    """Raise ShapeError where the query's sets or rows do not fit, UnsupportedOpError where an operator has no rule."""
+    """Raise ShapeError where sets or rows do not fit, UnsupportedOpError where a rule is missing."""
     check_rules(graph)
     if query.inputs.shape != graph.input_shape:
         raise ShapeError(
-            f"the input set holds points of shape {query.inputs.shape}, the network takes {graph.input_shape}",
+            f"the input set has shape {query.inputs.shape}, the network takes {graph.input_shape}",
             cure="declare the variable of the specification with the network's input shape",
         )
     if query.C.shape[2] != graph.output.numel:

@@ -62,10 +62,14 @@ class WindowRows:
         after_h = (self.steps[0] - 1) * sh - ph + h - self.shape[1]
         after_w = (self.steps[1] - 1) * sw - pw + w - self.shape[2]
         padded = functional.pad(v, (pw, after_w, ph, after_h))
-        windows = padded.unfold(2, h, sh).unfold(3, w, sw).permute(0, 2, 3, 1, 4, 5)  # (B, rows, cols, C, h, w)
+        windows = (
+            padded.unfold(2, h, sh).unfold(3, w, sw).permute(0, 2, 3, 1, 4, 5)
+        )  # (B, rows, cols, C, h, w)
         places = self.position[..., 0] * windows.shape[2] + self.position[..., 1]  # (B or 1, K)
         if v.shape[0] > 1:
-            places = places + torch.arange(v.shape[0], device=v.device).unsqueeze(1) * (windows.shape[1] * windows.shape[2])
+            places = places + torch.arange(v.shape[0], device=v.device).unsqueeze(1) * (
+                windows.shape[1] * windows.shape[2]
+            )
         # one contiguous copy of every window, then whole windows by number: much faster than strided indexing
         table = windows.reshape(-1, windows[0, 0, 0].numel())
         picked = table.index_select(0, places.flatten())
@@ -99,7 +103,9 @@ class WindowRows:
         rows = self.a.flatten(0, 1)
         entries = rows[0].numel()
         if rows.shape[0] > entries and entries <= 4096:  # one matrix product with the window's own map
-            identity = torch.eye(entries, dtype=rows.dtype, device=rows.device).reshape(entries, *rows.shape[1:])
+            identity = torch.eye(entries, dtype=rows.dtype, device=rows.device).reshape(
+                entries, *rows.shape[1:]
+            )
             matrix = functional.conv_transpose2d(identity, weight, None, stride, 0, 0, groups, dilation)
             result = (rows.flatten(1) @ matrix.flatten(1)).unflatten(1, matrix.shape[1:])
         else:
@@ -137,12 +143,17 @@ class WindowRows:
         """Ordinary rows (B or 1, K, C, H, W)."""
         (h, w), (channels, height, width) = self.size, self.shape
         device = self.a.device
-        rows = self.position[..., 0:1] * self.stride[0] - self.pad[0] + torch.arange(h, device=device)  # (B, K, h)
+        rows = (
+            self.position[..., 0:1] * self.stride[0] - self.pad[0] + torch.arange(h, device=device)
+        )  # (B, K, h)
         columns = self.position[..., 1:2] * self.stride[1] - self.pad[1] + torch.arange(w, device=device)
-        inside = ((rows >= 0) & (rows < height)).unsqueeze(-1) & ((columns >= 0) & (columns < width)).unsqueeze(-2)
+        inside = ((rows >= 0) & (rows < height)).unsqueeze(-1) & (
+            (columns >= 0) & (columns < width)
+        ).unsqueeze(-2)
         flat = rows.unsqueeze(-1) * width + columns.unsqueeze(-2)
         flat = torch.where(inside, flat, height * width).flatten(2)  # outside goes to a spare place
         batch, count = self.a.shape[:2]
         target = self.a.new_zeros(batch, count, channels, height * width + 1)
         index = flat.unsqueeze(2).expand(batch, count, channels, h * w)
-        return target.scatter(3, index, self.a.flatten(3))[..., :-1].unflatten(3, (height, width))
+        full: Tensor = target.scatter(3, index, self.a.flatten(3))[..., :-1].unflatten(3, (height, width))
+        return full

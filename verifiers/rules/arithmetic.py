@@ -27,7 +27,7 @@ def unbroadcast(a: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def sample_constant(node: Node, value: Any, like: Tensor) -> Tensor:
-    """A constant operand as a tensor that broadcasts over one sample; refuses constants that vary per sample."""
+    """A constant operand as a tensor that broadcasts over one sample, refused where it varies by sample."""
     tensor = value if isinstance(value, Tensor) else torch.as_tensor(value)
     tensor = tensor.to(dtype=like.dtype, device=like.device)
     if tensor.dim() == len(node.shape) + 1:
@@ -53,7 +53,11 @@ class Sum(Affine):
     def factors(self, node: Node) -> tuple[tuple[Any, float], tuple[Any, float]]:
         """The two operands with their factors."""
         scale = self.sign * float(node.argument(2, "alpha", 1))
-        return ((node.args[0], scale), (node.args[1], 1.0)) if self.reflected else ((node.args[0], 1.0), (node.args[1], scale))
+        return (
+            ((node.args[0], scale), (node.args[1], 1.0))
+            if self.reflected
+            else ((node.args[0], 1.0), (node.args[1], scale))
+        )
 
     def interval(self, node: Node, *inputs: Interval) -> Interval:
         lower: Tensor | float = 0.0
@@ -82,7 +86,9 @@ class Sum(Affine):
 
     def backward_windows(self, node: Node, rows: WindowRows, boxes: Boxes) -> PulledWindows | None:
         factors = self.factors(node)
-        if any(not isinstance(o, Slot) or f != 1 for o, f in factors) or any(p.shape != node.shape for p in node.inputs):
+        if any(not isinstance(o, Slot) or f != 1 for o, f in factors) or any(
+            p.shape != node.shape for p in node.inputs
+        ):
             return None
         return PulledWindows((rows,) * len(node.inputs))
 

@@ -38,7 +38,11 @@ class _Convolution(Affine):
         self.rank = rank
 
     def check(self, node: Node) -> None:
-        if not isinstance(node.args[0], Slot) or isinstance(node.args[1], Slot) or len(node.shape) != self.rank + 1:
+        if (
+            not isinstance(node.args[0], Slot)
+            or isinstance(node.args[1], Slot)
+            or len(node.shape) != self.rank + 1
+        ):
             raise UnsupportedOpError(
                 "a convolution needs a batched perturbed input and constant weights",
                 where=f"node {node.name}",
@@ -93,7 +97,9 @@ class Convolution(_Convolution):
             for i in range(self.rank):
                 pulled = pulled.narrow(2 + i, before[i], size[i])
         elif self.rank == 2:
-            pulled = pull_conv2d(rows, weight, Geometry(_pair(size), _pair(stride), _pair(before), _pair(dilation), groups))
+            pulled = pull_conv2d(
+                rows, weight, Geometry(_pair(size), _pair(stride), _pair(before), _pair(dilation), groups)
+            )
         else:
             rest = [
                 size[i] + total[i] - (node.shape[1 + i] - 1) * stride[i] - dilation[i] * (kernel[i] - 1) - 1
@@ -117,7 +123,9 @@ class Convolution(_Convolution):
         pulled = rows.pulled(weight, stride, _pair(before), dilation, groups, (channels, height, width))
         return PulledWindows((pulled,), offset)
 
-    def _padding(self, node: Node, kernel: torch.Size, dilation: tuple[int, ...]) -> tuple[list[int], list[int]]:
+    def _padding(
+        self, node: Node, kernel: torch.Size, dilation: tuple[int, ...]
+    ) -> tuple[list[int], list[int]]:
         """Padding before, and before plus after, per axis."""
         value = node.argument(4, "padding", 0)
         if value == "valid":

@@ -16,7 +16,10 @@ aten = torch.ops.aten
 
 
 class MatrixProduct(Affine):
-    """y = x W^T + b on the last axis of x; interval by centre and radius (Gowal et al. 2018, arXiv 1810.12715)."""
+    """y = x W^T + b on the last axis of x.
+
+    Interval by centre and radius (Gowal et al. 2018, arXiv 1810.12715).
+    """
 
     def weight(self, node: Node) -> tuple[Tensor, Tensor | None]:
         """W (out, in) and b (out,) or None, from the operator's arguments."""
@@ -41,7 +44,9 @@ class AddMM(MatrixProduct):
     def check(self, node: Node) -> None:
         if not isinstance(node.args[1], Slot) or any(float(v) != 1 for v in node.kwargs.values()):
             raise UnsupportedOpError(
-                "addmm is supported as bias + x @ constant only", where=f"node {node.name}", cure="use torch.nn.Linear"
+                "addmm is supported as bias + x @ constant only",
+                where=f"node {node.name}",
+                cure="use torch.nn.Linear",
             )
 
     def weight(self, node: Node) -> tuple[Tensor, Tensor | None]:

@@ -41,7 +41,9 @@ class AveragePool(Affine):
         channels, *space = node.inputs[0].shape
         space = [1, *space] if self.rank == 1 else space
         like = a.new_zeros(()).expand(rows.shape[0], channels, *space)
-        pulled: Tensor = aten.avg_pool2d_backward(rows.contiguous(), like, kernel, stride, padding, *rest, divisor)
+        pulled: Tensor = aten.avg_pool2d_backward(
+            rows.contiguous(), like, kernel, stride, padding, *rest, divisor
+        )
         return Pulled((pulled.reshape(*a.shape[:2], *node.inputs[0].shape),))
 
 
@@ -103,10 +105,14 @@ class MaxPool(Rule):
         best = functional.max_pool2d(lower, **window).flatten(2).unsqueeze(2)
         columns = _windows(upper, window, surely.shape[-2:])
         wanted = (columns > best) & ~surely.flatten(2).unsqueeze(2)
-        numbers = torch.arange(lower[0].numel(), device=lower.device, dtype=torch.float64).reshape(1, *lower.shape[1:])
+        numbers = torch.arange(lower[0].numel(), device=lower.device, dtype=torch.float64).reshape(
+            1, *lower.shape[1:]
+        )
         places = _windows(numbers, window, surely.shape[-2:]).expand(lower.shape[0], -1, -1, -1)
         mask = torch.zeros(lower.shape[0], lower[0].numel() + 1, dtype=torch.bool, device=lower.device)
-        target = torch.where(wanted, places, float(lower[0].numel())).long().flatten(1)  # the spare column takes the rest
+        target = (
+            torch.where(wanted, places, float(lower[0].numel())).long().flatten(1)
+        )  # the spare column takes the rest
         mask = mask.scatter(1, target, torch.ones_like(target, dtype=torch.bool))[:, :-1]
         return mask.reshape(box.lower.shape) & (box.lower < box.upper)
 
@@ -149,8 +155,14 @@ def _windows(x: Tensor, window: dict[str, Any], out: torch.Size) -> Tensor:
     need = [(out[i] - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1 for i in range(2)]
     after = [need[i] - x.shape[-2 + i] - padding[i] for i in range(2)]
     padded = functional.pad(x, [padding[1], after[1], padding[0], after[0]], value=-torch.inf)
-    rows = torch.arange(out[0], device=x.device)[:, None] * stride[0] + torch.arange(kernel[0], device=x.device) * dilation[0]
-    columns = torch.arange(out[1], device=x.device)[:, None] * stride[1] + torch.arange(kernel[1], device=x.device) * dilation[1]
+    rows = (
+        torch.arange(out[0], device=x.device)[:, None] * stride[0]
+        + torch.arange(kernel[0], device=x.device) * dilation[0]
+    )
+    columns = (
+        torch.arange(out[1], device=x.device)[:, None] * stride[1]
+        + torch.arange(kernel[1], device=x.device) * dilation[1]
+    )
     picked = padded[..., rows[:, :, None, None], columns[None, None]]  # (B, C, oh, kh, ow, kw)
     return picked.permute(0, 1, 3, 5, 2, 4).reshape(*x.shape[:2], kernel[0] * kernel[1], -1)
 

@@ -28,7 +28,9 @@ class LeakyRelu(Elementwise):
         low, high = node.run(box.lower), node.run(box.upper)
         if slope >= 0:
             return Interval(low, high)
-        floor = torch.where((box.lower < 0) & (box.upper > 0), torch.zeros_like(low), torch.minimum(low, high))
+        floor = torch.where(
+            (box.lower < 0) & (box.upper > 0), torch.zeros_like(low), torch.minimum(low, high)
+        )
         return Interval(floor, torch.maximum(low, high))
 
     def undecided(self, node: Node, position: int, box: Interval) -> Tensor | None:

@@ -24,7 +24,9 @@ _STEPS = 30  # halvings of the tangent point's interval: below float32 resolutio
 class SShaped(Elementwise):
     """An increasing function that is convex on x <= 0, concave on x >= 0, with f(-x) = 2 f(0) - f(x)."""
 
-    def __init__(self, function: Callable[[Tensor], Tensor], derivative: Callable[[Tensor], Tensor], middle: float) -> None:
+    def __init__(
+        self, function: Callable[[Tensor], Tensor], derivative: Callable[[Tensor], Tensor], middle: float
+    ) -> None:
         self.function = function  # f
         self.derivative = derivative  # f'(x) given f(x)
         self.middle = middle  # f(0)
