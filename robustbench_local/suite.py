@@ -24,7 +24,7 @@ from .named_models import NamedModel, find_model
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 __all__ = ["NORMS", "Suite", "cases_of"]
 

@@ -63,13 +63,13 @@ ERRORS = {
     "unknown command": (["verfy"], "verfy"),
     "unknown option": (["verify", MODEL, "robustness", "--epsilon", "1"], "--epsilon"),
     "missing argument": (["verify", MODEL], "SPEC"),
-    "wrong type": (["verify", MODEL, "robustness", "--eps", "tiny"], "tiny"),
-    "unknown model": (["verify", "digits-cn", "robustness"], "did you mean 'digits-cnn'"),
+    "wrong type": (["verify", MODEL, "robustness", "--eps", "tiny"], "valid number"),
+    "unknown model": (["verify", "digits-cn", "robustness"], "Did you mean 'digits-cnn'"),
     "unknown weights": (["verify", "digits-cnn:certifed", "robustness"], "certified"),
-    "unknown spec": (["verify", MODEL, "robustnes"], "did you mean 'robustness'"),
-    "unknown method": (["verify", MODEL, "robustness", "--method", "crwn"], "did you mean 'crown'"),
-    "unknown attack": (["attack", MODEL, "robustness", "--attack", "pgdd"], "did you mean 'pgd'"),
-    "unknown data set": (["verify", MODEL, "robustness", "--dataset", "digit"], "did you mean 'digits'"),
+    "unknown spec": (["verify", MODEL, "robustnes"], "Did you mean 'robustness'"),
+    "unknown method": (["verify", MODEL, "robustness", "--method", "crwn"], "Did you mean 'crown'"),
+    "unknown attack": (["attack", MODEL, "robustness", "--attack", "pgdd"], "Did you mean 'pgd'"),
+    "unknown data set": (["verify", MODEL, "robustness", "--dataset", "digit"], "Did you mean 'digits'"),
     "unknown norm": (["verify", MODEL, "robustness", "--norm", "l3"], "linf"),
     "negative radius": (["verify", MODEL, "robustness", "--eps", "-0.1"], "-0.1"),
     "infinite radius": (["verify", MODEL, "robustness", "--eps", "inf"], "inf"),
@@ -84,7 +84,7 @@ ERRORS = {
     "missing config": (["evaluate", "nowhere.toml"], "nowhere.toml"),
     "unknown recipe": (["train", "digits-cnn-nominl"], "digits-cnn-nominal"),
     "missing results": (["report", "nowhere.parquet", "--out", "page"], "nowhere.parquet"),
-    "unknown zoo model": (["zoo", "show", "digits-cn"], "did you mean 'digits-cnn'"),
+    "unknown zoo model": (["zoo", "show", "digits-cn"], "Did you mean 'digits-cnn'"),
 }
 
 
@@ -114,7 +114,7 @@ def test_a_broken_model_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureF
     assert run(["verify", f"{file}:number", "robustness"]) == 2
     assert "int, not a torch module" in said(capsys)[1]
     assert run(["verify", f"{file}:nothing", "robustness"]) == 2
-    assert "it has: net, number" in said(capsys)[1]
+    assert "It has: net, number" in said(capsys)[1]
 
 
 def test_a_model_that_does_not_fit_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -215,7 +215,7 @@ def test_evaluate_writes_results_and_goes_on_where_it_stopped(
         ("models = 3", "models = 3 is not a str"),
         ('model = ["digits-cnn"]', "unknown key 'model'"),
         ("models = [", "not a TOML file"),
-        (SUITE + "spec = 'robust'", "did you mean 'robustness'"),
+        (SUITE + "spec = 'robust'", "Did you mean 'robustness'"),
         (SUITE + "seed = 'x'", "not a int"),
         ('models = ["digits-cnn"]\neps = [-1.0]', "not a radius"),
         ("models = []", "no models given"),
@@ -275,4 +275,4 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["doctor", "--json", "-"]) == 0
     found = json.loads(said(capsys)[0])
     assert {"package", "device", "solver", "engine"} <= {row["kind"] for row in found}
-    assert not [row for row in found if row["state"] == "broken"]
+    assert [row for row in found if row["state"] == "broken"] == []

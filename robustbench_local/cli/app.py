@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, cast
 
 import typer
 
@@ -80,7 +80,7 @@ def _reported(error: BaseException, *, quiet: bool) -> int:
 
 
 def _usage(error: BaseException) -> str:
-    text = getattr(error, "message", "") or str(error)
+    text = cast(typer.BadParameter, error).format_message().rstrip(".")
     return f"error: {text}. See `rbl --help`, or `rbl COMMAND --help` for the options of a command"
 
 

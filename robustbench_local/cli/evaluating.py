@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from .options import Debug, Device, Json
-from .output import message, printer, write_json
 
 __all__ = ["evaluate"]
 
@@ -44,30 +43,22 @@ def evaluate(
     from robustbench_local.device import find_device
     from robustbench_local.suite import Suite
 
-    from .running import bracket_rows, bracket_table, run_suite, warn_of_errors
+    from .running import run_suite, show_suite
 
     flags: dict[str, Any] = {
-        "models": tuple(model) if model else None,
+        "models": tuple(model or ()),
         "dataset": dataset,
         "spec": spec,
         "norm": norm,
-        "eps": tuple(eps) if eps else None,
-        "methods": tuple(method) if method else None,
+        "eps": tuple(eps or ()),
+        "methods": tuple(method or ()),
         "limit": limit,
         "timeout": timeout,
         "seed": seed,
     }
-    given = {key: value for key, value in flags.items() if value is not None}
-    if config is None and "models" not in given:
+    given = {key: value for key, value in flags.items() if value not in (None, ())}
+    if config is None and not model:
         raise typer.BadParameter("give a CONFIG.toml or at least one --model")
     suite = Suite(**given) if config is None else Suite.read(config, **given)
     results = run_suite(suite, out, find_device(device))
-    console = printer(json)
-    console.print(bracket_table(results))
-    warn_of_errors(results, console)
-    message(
-        f"{len(results)} rows in {out / 'results.parquet'}; `rbl report {out} --out DIR` makes a page of them"
-    )
-    write_json(
-        {"brackets": bracket_rows(results), "rows": len(results), "results": out / "results.parquet"}, json
-    )
+    show_suite(results, out, json)

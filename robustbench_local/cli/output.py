@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
-__all__ = ["Column", "json_ready", "message", "percent", "printer", "progress_bar", "table", "write_json"]
+__all__ = [
+    "Column",
+    "json_ready",
+    "message",
+    "native_output_to_stderr",
+    "percent",
+    "printer",
+    "progress_bar",
+    "table",
+    "write_json",
+]
 
 Column = tuple[str, str]
 """Header and justification ("left", "right")."""
@@ -81,6 +91,19 @@ def json_ready(value: object) -> object:
     if value is None or isinstance(value, str | bool | int):
         return value
     return str(value)
+
+
+@contextmanager
+def native_output_to_stderr() -> Iterator[None]:
+    """Sends what compiled libraries write to file descriptor 1 to stderr, so that stdout stays ours."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 @contextmanager

@@ -28,6 +28,6 @@ def report(
     from robustbench_local.store import read_results
 
     table = read_results(results)
-    page = write_report(table, out)
+    page = write_report(table, out, witnesses=results if results.is_dir() else results.parent)
     printer(json).print(f"{page}")
     write_json({"report": page, "rows": len(table)}, json)

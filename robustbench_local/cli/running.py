@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .output import percent, progress_bar, table
+from .output import message, percent, printer, progress_bar, table, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from robustbench_local.evaluation import Cases
     from robustbench_local.suite import Suite
 
-__all__ = ["bracket_rows", "bracket_table", "run_suite", "warn_of_errors"]
+__all__ = ["bracket_rows", "bracket_table", "run_suite", "show_suite", "warn_of_errors"]
 
 
 def run_suite(suite: Suite, folder: Path, device: torch.device | None) -> pd.DataFrame:
@@ -35,6 +35,16 @@ def run_suite(suite: Suite, folder: Path, device: torch.device | None) -> pd.Dat
             )
 
         return evaluate_suite(suite, folder, device=device, progress=begin, skipped=skip)
+
+
+def show_suite(results: pd.DataFrame, folder: Path, json: Path | None) -> None:
+    """Prints the bracket table and where the rows are; the same as JSON where it is asked for."""
+    console = printer(json)
+    console.print(bracket_table(results))
+    warn_of_errors(results, console)
+    file = folder / "results.parquet"
+    message(f"{len(results)} rows in {file}; `rbl report {folder} --out DIR` makes a page of them")
+    write_json({"brackets": bracket_rows(results), "rows": len(results), "results": file}, json)
 
 
 def bracket_rows(results: pd.DataFrame) -> list[dict[str, object]]:

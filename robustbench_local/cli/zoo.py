@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .options import Debug, Device, Json, Seed
-from .output import message, printer, table, write_json
+from .output import printer, table, write_json
 
 __all__ = ["app"]
 
@@ -122,17 +122,10 @@ def evaluate(
     from robustbench_local.store import read_results
     from robustbench_local.zoo import zoo_suites
 
-    from .running import bracket_rows, bracket_table, run_suite, warn_of_errors
+    from .running import run_suite, show_suite
 
     place = find_device(device)
     suites = zoo_suites(names or [], limit=limit, seed=seed)
     for suite in suites:
         run_suite(suite, out, place)
-    results = read_results(out)
-    console = printer(json)
-    console.print(bracket_table(results))
-    warn_of_errors(results, console)
-    message(f"{len(results)} rows in {out / 'results.parquet'}")
-    write_json(
-        {"brackets": bracket_rows(results), "rows": len(results), "results": out / "results.parquet"}, json
-    )
+    show_suite(read_results(out), out, json)
