@@ -262,8 +262,9 @@ def _extent(source: fx.Node, index: int) -> tuple[int, int, int]:
     """Start, stop and axis of piece number `index` of a chunk, split or unbind."""
     pieces = source.meta["val"]
     args: Any = source.args
+    named: Any = source.kwargs
     position = 1 if source.target is aten.unbind.int else 2
-    dim = int(args[position] if len(args) > position else source.kwargs.get("dim", 0))
+    dim = int(args[position] if len(args) > position else named.get("dim", 0))
     dim %= len(args[0].meta["val"].shape)
     if dim == 0:
         raise GraphError(
