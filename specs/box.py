@@ -8,7 +8,7 @@ from torch import Tensor
 from robustbench_local.errors import EmptySetError, ShapeError, UnboundedSetError
 
 from .input_set import as_numbers, check_points, check_rows, first_index
-from .rounding import add_down, add_up, round_down, round_up
+from .rounding import enclose_sum, round_down, round_up
 
 __all__ = ["Box"]
 
@@ -41,11 +41,12 @@ class Box:
     def around(cls, center: Tensor, radius: Tensor, dtype: torch.dtype) -> Box:
         """The box of all x with |x - center| <= radius; float64, radius broadcasts against center."""
         radius = radius.expand_as(center)
-        outer = (add_down(center, -radius), add_up(center, radius))
-        for name, face in zip(("lower", "upper"), outer, strict=True):
-            _bound(name, face)
+        lower_out, lower_in = enclose_sum(center, -radius)
+        upper_in, upper_out = enclose_sum(center, radius)
+        for name, face in (("lower", lower_out), ("upper", upper_out)):
+            _check_bounded(name, face)
         # the float64 numbers within the real interval are those between its inward roundings
-        inner = (add_up(center, -radius), add_down(center, radius))
+        outer, inner = (lower_out, upper_out), (lower_in, upper_in)
         return cls._of(outer, inner, dtype)
 
     @classmethod
@@ -119,7 +120,7 @@ class Box:
         if dtype not in self._middles:
             mid = (0.5 * self.lower + 0.5 * self.upper).to(dtype)
             wide = mid.to(torch.float64)
-            half = torch.maximum(add_up(self.upper, -wide), add_up(wide, -self.lower))
+            half = torch.maximum(enclose_sum(self.upper, -wide)[1], enclose_sum(wide, -self.lower)[1])
             self._middles[dtype] = (mid, round_up(half, dtype))
         return self._middles[dtype]
 
@@ -195,13 +196,19 @@ def _meet(a: _Pair, b: _Pair) -> _Pair:
 
 
 def _bound(name: str, value: Tensor) -> Tensor:
-    if value.is_floating_point() and bool(torch.isinf(value).any()):
-        where = first_index(torch.isinf(value))
+    if value.is_floating_point():
+        _check_bounded(name, value)
+    return as_numbers(name, value)
+
+
+def _check_bounded(name: str, value: Tensor) -> None:
+    infinite = torch.isinf(value)
+    if bool(infinite.any()):
+        where = first_index(infinite)
         raise UnboundedSetError(
             f"{name} is {float(value[where])} at sample {where[0]}, coordinate {where[1:]}",
             cure="intersect with a bounded box",
         )
-    return as_numbers(name, value)
 
 
 def _check_order(lower: Tensor, upper: Tensor, low_name: str, high_name: str) -> None:

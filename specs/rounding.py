@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["add_down", "add_up", "distance_at_most", "round_down", "round_up"]
+__all__ = ["distance_at_most", "enclose_sum", "round_down", "round_up"]
 
 
 def round_up(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -29,15 +29,15 @@ def round_down(x: Tensor, dtype: torch.dtype) -> Tensor:
     return -round_up(-x, dtype)
 
 
-def add_up(a: Tensor, b: Tensor) -> Tensor:
-    """The smallest floats of the common dtype that are not below the real sum a + b."""
+def enclose_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest floats not above and the smallest not below the real sum a + b; equal where it is exact."""
     total = a + b
-    return torch.where(_sum_error(a, b, total) > 0, _next(total, math.inf), total)
-
-
-def add_down(a: Tensor, b: Tensor) -> Tensor:
-    """The largest floats of the common dtype that are not above the real sum a + b."""
-    return -add_up(-a, -b)
+    part = total - a
+    error = (a - (total - part)) + (b - part)  # TwoSum: total + error is the real sum
+    return (
+        torch.where(error < 0, _next(total, -math.inf), total),
+        torch.where(error > 0, _next(total, math.inf), total),
+    )
 
 
 def distance_at_most(x: Sequence[float], center: Sequence[float], radius: float, power: int) -> bool:
@@ -55,11 +55,6 @@ def distance_at_most(x: Sequence[float], center: Sequence[float], radius: float,
 
 def _next(x: Tensor, towards: float) -> Tensor:
     return torch.nextafter(x, torch.tensor(towards, dtype=x.dtype, device=x.device))
-
-
-def _sum_error(a: Tensor, b: Tensor, total: Tensor) -> Tensor:
-    part = total - a
-    return (a - (total - part)) + (b - part)
 
 
 def _integers(values: Sequence[float]) -> list[int]:
