@@ -38,7 +38,7 @@ class Ball:
         self, center: Tensor, radius: Tensor | float, p: float = math.inf, *, dtype: torch.dtype | None = None
     ) -> None:
         check_norm(p)
-        if center.ndim < 1:
+        if center.ndim < 2:
             raise ShapeError(f"center has shape {tuple(center.shape)}", cure="give it as (B, *shape)")
         self._center, self._dtype, self._p = as_numbers("center", center), dtype or center.dtype, float(p)
         self._radius = _radii(radius, self._center)

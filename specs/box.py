@@ -28,7 +28,7 @@ class Box:
 
     @torch.inference_mode(False)
     def __init__(self, lower: Tensor, upper: Tensor, *, dtype: torch.dtype | None = None) -> None:
-        if lower.shape != upper.shape or lower.ndim < 1:
+        if lower.shape != upper.shape or lower.ndim < 2:
             raise ShapeError(
                 f"lower has shape {tuple(lower.shape)}, upper {tuple(upper.shape)}",
                 cure="give both as (B, *shape)",
@@ -132,7 +132,7 @@ class Box:
         """max <a_k, x> = <a_k, mid> + <|a_k|, half>: a (B or 1, K, *shape) -> (B, K); differentiable."""
         check_rows(a, self.batch, self.shape)
         mid, half = self.middle(a.dtype)
-        rows, mid, half = a.flatten(2), mid.reshape(self.batch, -1), half.reshape(self.batch, -1)
+        rows, mid, half = a.flatten(2), mid.flatten(1), half.flatten(1)
         if rows.shape[0] == 1:  # shared rows: two matrix products for the whole batch
             return mid @ rows[0].T + half @ rows[0].abs().T
         return (rows @ mid.unsqueeze(-1) + rows.abs() @ half.unsqueeze(-1)).squeeze(-1)

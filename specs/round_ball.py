@@ -19,7 +19,7 @@ from robustbench_local.errors import EmptySetError
 
 from .norms import Norm
 from .roots import monotone_root
-from .rounding import distance_at_most, round_up
+from .rounding import distance_at_most, enclose_sum, round_up
 
 __all__ = ["RoundBall"]
 
@@ -73,7 +73,8 @@ class RoundBall:
     def box_support(self, a: Tensor, faces: tuple[Tensor, Tensor]) -> Tensor:
         """Dual bounds of the ball cut by a box whose faces (B, n) are of a's dtype: (B, K)."""
         ball = self.cast(a.dtype)
-        reach = (faces[0] - ball.center).unsqueeze(1), (faces[1] - ball.center).unsqueeze(1)
+        low, high = enclose_sum(faces[0], -ball.center)[0], enclose_sum(faces[1], -ball.center)[1]
+        reach = low.unsqueeze(1), high.unsqueeze(1)
         radius = round_up(ball.cover, a.dtype).unsqueeze(-1)
         linear = (a @ ball.center.unsqueeze(-1)).squeeze(-1)
         return linear + self.norm.box_support(a.expand(radius.shape[0], -1, -1), reach, radius)

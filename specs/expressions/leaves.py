@@ -32,9 +32,13 @@ class Var(Term):
     dims: tuple[int, ...]
 
     def __init__(self, name: str, shape: Shape = (), *, like: Term | None = None) -> None:
-        if shape != () and like is not None:
-            raise SpecError(f"variable {name!r} has both a shape and like=", cure="give one of them")
         dims = _shape(shape) if like is None else like.shape
+        if like is not None and shape != ():
+            raise SpecError(f"variable {name!r} has both a shape and like=", cure="give one of them")
+        if not dims:
+            raise ShapeError(
+                f"variable {name!r} has no axis", cure="give a shape such as (1, 8, 8), or like="
+            )
         object.__setattr__(self, "name", _name(name))
         object.__setattr__(self, "dims", dims)
 

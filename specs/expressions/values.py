@@ -225,7 +225,7 @@ def _check_leaves(count: int) -> None:
 
 
 def _take(x: Tensor, axis: int, index: Tensor) -> Tensor:
-    batch = max(x.shape[0], index.shape[0])
+    batch = index.shape[0] if x.shape[0] == 1 else x.shape[0]
     view = [batch if a == 0 else index.shape[1] if a == axis else 1 for a in range(x.ndim)]
     shape = [batch if a == 0 else index.shape[1] if a == axis else n for a, n in enumerate(x.shape)]
     full = index.expand(batch, -1).reshape(view).expand(shape)

@@ -32,6 +32,7 @@ def _with(value: float, base: torch.Tensor = ZERO) -> torch.Tensor:
 CASES: list[tuple[Callable[[], object], type[RobustBenchError], str]] = [
     (lambda: Box(ZERO, torch.ones(2, 2)), ShapeError, "lower has shape (2, 3), upper (2, 2)"),
     (lambda: Box(torch.tensor(0.0), torch.tensor(1.0)), ShapeError, "lower has shape (), upper ()"),
+    (lambda: Ball(torch.zeros(2), 1.0), ShapeError, "center has shape (2,). Give it as (B, *shape)"),
     (lambda: Box(ZERO.long(), ONE.long()), DtypeError, "lower has dtype torch.int64"),
     (lambda: Box(_with(math.nan), ONE), NonFiniteError, "lower is nan at sample 1, coordinate (2,)"),
     (lambda: Box(ZERO, _with(math.inf)), UnboundedSetError, "upper is inf at sample 1, coordinate (2,)"),

@@ -284,6 +284,25 @@ def test_radii_close_to_the_float_grid(p: float) -> None:
     assert (moved[radius > 5e-6] >= 0.5 * radius[radius > 5e-6]).all()
 
 
+@pytest.mark.parametrize("p", NORMS)
+def test_an_empty_batch_is_a_batch(p: float) -> None:
+    none = torch.zeros(0, 2, 3)
+    for inputs in (Ball(none, 0.1, p), Ball(none, 0.1, p) & Box(none, none)):
+        assert inputs.project(none).shape == inputs.steepest(none).shape == (0, 2, 3)
+        assert inputs.contains(none).shape == (0,) and inputs.sample(none, torch.zeros(0)).shape == none.shape
+        assert inputs.support(torch.ones(1, 4, 2, 3)).shape == (0, 4)
+
+
+@pytest.mark.parametrize("p", NORMS)
+def test_huge_and_infinite_points_come_back_inside(p: float) -> None:
+    center = torch.rand(4, 3, generator=torch.Generator().manual_seed(0))
+    x = torch.tensor(
+        [[1e38, -1e38, 0.0], [math.inf, 0.0, 0.0], [-math.inf, math.inf, 1.0], [3e38, 3e38, 3e38]]
+    )
+    for inputs in (Ball(center, 0.2, p), Ball(center, 0.2, p) & Box(center - 0.1, center + 0.3)):
+        assert inputs.contains(inputs.project(x)).all()
+
+
 def test_the_numbers_of_the_user_are_copied() -> None:
     lower, upper = torch.zeros(1, 2, dtype=torch.float64), torch.ones(1, 2, dtype=torch.float64)
     inputs = Box(lower, upper)

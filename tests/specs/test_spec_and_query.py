@@ -278,6 +278,17 @@ def test_selection_and_gradient() -> None:
     assert torch.equal(query.select(mask).violated(x[mask]), query.violated(x)[mask])
 
 
+@pytest.mark.parametrize("p", [2, math.inf])
+def test_an_empty_batch_is_a_batch(p: float) -> None:
+    x = torch.zeros(0, *SHAPE)
+    query = robustness(SHAPE, CLASSES, p=p).query(
+        _network(), x0=x, c=torch.zeros(0, dtype=torch.int64), eps=0.1
+    )
+    assert query.batch == 0 and query.violation(x).shape == query.violated(x).shape == (0,)
+    part = robustness(SHAPE, CLASSES, p=p).query(_network(), **GOOD).select(torch.zeros(B, dtype=torch.bool))
+    assert part.batch == 0 and part.violation(x).shape == (0,)
+
+
 def test_bad_queries_are_refused() -> None:
     unit = Box(torch.zeros(2, 1), torch.ones(2, 1))
     with pytest.raises(ShapeError, match=r"C has shape \(2, 3\), d \(2, 3\)"):

@@ -179,6 +179,7 @@ REFUSALS: list[tuple[Callable[[], object], type[RobustBenchError], str, str]] = 
     (lambda: box(0, 1) & (X[0] <= 1), SpecError, "E-SPEC", "`x[0] <= 1` is no domain"),
     (lambda: Var("x y", 2), SpecError, "E-PARAM", "'x y' is no name"),
     (lambda: Var("x", 2, like=X0), SpecError, "E-SPEC", "variable 'x' has both a shape and like="),
+    (lambda: Var("x"), ShapeError, "E-SHAPE", "variable 'x' has no axis. Give a shape such as"),
     (lambda: Data("x0", (0, 2)), ShapeError, "E-SHAPE", "shape (0, 2) has an axis shorter than 1"),
     (lambda: Label("c", 0), SpecError, "E-SPEC", "label 'c' has 0 classes"),
     (lambda: forall(X0, box(0, 1), Y <= 1), SpecError, "E-SPEC", "forall quantifies a Var, got `x0`"),  # type: ignore[arg-type]
