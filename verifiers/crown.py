@@ -107,7 +107,7 @@ def _undecided(graph: Graph, node: Node, box: Interval) -> Tensor | None:
             wanted = rule.undecided(reader, position, box) if parent is node else None
             if wanted is not None:
                 mask = wanted if mask is None else mask | wanted
-    return None if mask is None or not bool(mask.any()) else mask.flatten(1)
+    return None if mask is None or not bool(mask.any()) else mask.reshape(mask.shape[0], -1)
 
 
 def _exact_nodes(graph: Graph) -> frozenset[Node]:
@@ -142,7 +142,7 @@ def _refine(
 ) -> Interval:
     """The node's box with backward bounds for the masked coordinates, mask (B, n)."""
     old = boxes[node]
-    lower, upper = old.lower.flatten(1), old.upper.flatten(1)
+    lower, upper = (t.reshape(t.shape[0], -1) for t in (old.lower, old.upper))
     for samples, part in row_chunks(mask, _row_bytes(graph, node, old.lower), budget):
         rows, pick, valid = _pack(part)
         everyone = samples.shape[0] == mask.shape[0] and bool((samples[1:] > samples[:-1]).all())

@@ -38,6 +38,8 @@ class Interval:
 
 def contract(a: Tensor, v: Tensor) -> Tensor:
     """<a_k, v> per sample and row: a (B or 1, K, *shape), v (B or 1, *shape) -> (B, K)."""
+    if a.dim() == 2:  # one number per sample
+        return a * v.unsqueeze(1)
     if a.dim() > 3 and not a.is_contiguous():
         # rows in channels-last memory: contract in that order, without a copy
         a, v = a.movedim(2, -1), v.movedim(1, -1)

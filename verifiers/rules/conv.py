@@ -114,10 +114,8 @@ class Convolution(_Convolution):
         before, total = self._padding(node, weight.shape[2:], dilation)
         if self.rank != 2 or any(total[i] != 2 * before[i] for i in range(2)):
             return None
-        bias, offset = self.bias(node), None
-        if bias is not None:
-            rows = rows.cleaned()
-            offset = _bias_offset(rows.a, bias)
+        rows = rows.cleaned()  # what lies on the padding reaches nothing
+        offset = _bias_offset(rows.a, self.bias(node))
         channels, height, width = node.inputs[0].shape
         groups: int = node.argument(6, "groups", 1)
         pulled = rows.pulled(weight, stride, _pair(before), dilation, groups, (channels, height, width))
