@@ -13,7 +13,7 @@ from torch import Tensor
 
 from robustbench_local.errors import RadiusError, ShapeError, SpecError
 
-from .box import Box
+from .box import Box, box_around
 from .input_set import as_numbers, check_points, check_rows
 from .intersection import Intersection
 from .norms import NORMS
@@ -155,7 +155,7 @@ class Ball:
         )
 
     def _around(self) -> Box:
-        return Box.around(self._center, self._radius.reshape(-1, *[1] * len(self.shape)), self._dtype)
+        return box_around(self._center, self._radius.reshape(-1, *[1] * len(self.shape)), self._dtype)
 
 
 def check_norm(p: float) -> None:

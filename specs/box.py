@@ -38,18 +38,6 @@ class Box:
         self._set(outer, outer, dtype or torch.promote_types(lower.dtype, upper.dtype))
 
     @classmethod
-    def around(cls, center: Tensor, radius: Tensor, dtype: torch.dtype) -> Box:
-        """The box of all x with |x - center| <= radius; float64, radius broadcasts against center."""
-        radius = radius.expand_as(center)
-        lower_out, lower_in = enclose_sum(center, -radius)
-        upper_in, upper_out = enclose_sum(center, radius)
-        for name, face in (("lower", lower_out), ("upper", upper_out)):
-            _check_bounded(name, face)
-        # the float64 numbers within the real interval are those between its inward roundings
-        outer, inner = (lower_out, upper_out), (lower_in, upper_in)
-        return cls._of(outer, inner, dtype)
-
-    @classmethod
     def _of(cls, outer: _Pair, inner: _Pair, dtype: torch.dtype) -> Box:
         box = cls.__new__(cls)
         box._set(outer, inner, dtype)
@@ -57,7 +45,7 @@ class Box:
 
     def _set(self, outer: _Pair, inner: _Pair, dtype: torch.dtype) -> None:
         self._outer, self._inner, self._dtype = outer, inner, dtype
-        self._casts: dict[torch.dtype, _Pair] = {}
+        self._casts: dict[torch.dtype, _Pair] = {}  # of dtypes asked for so far
         self._inners: dict[torch.dtype, _Pair] = {}
         self._middles: dict[torch.dtype, _Pair] = {}
 
@@ -185,6 +173,18 @@ class Box:
         outer, inner = _meet(self._outer, other._outer), _meet(self._inner, other._inner)
         _check_order(*inner, "the larger lower face", "the smaller upper face")
         return Box._of(outer, inner, torch.promote_types(self._dtype, other._dtype))
+
+
+def box_around(center: Tensor, radius: Tensor, dtype: torch.dtype) -> Box:
+    """The box of all x with |x - center| <= radius; float64, radius broadcasts against center."""
+    radius = radius.expand_as(center)
+    lower_out, lower_in = enclose_sum(center, -radius)
+    upper_in, upper_out = enclose_sum(center, radius)
+    for name, face in (("lower", lower_out), ("upper", upper_out)):
+        _check_bounded(name, face)
+    # the float64 numbers within the real interval are those between its inward roundings
+    outer, inner = (lower_out, upper_out), (lower_in, upper_in)
+    return Box._of(outer, inner, dtype)
 
 
 def _pick(pair: _Pair, index: Tensor) -> _Pair:

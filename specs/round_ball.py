@@ -154,7 +154,7 @@ class RoundBall:
         broken = (~self._inside(y) & ~torch.isnan(x).any(1)).nonzero().flatten()
         if broken.numel():
             part = None if faces is None else (faces[0][broken], faces[1][broken])
-            y[broken] = self.select(broken)._pull_coarse(y[broken], part)
+            y[broken] = _pull_coarse(self.select(broken), y[broken], part)
         return y
 
     def _pull_in_box(self, d: Tensor, target: Tensor, faces: tuple[Tensor, Tensor]) -> Tensor:
@@ -172,28 +172,29 @@ class RoundBall:
         guess = self.norm.multiplier(d, target)
         return point(monotone_root(excess, ends, tolerance=tolerance, guess=guess))
 
-    def _pull_coarse(self, y: Tensor, faces: tuple[Tensor, Tensor] | None) -> Tensor:
-        """Points inside near y for rows whose radius is close to the spacing of the floats."""
-        center = self.center
-        step = (y.to(torch.float64) - center).nan_to_num(0.0, 0.0, 0.0)
-        length = self.norm.length(step)
-        step = step * (self.radius / length).clamp(max=1.0).nan_to_num(0.0).unsqueeze(-1)
-        best = torch.zeros_like(y)
-        found = torch.zeros(len(y), dtype=torch.bool, device=y.device)
-        for factor in (1.0, 0.9, 0.75, 0.5, 0.25, 0.1, 0.0):
-            moved = center + factor * step
-            grid = moved.to(y.dtype)
-            beyond = (grid.to(torch.float64) - center).abs() > (moved - center).abs()
-            towards = torch.nextafter(grid, center.to(y.dtype))  # a stop at the centre's own cast
-            grid = torch.where(beyond, towards, grid)
-            grid = grid if faces is None else grid.clamp(*faces)
-            best = torch.where(found.unsqueeze(-1), best, grid)
-            found = found | self.contains(best)
-            if bool(found.all()):
-                return best
-        row = int((~found).nonzero()[0])
-        raise EmptySetError(
-            f"an l{self.norm.power} ball of radius {float(self.radius[row])!r} around "
-            f"{center[row, :3].tolist()}.. holds no point of {y.dtype} (within its box)",
-            cure="use float64 points or a larger radius",
-        )
+
+def _pull_coarse(ball: RoundBall, y: Tensor, faces: tuple[Tensor, Tensor] | None) -> Tensor:
+    """Points inside near y for rows whose radius is close to the spacing of the floats."""
+    center = ball.center
+    step = (y.to(torch.float64) - center).nan_to_num(0.0, 0.0, 0.0)
+    length = ball.norm.length(step)
+    step = step * (ball.radius / length).clamp(max=1.0).nan_to_num(0.0).unsqueeze(-1)
+    best = torch.zeros_like(y)
+    found = torch.zeros(len(y), dtype=torch.bool, device=y.device)
+    for factor in (1.0, 0.9, 0.75, 0.5, 0.25, 0.1, 0.0):
+        moved = center + factor * step
+        grid = moved.to(y.dtype)
+        beyond = (grid.to(torch.float64) - center).abs() > (moved - center).abs()
+        towards = torch.nextafter(grid, center.to(y.dtype))  # a stop at the centre's own cast
+        grid = torch.where(beyond, towards, grid)
+        grid = grid if faces is None else grid.clamp(*faces)
+        best = torch.where(found.unsqueeze(-1), best, grid)
+        found = found | ball.contains(best)
+        if bool(found.all()):
+            return best
+    row = int((~found).nonzero()[0])
+    raise EmptySetError(
+        f"an l{ball.norm.power} ball of radius {float(ball.radius[row])!r} around "
+        f"{center[row, :3].tolist()}.. holds no point of {y.dtype} (within its box)",
+        cure="use float64 points or a larger radius",
+    )
