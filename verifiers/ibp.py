@@ -68,7 +68,18 @@ def specification_rows(graph: Graph, query: Query, boxes: dict[Node, Interval], 
         return not find_rule(node).affine
 
     stop = _never if to_input else nonlinear
-    return d - lower_bounds(graph, start, query.inputs, boxes, stop=stop)
+    return d - lower_bounds(graph, start, query.inputs, boxes, stop=stop) + _overflow(graph, boxes)
+
+
+def _overflow(graph: Graph, boxes: dict[Node, Interval]) -> Tensor:
+    """Zero (B, 1); NaN where a nonlinearity reads an infinite bound, which it may turn into a finite one."""
+    inputs = boxes[graph.input].lower
+    total = inputs.new_zeros(inputs.shape[0])
+    for node in graph.nodes:
+        if any(not find_rule(reader).affine for reader in graph.consumers[node]):
+            for bound in (boxes[node].lower, boxes[node].upper):
+                total = total + 0 * bound.detach().reshape(bound.shape[0], -1).sum(1)
+    return total.unsqueeze(1)
 
 
 def _cast_up(d: Tensor, dtype: torch.dtype) -> Tensor:

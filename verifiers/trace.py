@@ -10,7 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from robustbench_local.errors import DtypeError, GraphError, NonFiniteError, RobustBenchError
+from robustbench_local.errors import (
+    DtypeError,
+    GraphError,
+    NonFiniteError,
+    RobustBenchError,
+    ShapeError,
+    UnsupportedOpError,
+)
 
 from .graph import Computed, Graph, Node, Slot, assemble
 
@@ -25,15 +32,22 @@ def from_torch(module: nn.Module, example: Tensor) -> Graph:
     `example` is (1 or more, *shape), of the dtype and on the device of the parameters; its values do
     not matter. The batch size stays free. The graph refers to the module's own parameters.
     GraphError: the module cannot be exported, fixes the batch size, mixes samples, or has several
-    inputs or outputs. NonFiniteError: a weight is NaN or infinite.
+    inputs or outputs. UnsupportedOpError: an operator with several results, other than a split.
+    NonFiniteError: a weight is NaN or infinite.
     """
     if not example.is_floating_point():
         raise DtypeError(f"the example input is {example.dtype}", cure="give a float32 or float64 tensor")
+    if example.dim() < 2 or example.shape[0] == 0:
+        raise ShapeError(
+            f"the example input has shape {tuple(example.shape)}",
+            cure="give (1 or more, *shape): axis 0 counts samples",
+        )
     _check_finite(module)
     pair = example[:1].repeat(2, *(1 for _ in example.shape[1:]))  # export would specialise a batch of 1
     with _evaluation_mode(module):
-        program = _export(module, pair)
-    return _Builder(program, module).build()
+        graph = _Builder(_export(module, pair), module).build()
+        _check_same(graph, module, example)
+    return graph
 
 
 def _export(module: nn.Module, example: Tensor) -> Any:
@@ -46,7 +60,7 @@ def _export(module: nn.Module, example: Tensor) -> Any:
     except Exception as error:  # torch.export documents no common base of its failures
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise GraphError(
-            f"torch.export cannot trace {type(module).__name__}: {reason[0][:300]}",
+            f"torch.export cannot trace {type(module).__name__}: {reason[0][:300].rstrip('.')}",
             cure="remove data-dependent control flow from forward; it must take one batched tensor",
         ) from error
 
@@ -60,6 +74,19 @@ def _check_finite(module: nn.Module) -> None:
                 where=name,
                 cure="retrain or reload the weights; nothing can be proved",
             )
+
+
+@torch.no_grad()
+def _check_same(graph: Graph, module: nn.Module, example: Tensor) -> None:
+    """Raise GraphError where the graph is not the module: it then hides what a graph cannot say."""
+    noise = torch.rand((3, *example.shape[1:]), generator=torch.Generator().manual_seed(0))
+    x = (2 * noise - 1).to(example)
+    expected, got = module(x.clone()), graph.run(x)  # a module may overwrite its input
+    if not torch.allclose(got, expected, rtol=1e-3, atol=1e-4, equal_nan=True):
+        raise GraphError(
+            f"the traced graph of {type(module).__name__} computes something else than the module",
+            cure="forward must not compute with the batch size, nor overwrite views of a tensor in place",
+        )
 
 
 @contextlib.contextmanager
@@ -79,7 +106,10 @@ class _Builder:
 
     def __init__(self, program: Any, module: nn.Module) -> None:
         self.program = program
-        self.live: dict[str, Tensor] = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        self.live: dict[str, Tensor] = {
+            **dict(module.named_parameters(remove_duplicate=False)),
+            **dict(module.named_buffers(remove_duplicate=False)),
+        }
         self.values: dict[fx.Node, Any] = {}  # graph node, tensor, number, or a list of these
         self.nodes: list[Node] = []
         self.pending = False
@@ -150,12 +180,20 @@ class _Builder:
             return (
                 size if isinstance(size, int) else 1
             )  # constants are built for a batch of one, and broadcast
+        if node.meta["val"] is None:  # a check of the exporter's: computes nothing
+            return None
         inputs: list[Node] = []
         args = self._template(node.args, inputs)
         kwargs = self._template(node.kwargs, inputs)
         if not inputs:
             return self._constant(node, args, kwargs)
         if isinstance(node.meta["val"], (list, tuple)):
+            if target not in _SPLITS:
+                raise UnsupportedOpError(
+                    f"no bound rule for {target}, which has several results",
+                    where=f"node {node.name}",
+                    cure="of this kind only chunk, split, tensor_split and unbind are supported",
+                )
             return ("pieces", node, inputs[0])
         plain, args = _normalise(node, args)
         if plain is None:
@@ -220,6 +258,22 @@ _RESHAPES = (  # squeezing by torch's own rules would also drop a batch axis of 
     aten.squeeze.dims,
     aten.unsqueeze.default,
 )
+_SPLITS = (
+    aten.chunk.default,
+    aten.split.Tensor,
+    aten.split.sizes,
+    aten.split_with_sizes.default,
+    aten.tensor_split.sections,
+    aten.tensor_split.indices,
+    aten.unbind.int,
+)
+_CASTS = (  # identities where they change no dtype
+    aten.to.dtype,
+    aten.to.dtype_layout,
+    aten.to.device,
+    aten.to.other,
+    aten.type_as.default,
+)
 _IDENTITIES = (
     aten.dropout.default,
     aten.dropout_.default,
@@ -236,7 +290,9 @@ _IDENTITIES = (
 def _normalise(node: fx.Node, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
     """The operator without in-place and batch-size spellings; None where it changes nothing."""
     target: Any = node.target
-    if target in _IDENTITIES or (target is aten.slice.Tensor and _whole_batch(node)):
+    first: Any = node.args[0]
+    kept = target in _CASTS and node.meta["val"].dtype == first.meta["val"].dtype
+    if kept or target in _IDENTITIES or (target is aten.slice.Tensor and _whole_batch(node)):
         return None, args
     if target in _RESHAPES:
         shape = [int(s) for s in node.meta["val"].shape[1:]]

@@ -23,11 +23,23 @@ def _sizes(node: Node, position: int, name: str, default: Any, rank: int) -> lis
     return values * rank if len(values) == 1 else values
 
 
+def _check_axes(node: Node, rank: int) -> None:
+    if len(node.shape) != rank + 1:  # torch would take the batch axis for the channels
+        raise UnsupportedOpError(
+            f"{node.op} needs (batch, channels, *space), one sample has shape {node.inputs[0].shape}",
+            where=f"node {node.name}",
+            cure="give the tensor a channel axis: x.unsqueeze(1)",
+        )
+
+
 class AveragePool(Affine):
     """avg_pool1d and avg_pool2d: a fixed linear map; the backward step is the operator's own adjoint."""
 
     def __init__(self, rank: int) -> None:
         self.rank = rank
+
+    def check(self, node: Node) -> None:
+        _check_axes(node, self.rank)
 
     def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
         kernel = _sizes(node, 1, "kernel_size", 1, self.rank)
@@ -52,6 +64,9 @@ class AdaptiveAveragePool(Affine):
 
     def __init__(self, rank: int) -> None:
         self.rank = rank
+
+    def check(self, node: Node) -> None:
+        _check_axes(node, self.rank)
 
     def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
         source = node.inputs[0].shape
@@ -89,10 +104,7 @@ class MaxPool(Rule):
         return {**window, "ceil_mode": bool(node.argument(5, "ceil_mode", False))}
 
     def check(self, node: Node) -> None:
-        if len(node.shape) != self.rank + 1:
-            raise UnsupportedOpError(
-                "max pooling needs (batch, channels, *space)", where=f"node {node.name}", cure="keep all axes"
-            )
+        _check_axes(node, self.rank)
 
     def interval(self, node: Node, *inputs: Interval) -> Interval:
         return Interval(node.run(inputs[0].lower), node.run(inputs[0].upper))

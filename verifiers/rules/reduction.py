@@ -41,5 +41,5 @@ class Reduce(Affine):
         return Pulled((pulled,))
 
 
-register(aten.sum.dim_IntList, aten.sum.default)(Reduce(mean=False))
-register(aten.mean.dim, aten.mean.default)(Reduce(mean=True))
+register(aten.sum.dim_IntList)(Reduce(mean=False))
+register(aten.mean.dim)(Reduce(mean=True))

@@ -102,7 +102,7 @@ class Gather(Affine):
     def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
         source = node.inputs[0]
         zeros = a.new_zeros(*a.shape[:2], source.numel)
-        pulled = zeros.index_add(2, self.table(node, a.device), a.flatten(2))
+        pulled = zeros.index_add(2, self.table(node, a.device), a.reshape(*a.shape[:2], -1))
         return Pulled((pulled.unflatten(2, source.shape) if source.shape else pulled.squeeze(2),))
 
 
