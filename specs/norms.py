@@ -79,20 +79,20 @@ class L2:
 
     def length(self, d: Tensor) -> Tensor:
         """sqrt(sum d^2)."""
-        return _norm(d.to(torch.float64), 2)  # faster than its dtype argument
+        return _l2(d.to(torch.float64))  # faster than its dtype argument
 
     def quick(self, d: Tensor) -> Tensor:
         """sqrt(sum d^2)."""
-        return _norm(d, 2).to(torch.float64)
+        return _l2(d).to(torch.float64)
 
     def dual(self, a: Tensor) -> Tensor:
         """sqrt(sum a^2)."""
-        return _norm(a, 2)
+        return _l2(a)
 
     def steepest(self, g: Tensor) -> Tensor:
         """g / |g|; scaled by its largest entry first, so that tiny gradients do not underflow."""
         scaled = g / _at_least_tiny(g.abs().amax(-1, keepdim=True))
-        return scaled / _at_least_tiny(_norm(scaled, 2)).unsqueeze(-1)
+        return scaled / _at_least_tiny(_l2(scaled)).unsqueeze(-1)
 
     def direction(self, uniform: Tensor) -> Tensor:
         """Normal variates, by the inverse error function, over their norm."""
@@ -124,15 +124,15 @@ class L2:
             def excess(s: Tensor) -> Tensor:
                 return self.quick(point(unit * s / (1 - s))) - wide
 
-            far = torch.where(a > 0, high, torch.where(a < 0, low, low.clamp(min=0).minimum(high)))
-            ends = self.quick(point(torch.zeros_like(unit))) - wide, self.quick(far) - wide
+            near = torch.zeros(1, dtype=a.dtype, device=a.device).clamp(low, high)
+            ends = (self.quick(near) - wide).expand_as(unit), self.quick(point(unit + most)) - wide
             # the bound is flat in its multiplier at the optimum, so a rough root is enough
             rough = 10 * torch.finfo(a.dtype).eps ** 0.5 * wide.expand_as(unit)
             s = monotone_root(excess, ends, tolerance=rough, guess=0.5 + torch.zeros_like(unit))
             s = s.clamp(min=1e-4)  # 0 gives no bound, and is the root where ball and box only touch
             mu = (unit * s / (1 - s).clamp(min=_EPS)).clamp(max=most).to(a.dtype)
             z = point(mu)
-            penalty = (z.square().sum(-1) - radius.square()) / (2 * mu)
+            penalty = (_l2(z).square() - radius.square()) / (2 * mu)
             penalty = torch.where(mu > 0, penalty, -math.inf)  # no multiplier, no bound
         return (a * z).sum(-1) - penalty
 
@@ -147,11 +147,11 @@ class L1:
 
     def length(self, d: Tensor) -> Tensor:
         """sum |d|."""
-        return _norm(d.to(torch.float64), 1)
+        return _l1(d.to(torch.float64))
 
     def quick(self, d: Tensor) -> Tensor:
         """sum |d|."""
-        return _norm(d, 1).to(torch.float64)
+        return _l1(d).to(torch.float64)
 
     def dual(self, a: Tensor) -> Tensor:
         """max |a|."""
@@ -201,20 +201,17 @@ class L1:
         direction: coordinates are served in order of |a| until the radius is spent.
         """
         low, high = reach
-        near = torch.zeros(1, dtype=a.dtype, device=a.device).clamp(low, high)
         with torch.no_grad():
-            size = a.abs()
-            ends = torch.where(a > 0, high, low)
+            near = torch.zeros(1, dtype=a.dtype, device=a.device).clamp(low, high)
+            ends = (a * torch.finfo(a.dtype).max).clamp(low, high)  # far faster than torch.where on signs
             gain = ends.abs() - near.abs()  # what the radius pays for this coordinate; never negative
-            order = size.argsort(dim=-1, descending=True)
+            sizes, order = a.abs().sort(dim=-1, descending=True)
             spent = gain.gather(-1, order).cumsum(-1)
             room = (radius - near.abs().sum(-1)).unsqueeze(-1)
             last = (spent <= room).sum(-1, keepdim=True).clamp(max=a.shape[-1] - 1)
-            level = size.gather(-1, order).gather(-1, last).squeeze(-1)  # (B, K)
-            toll = level.unsqueeze(-1)
-            keep = a * ends - toll * ends.abs() > a * near - toll * near.abs()
-            z = torch.where(keep, ends, near)
-            penalty = level * (z.abs().sum(-1) - radius)
+            level = sizes.gather(-1, last)  # (B, K, 1)
+            z = (ends - near).mul_(a.abs() > level).add_(near)
+            penalty = level.squeeze(-1) * (z.abs().sum(-1) - radius)
         return (a * z).sum(-1) - penalty
 
 
@@ -225,6 +222,10 @@ def _at_least_tiny(x: Tensor) -> Tensor:
     return x.clamp(min=torch.finfo(x.dtype).tiny)
 
 
-def _norm(x: Tensor, p: int) -> Tensor:
-    norms: Tensor = torch.linalg.vector_norm(x, ord=p, dim=-1)
+def _l2(x: Tensor) -> Tensor:
+    norms: Tensor = torch.linalg.vector_norm(x, dim=-1)
     return norms
+
+
+def _l1(x: Tensor) -> Tensor:
+    return x.abs().sum(-1)  # several times faster than vector_norm(ord=1)

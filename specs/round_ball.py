@@ -67,7 +67,7 @@ class RoundBall:
         """<a_k, center> + radius * dual norm, over the ball cast outward: a (B or 1, K, n) -> (B, K)."""
         ball = self.cast(a.dtype)
         radius = round_up(ball.cover, a.dtype).unsqueeze(-1)
-        linear = ball.center @ a[0].T if a.shape[0] == 1 else (a @ ball.center.unsqueeze(-1)).squeeze(-1)
+        linear = ball.center @ a[0].T if a.shape[0] == 1 else (ball.center.unsqueeze(1) @ a.mT).squeeze(1)
         return linear + radius * self.norm.dual(a)  # one row set shared by the batch: one norm
 
     def box_support(self, a: Tensor, faces: tuple[Tensor, Tensor]) -> Tensor:
@@ -76,7 +76,7 @@ class RoundBall:
         low, high = enclose_sum(faces[0], -ball.center)[0], enclose_sum(faces[1], -ball.center)[1]
         reach = low.unsqueeze(1), high.unsqueeze(1)
         radius = round_up(ball.cover, a.dtype).unsqueeze(-1)
-        linear = (a @ ball.center.unsqueeze(-1)).squeeze(-1)
+        linear = (ball.center.unsqueeze(1) @ a.mT).squeeze(1)
         return linear + self.norm.box_support(a.expand(radius.shape[0], -1, -1), reach, radius)
 
     def steepest(self, g: Tensor) -> Tensor:
