@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +16,10 @@ from robustbench_local.version import __version__
 
 from .suite import Suite
 
-__all__ = ["evaluate_suite"]
+__all__ = ["SAVE_EVERY", "evaluate_suite"]
+
+SAVE_EVERY = 30.0
+"""Seconds of work that a killed process may lose, at the most plus one batch."""
 
 
 def evaluate_suite(
@@ -26,38 +30,55 @@ def evaluate_suite(
     progress: Progress | None = None,
     skipped: Callable[[Cases], None] | None = None,
 ) -> pd.DataFrame:
-    """The results table of the suite; results.parquet, results.csv and witnesses.safetensors in `folder`
-    hold it too.
+    """The results table of the suite, also kept in `folder` (results.parquet and .csv, witnesses.safetensors).
 
-    The files are rewritten after every batch (one model at one radius). A batch whose rows are already
-    there, from the same weights, settings, seed and version, without errors and timeouts, is not computed
-    again: `skipped` is called for it instead. Rows of other batches in the folder stay.
+    The files are rewritten every `SAVE_EVERY` seconds between batches (one model at one radius each), and at
+    the end, also of an interrupted run. A batch whose rows are already there, from the same weights,
+    settings, seed and version, without errors and timeouts, is not computed again: `skipped` is called for
+    it instead. Rows of other batches in the folder stay.
 
     Raises ResultsError if the folder holds results of another format, and what `evaluate` raises.
     """
     table = _existing(folder)
     witnesses = WitnessStore.load(folder) if folder.is_dir() else WitnessStore()
-    methods = suite.found_methods()
-    for cases in suite.cases(device=device):
-        if table is not None and _done(table, cases, suite):
-            if skipped is not None:
+
+    def left() -> Iterator[Cases]:
+        for cases in suite.cases(device=device):
+            if table is None or not _done(table, cases, suite):
+                yield cases
+            elif skipped is not None:
                 skipped(cases)
-            continue
-        rows = evaluate(
-            [cases],
-            methods,
+
+    def keep(_cases: Cases, rows: pd.DataFrame) -> None:
+        nonlocal table, saved
+        table = rows if table is None else merge(table, rows)
+        if time.monotonic() - saved > SAVE_EVERY:
+            _save(table, witnesses, folder)
+            saved = time.monotonic()
+
+    saved = time.monotonic()
+    try:
+        evaluate(
+            left(),
+            suite.found_methods(),
             timeout=suite.timeout,
             seed=suite.seed,
             progress=progress,
+            finished=keep,
             witnesses=witnesses,
             alarm_folder=folder,
         )
-        table = rows if table is None else merge(table, rows)
-        witnesses.save(folder)  # first: no row on disk may name a witness that is not there
-        write_results(table, folder)
+    finally:
+        if table is not None:
+            _save(table, witnesses, folder)
     if table is None:
         raise ResultsError("the suite has no cases", cure="name models and radii")
     return table
+
+
+def _save(table: pd.DataFrame, witnesses: WitnessStore, folder: Path) -> None:
+    witnesses.save(folder)  # first: no row on disk may name a witness that is not there
+    write_results(table, folder)
 
 
 def _existing(folder: Path) -> pd.DataFrame | None:

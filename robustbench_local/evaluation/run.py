@@ -25,10 +25,13 @@ from .cases import Cases
 from .methods import Limits, Outcome, failed, run_attack, run_verifier
 from .subject import Subject
 
-__all__ = ["MEMORY_BYTES", "Progress", "evaluate"]
+__all__ = ["MEMORY_BYTES", "Finished", "Progress", "evaluate"]
 
 MEMORY_BYTES = 512 * 2**20
 """Default memory for one method's intermediate results, in bytes."""
+
+Finished: TypeAlias = Callable[[Cases, pd.DataFrame], None]
+"""Called with a batch and its rows as soon as they are there."""
 
 Progress: TypeAlias = Callable[[Cases, str], None]
 """Called with the batch and the method's name just before that method starts on that batch."""
@@ -42,6 +45,7 @@ def evaluate(
     seed: int = 0,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
+    finished: Finished | None = None,
     witnesses: WitnessStore | None = None,
     alarm_folder: Path | None = None,
     memory_bytes: int = MEMORY_BYTES,
@@ -51,12 +55,12 @@ def evaluate(
     Each method gets a whole batch in one call, cut only where `memory_bytes` demands it.
 
     Args:
-        cases: batches of problems; consecutive batches of the same network share its graph.
+        cases: batches of problems, taken one by one; consecutive batches of one network share its graph.
         methods: name in the table -> attack or verifier.
         timeout: seconds of wall clock for one method on one batch, > 0.
         seed: of the attacks' random numbers.
         device: must be where the queries' numbers are; the networks are moved there.
-        progress: see `Progress`.
+        progress, finished: see `Progress` and `Finished`.
         witnesses: receives the point of every VIOLATED row; the column `witness` holds its key either way.
         alarm_folder: where the case file of a `SoundnessAlarm` goes.
         memory_bytes: for one method's intermediate results.
@@ -82,6 +86,8 @@ def evaluate(
         if subject is None or subject.network is not placed.network:
             subject = Subject.of(placed)
         frames.append(run.table(placed, subject))
+        if finished is not None:
+            finished(placed, frames[-1])
     if not frames:
         return validate(pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in COLUMNS.items()}))
     return validate(pd.concat(frames, ignore_index=True))
