@@ -76,14 +76,16 @@ def _resnet() -> nn.Module:
 
 
 def _seeded(build: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
-    """The network in eval mode with He's weights (variance 2 / fan in) from a generator of its own."""
+    """The network in eval mode, He's weights (variance 2 / fan in) and biases from a generator of its own."""
 
     def make() -> nn.Module:
         network, generator = build(), torch.Generator().manual_seed(0)
-        for weight in network.parameters():
-            if weight.ndim > 1:
-                noise = torch.randn(weight.shape, generator=generator)
-                weight.data.copy_(noise * math.sqrt(2 / weight[0].numel()))
+        for name, tensor in network.named_parameters():
+            noise = torch.randn(tensor.shape, generator=generator)
+            if tensor.ndim > 1:
+                tensor.data.copy_(noise * math.sqrt(2 / tensor[0].numel()))
+            elif name.endswith("bias"):
+                tensor.data.copy_(0.1 * noise)
         return network.requires_grad_(False).eval()
 
     return make

@@ -49,14 +49,16 @@ def interleaved(
 ) -> Pair:
     """Times both in turns, in alternating order, after one warm-up of each.
 
-    At least two rounds, at most `repeats`, and no new round once `seconds` are over. Neighbouring runs see
-    the same load of a shared machine, so that the ratio is steadier than either time.
+    At least two rounds, at most `repeats`, and no new round once `seconds` are over; a warm-up that takes
+    longer than that is the only round. Neighbouring runs see the same load of a shared machine, so that
+    the ratio is steadier than either time.
     """
-    ours()
-    peer()
+    times = [(_timed(ours), _timed(peer))]
+    if sum(times[0]) < seconds:
+        times.clear()
     gc.collect()
-    start, times = time.perf_counter(), []
-    for turn in range(repeats):
+    start = time.perf_counter()
+    for turn in range(0 if times else repeats):
         if turn % 2 == 0:
             a, b = _timed(ours), _timed(peer)
         else:

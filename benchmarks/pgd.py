@@ -71,11 +71,11 @@ def peers() -> Iterator[tuple[str, Callable[[nn.Module, Tensor, Tensor, float], 
 
 
 def problem(case: Case, batch: int) -> tuple[nn.Module, Tensor, Tensor, Query]:
-    """Network, images, labels as the network sees them, and the query at five times the case's radius."""
+    """Network, images, labels as the network sees them, and the query at the case's radius."""
     network, x = case.build(), images(case, batch)
     with torch.no_grad():
         labels = network(x).argmax(1)
-    query = robustness(case.shape, case.classes).query(network, x0=x, c=labels, eps=5 * case.eps)
+    query = robustness(case.shape, case.classes).query(network, x0=x, c=labels, eps=case.eps)
     return network, x, labels, query
 
 
@@ -89,9 +89,10 @@ def compare(case: Case, batch: int, *, repeats: int, seconds: float) -> Iterator
 
     broken = float(pgd(query, steps=STEPS, step_size=FRACTION).violated.float().mean())
     for peer_name, loop in peers():
-        attack = loop(network, x, labels, 5 * case.eps)
+        attack = loop(network, x, labels, case.eps)
+        points = attack()
         with torch.no_grad():
-            theirs = float((network(attack()).argmax(1) != labels).float().mean())
+            theirs = float((network(points).argmax(1) != labels).float().mean())
         met = broken >= theirs - 0.01
         ratio = broken / theirs if theirs > 0 else None
         yield Row("pgd", name, "share broken", broken, theirs, peer_name, ratio, 0.99, met)

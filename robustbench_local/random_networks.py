@@ -126,7 +126,7 @@ def _slice(axis: int, start: int, stop: int, step: int) -> nn.Module:
 
 def _blank(kind: type[nn.Module], *settings: Any, **options: Any) -> nn.Module:
     """A layer whose weights are left as they lie in memory: the usual ones would use up global randomness."""
-    layer: nn.Module = skip_init(kind, *settings, **options)  # type: ignore[no-untyped-call]
+    layer: nn.Module = skip_init(kind, *settings, **options)
     return layer
 
 

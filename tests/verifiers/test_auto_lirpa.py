@@ -107,9 +107,9 @@ def points(count: int = 3) -> Tensor:
 
 SETS = {
     "linf": lambda x: Ball(x, 0.03, math.inf),
+    "box": lambda x: Box(x - 0.05 * x, x + 0.02),
     "l2": lambda x: Ball(x, torch.tensor([0.2, 0.05, 0.2]), 2),
     "l1": lambda x: Ball(x, 0.4, 1),
-    "box": lambda x: Box(x - 0.05 * x, x + 0.02),
     "l2 in a box": lambda x: Ball(x, 0.2, 2) & Box(torch.zeros_like(x), torch.ones_like(x)),
 }
 
@@ -126,12 +126,13 @@ def network(request: pytest.FixtureRequest) -> nn.Module:
     return build(request.param)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("method", OURS)
+@pytest.mark.parametrize(
+    ("method", "dtype"), [*((m, torch.float32) for m in OURS), ("crown", torch.float64)], ids=str
+)
 def test_our_bounds_equal_its_bounds(network: nn.Module, method: str, dtype: torch.dtype) -> None:
     network = network.to(dtype)
     graph = from_torch(network, points().to(dtype))
-    query = make_query(network, SETS["linf"](points()))
+    query = make_query(network, SETS["box"](points()))
     with torch.no_grad():
         ours, theirs = OURS[method].bound(graph, query).rows, AutoLirpa(method).bound(graph, query).rows
     assert theirs.dtype == dtype
@@ -141,7 +142,7 @@ def test_our_bounds_equal_its_bounds(network: nn.Module, method: str, dtype: tor
     assert torch.allclose(ours, theirs, atol=1e-4)
 
 
-@pytest.mark.parametrize("inputs", ["l2", "l1", "box", "l2 in a box"])
+@pytest.mark.parametrize("inputs", ["l2", "l1", "l2 in a box"])
 @pytest.mark.parametrize("method", ["ibp", "crown"])
 def test_our_bounds_are_no_looser_and_both_are_sound(network: nn.Module, method: str, inputs: str) -> None:
     graph = from_torch(network, points())

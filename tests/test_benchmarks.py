@@ -1,0 +1,38 @@
+"""The benchmarks run and write the contracted rows; their numbers are not judged here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
+KEYS = ["bench", "case", "metric", "ours", "peer", "peer_name", "ratio", "goal", "met"]
+SMALL = ["--only", "mnist-cnn", "--batch", "2", "--repeats", "2", "--seconds", "1", "--threads", "1"]
+
+
+@pytest.mark.parametrize(("script", "extra"), [("bounds", ["--method", "ibp", "crown"]), ("pgd", [])])
+def test_a_small_run_writes_the_contracted_rows(script: str, extra: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    command = [
+        sys.executable,
+        str(FOLDER / f"{script}.py"),
+        "--json",
+        str(path),
+        "--markdown",
+        *SMALL,
+        *extra,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=FOLDER.parent)
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    assert [list(row) for row in rows] == [KEYS] * len(rows)
+    assert "| mnist-cnn/" in done.stdout
+    timed = [row for row in rows if row["metric"] == "seconds"]
+    assert timed
+    assert all(row["ours"] > 0 and row["peer"] > 0 and row["ratio"] > 0 for row in timed)
+    exact = [row for row in rows if row["metric"].startswith("max relative")]
+    assert all(row["met"] for row in exact)
+    assert script != "bounds" or len(exact) == 4
