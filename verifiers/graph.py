@@ -8,7 +8,7 @@ into the weights and follow them through training.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from robustbench_local.errors import DtypeError, ShapeError
 
-__all__ = ["Computed", "Graph", "Node", "Slot"]
+__all__ = ["Computed", "Graph", "Node", "Slot", "concatenate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +83,15 @@ class Node:
 class Graph:
     """A network: nodes in topological order, the first is the input, `output` the result.
 
-    `pending` tells that some constants are still expressions; `resolved()` evaluates them.
+    `pending` tells that some constants are still expressions; `resolved()` evaluates them. `bare` is the
+    dtype and device of a network without constants.
     """
 
     nodes: tuple[Node, ...]
     output: Node
     pending: bool = False
     consumers: dict[Node, tuple[Node, ...]] = field(default_factory=dict)
+    bare: tuple[torch.dtype, torch.device] = (torch.float32, torch.device("cpu"))
 
     @property
     def input(self) -> Node:
@@ -143,19 +145,27 @@ class Graph:
                 return value.to(target) if value.is_floating_point() else value
             return value.to(target)
 
-        return self._mapped(convert, pending=False)
+        dtype, device = self.dtype, self.device
+        bare = (target, device) if isinstance(target, torch.dtype) else (dtype, torch.device(target))
+        return self._mapped(convert, pending=False, bare=bare)
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype the constants are in; float32 where there are none."""
-        return next((c.dtype for c in self.constants() if c.is_floating_point()), torch.float32)
+        """The dtype the constants are in; the traced example's where there are none."""
+        return next((c.dtype for c in self.constants() if c.is_floating_point()), self.bare[0])
 
     @property
     def device(self) -> torch.device:
-        """The device the constants are on; CPU where there are none."""
-        return next((c.device for c in self.constants()), torch.device("cpu"))
+        """The device the constants are on; the traced example's where there are none."""
+        return next((c.device for c in self.constants()), self.bare[1])
 
-    def _mapped(self, convert: Callable[[Any], Any], *, pending: bool) -> Graph:
+    def _mapped(
+        self,
+        convert: Callable[[Any], Any],
+        *,
+        pending: bool,
+        bare: tuple[torch.dtype, torch.device] | None = None,
+    ) -> Graph:
         new: list[Node] = []
         for node in self.nodes:
             new.append(
@@ -166,16 +176,24 @@ class Graph:
                     kwargs=_map(node.kwargs, convert),
                 )
             )
-        return assemble(new, new[self.output.index], pending=pending)
+        return assemble(new, new[self.output.index], pending=pending, bare=bare or self.bare)
 
 
-def assemble(nodes: list[Node], output: Node, *, pending: bool) -> Graph:
+def concatenate(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """torch.cat of samples (B, ...) and constants (1, ...), which repeat for every sample."""
+    batch = max(t.shape[0] for t in tensors)
+    return torch.cat([t.expand(batch, *t.shape[1:]) for t in tensors], dim)
+
+
+def assemble(
+    nodes: list[Node], output: Node, *, pending: bool, bare: tuple[torch.dtype, torch.device]
+) -> Graph:
     """The graph of `nodes` (in topological order), with the table of who reads whom."""
     readers: dict[Node, list[Node]] = {node: [] for node in nodes}
     for node in nodes:
         for parent in dict.fromkeys(node.inputs):
             readers[parent].append(node)
-    return Graph(tuple(nodes), output, pending, {node: tuple(r) for node, r in readers.items()})
+    return Graph(tuple(nodes), output, pending, {node: tuple(r) for node, r in readers.items()}, bare)
 
 
 def _map(value: Any, convert: Callable[[Any], Any]) -> Any:

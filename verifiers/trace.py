@@ -19,7 +19,7 @@ from robustbench_local.errors import (
     UnsupportedOpError,
 )
 
-from .graph import Computed, Graph, Node, Slot, assemble
+from .graph import Computed, Graph, Node, Slot, assemble, concatenate
 
 __all__ = ["from_torch"]
 
@@ -45,7 +45,7 @@ def from_torch(module: nn.Module, example: Tensor) -> Graph:
     _check_finite(module)
     pair = example[:1].repeat(2, *(1 for _ in example.shape[1:]))  # export would specialise a batch of 1
     with _evaluation_mode(module):
-        graph = _Builder(_export(module, pair), module).build()
+        graph = _Builder(_export(module, pair), module).build(example)
         _check_same(graph, module, example)
     return graph
 
@@ -115,7 +115,7 @@ class _Builder:
         self.pending = False
         self.symbol: Any = None
 
-    def build(self) -> Graph:
+    def build(self, example: Tensor) -> Graph:
         signature = self.program.graph_signature
         ends = len(signature.user_inputs), len(signature.user_outputs)
         if ends != (1, 1):
@@ -132,7 +132,8 @@ class _Builder:
                 result = self.values[node.args[0][0]]
                 if not isinstance(result, Node):
                     raise GraphError("the network's output does not depend on its input")
-                return assemble(self.nodes, result, pending=self.pending)
+                bare = (example.dtype, example.device)
+                return assemble(self.nodes, result, pending=self.pending, bare=bare)
         raise GraphError("the exported program has no output")
 
     def _placeholder(self, node: fx.Node, signature: Any) -> None:
@@ -294,6 +295,8 @@ def _normalise(node: fx.Node, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ..
     kept = target in _CASTS and node.meta["val"].dtype == first.meta["val"].dtype
     if kept or target in _IDENTITIES or (target is aten.slice.Tensor and _whole_batch(node)):
         return None, args
+    if target is aten.cat.default and not all(isinstance(part, Slot) for part in args[0]):
+        return concatenate, args
     if target in _RESHAPES:
         shape = [int(s) for s in node.meta["val"].shape[1:]]
         return aten.reshape.default, (Slot(0), [-1, *shape])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from robustbench_local.errors import UnsupportedOpError
 
-from ..graph import Node, Slot
+from ..graph import Node, Slot, concatenate
 from ..interval import Interval
 from ..rule import Affine, Boxes, Pulled, contract, register
 from .arithmetic import unbroadcast
@@ -190,5 +190,5 @@ register(aten.permute.default, aten.transpose.int)(Permute())
 register(aten.expand.default)(Expand())
 register(aten.slice.Tensor, aten.select.int, aten.narrow.default, aten.flip.default)(Gather())
 register(aten.roll.default)(Gather(axis_argument=(2, "dims", [0])))
-register(aten.cat.default)(Concatenate())
+register(aten.cat.default, concatenate)(Concatenate())
 register(aten.pad.default, aten.constant_pad_nd.default)(Pad())
