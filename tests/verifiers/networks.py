@@ -1,4 +1,4 @@
-"""Networks written as functions, their weights from a seed, points of boxes, and queries for tests of verifiers."""
+"""Networks written as functions, with weights from a seed; points of sets; queries; the engines."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from robustbench_local.verifiers.graph import assemble
 from torch import Tensor, nn
 
 from robustbench_local.specs import Any as AnyOf
 from robustbench_local.specs import Atom, InputSet, Query
 from robustbench_local.verifiers import CROWN, IBP, CrownIBP, Graph, Node, Verifier, from_torch
-from robustbench_local.verifiers.graph import assemble
 
 #: Our engines; the last two give pure backward bounds, which intervals cannot cover up for.
 ENGINES: dict[str, Verifier] = {

@@ -11,10 +11,9 @@ from functools import partial
 from typing import Any
 
 import torch
+from robustbench_local.verifiers.graph import concatenate
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from robustbench_local.verifiers.graph import concatenate
 
 aten = torch.ops.aten
 
@@ -44,7 +43,12 @@ def case(
 
 
 def layer(
-    name: str, op: Callable[..., Any], shape: tuple[int, ...], kind: type[nn.Module], *args: Any, **kw: Any
+    name: str,
+    op: Callable[..., Any],
+    shape: tuple[int, ...],
+    kind: Callable[..., nn.Module],
+    *args: Any,
+    **kw: Any,
 ) -> None:
     """A torch layer by itself."""
     case(name, op, shape, lambda x, m: m(x), partial(kind, *args, **kw))
@@ -124,12 +128,9 @@ T1, T2 = aten.conv_transpose1d.default, aten.conv_transpose2d.input
 layer("transposed 1d", T1, (2, 4), nn.ConvTranspose1d, 2, 3, 3, stride=2, padding=1, output_padding=1)
 layer("transposed 1d groups", T1, (4, 4), nn.ConvTranspose1d, 4, 4, 2, groups=2, dilation=2, bias=False)
 layer("transposed 2d", T2, (2, 3, 4), nn.ConvTranspose2d, 2, 3, 3, padding=1)
-layer(
-    "transposed 2d uneven", T2, (2, 3, 3), nn.ConvTranspose2d, 2, 2, (2, 3), stride=(3, 2), output_padding=(2, 1)
-)  # fmt: skip
-layer(
-    "transposed 2d dilated", T2, (2, 3, 3), nn.ConvTranspose2d, 2, 4, 2, dilation=3, groups=2, output_padding=2
-)  # fmt: skip
+TRANSPOSED = partial(nn.ConvTranspose2d, 2, 4)
+layer("transposed 2d uneven", T2, (2, 3, 3), TRANSPOSED, (2, 3), stride=(3, 2), output_padding=(2, 1))
+layer("transposed 2d dilated", T2, (2, 3, 3), TRANSPOSED, 2, dilation=3, groups=2, output_padding=2)
 layer("transposed 3d", aten.conv_transpose3d.input, (1, 2, 3, 2), nn.ConvTranspose3d, 1, 2, 2, stride=2)
 
 BN = aten.batch_norm.default

@@ -7,12 +7,12 @@ from functools import cache
 
 import pytest
 import torch
+from robustbench_local.verifiers.backward import lower_bounds, neuron_rows
+from robustbench_local.verifiers.windows import WindowRows
 from torch import Tensor, nn
 
 from robustbench_local.specs import Box
 from robustbench_local.verifiers import RULES, Graph, find_rule, interval_bounds, output_bounds
-from robustbench_local.verifiers.backward import lower_bounds, neuron_rows
-from robustbench_local.verifiers.windows import WindowRows
 
 from ..networks import ENGINES, Fn, box_points, run_points, traced, uniform, up_to
 from .cases import CASES
