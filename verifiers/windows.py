@@ -61,7 +61,8 @@ class WindowRows:
         (h, w), (sh, sw), (ph, pw) = self.size, self.stride, self.pad
         after_h = (self.steps[0] - 1) * sh - ph + h - self.shape[1]
         after_w = (self.steps[1] - 1) * sw - pw + w - self.shape[2]
-        padded = functional.pad(v, (pw, after_w, ph, after_h))
+        # rows and columns that no window reaches stay: cropping more than there is would be an error
+        padded = functional.pad(v, (pw, max(after_w, 0), ph, max(after_h, 0)))
         windows = (
             padded.unfold(2, h, sh).unfold(3, w, sw).permute(0, 2, 3, 1, 4, 5)
         )  # (B, rows, cols, C, h, w)
