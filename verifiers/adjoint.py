@@ -21,6 +21,7 @@ from torch.nn import functional
 __all__ = ["Geometry", "pull_conv2d"]
 
 _DENSE_ENTRIES = 2**18  # 1 MiB of float32: the dense matrix stays in the second-level cache
+_GAIN = 8  # a matrix product does about this many times more multiplications per second
 _FEW_CHANNELS = 4
 
 
@@ -48,8 +49,10 @@ def pull_conv2d(rows: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     if rows.device.type != "cpu":
         return _transposed(rows, weight, geometry)
     channels_in = weight.shape[1] * geometry.groups
-    entries = rows[0].numel() * channels_in * geometry.size[0] * geometry.size[1]
-    if entries <= _DENSE_ENTRIES and rows.shape[0] >= 2 * rows[0].numel():
+    entries, results = rows[0].numel(), channels_in * geometry.size[0] * geometry.size[1]
+    taps = weight[0].numel()  # multiplications per coefficient in the transposed convolution
+    cheap = results <= _GAIN * taps and entries * results <= _DENSE_ENTRIES
+    if cheap and rows.shape[0] >= 2 * entries:
         return _dense(rows, weight, geometry)
     if channels_in <= _FEW_CHANNELS and geometry.groups == 1 and geometry.dilation == (1, 1):
         return _sub_pixel(rows, weight, geometry)

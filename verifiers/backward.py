@@ -177,11 +177,11 @@ def _negated(rows: Rows) -> Rows:
 
 def _least(node: Node, rows: Rows, inputs: InputSet, boxes: Mapping[Node, Interval]) -> Tensor:
     """Smallest <a_k, x> over the input set at the input, over the node's box elsewhere."""
+    boxed = node in boxes and (node.op is not None or isinstance(inputs, Box))
     if isinstance(rows, WindowRows):
-        if node in boxes and (node.op is not None or isinstance(inputs, Box)):
+        if boxed:
             mid, radius = boxes[node].mid_radius()
-            return rows.contract(mid) - rows.with_coefficients(rows.a.abs(), clean=rows.clean).contract(
-                radius
-            )
+            size = rows.with_coefficients(rows.a.abs(), clean=rows.clean)
+            return rows.contract(mid) - size.contract(radius)
         rows = rows.dense()
-    return -inputs.support(-rows) if node.op is None else boxes[node].minimum(rows)
+    return boxes[node].minimum(rows) if boxed else -inputs.support(-rows)

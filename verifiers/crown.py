@@ -21,7 +21,7 @@ from .ibp import input_interval, interval_bounds, specification_rows
 from .interval import Interval
 from .memory import row_chunks
 from .rule import find_rule
-from .verifier import DEFAULT_BUDGET, Bounds, Budget, check_fit, verifier
+from .verifier import DEFAULT_BUDGET, Bounds, Budget, prepared, verifier
 
 __all__ = ["CROWN", "CrownIBP", "crown_bounds"]
 
@@ -39,8 +39,7 @@ class CrownIBP:
 
     def bound(self, graph: Graph, query: Query, budget: Budget = DEFAULT_BUDGET) -> Bounds:
         """Upper bounds by one backward pass."""
-        check_fit(graph, query)
-        graph = graph.resolved()
+        graph, query = prepared(graph, query)
         boxes = interval_bounds(graph, query.inputs)
         return _finish(graph, query, boxes, self.intersect, complete=True)
 
@@ -59,8 +58,7 @@ class CROWN:
 
     def bound(self, graph: Graph, query: Query, budget: Budget = DEFAULT_BUDGET) -> Bounds:
         """Upper bounds by backward passes; out of time, the remaining hidden neurons keep interval bounds."""
-        check_fit(graph, query)
-        graph = graph.resolved()
+        graph, query = prepared(graph, query)
         boxes, complete = crown_bounds(graph, query.inputs, budget, intersect=self.intersect)
         return _finish(graph, query, boxes, self.intersect, complete=complete)
 

@@ -58,11 +58,23 @@ class Node:
     kwargs: dict[str, Any]
     shape: tuple[int, ...]
     index: int
+    _flat: bool = field(init=False)  # inputs stand at the top level of `args` only: the usual, fast case
+
+    def __post_init__(self) -> None:
+        within = [v for v in (*self.args, *self.kwargs.values()) if isinstance(v, (list, tuple, dict))]
+        held: list[Any] = [v for v in self.kwargs.values() if isinstance(v, (Slot, Computed))]
+        held += [v for v in self.args if isinstance(v, Computed)]
+        _map(within, lambda v: held.append(v) if isinstance(v, (Slot, Computed)) else None)
+        object.__setattr__(self, "_flat", not held)
 
     def run(self, *values: Tensor) -> Tensor:
         """The operation on `values`, one (B, *shape) tensor per input."""
         if self.op is None:
             raise ShapeError("the input node computes nothing", where=self.name)
+        if self._flat:
+            args = [values[a.index] if isinstance(a, Slot) else a for a in self.args]
+            quick: Tensor = self.op(*args, **self.kwargs)
+            return quick
         fill = _filler(values)
         result: Tensor = self.op(*_map(self.args, fill), **_map(self.kwargs, fill))
         return result
@@ -83,15 +95,15 @@ class Node:
 class Graph:
     """A network: nodes in topological order, the first is the input, `output` the result.
 
-    `pending` tells that some constants are still expressions; `resolved()` evaluates them. `bare` is the
-    dtype and device of a network without constants.
+    `pending` tells that some constants are still expressions; `resolved()` evaluates them. `like` is a
+    floating-point constant (of the traced example's kind where there is none): it tells dtype and device.
     """
 
     nodes: tuple[Node, ...]
     output: Node
     pending: bool = False
     consumers: dict[Node, tuple[Node, ...]] = field(default_factory=dict)
-    bare: tuple[torch.dtype, torch.device] = (torch.float32, torch.device("cpu"))
+    like: Tensor = field(default_factory=lambda: torch.empty(0))
 
     @property
     def input(self) -> Node:
@@ -152,12 +164,12 @@ class Graph:
     @property
     def dtype(self) -> torch.dtype:
         """The dtype the constants are in; the traced example's where there are none."""
-        return next((c.dtype for c in self.constants() if c.is_floating_point()), self.bare[0])
+        return self.like.dtype
 
     @property
     def device(self) -> torch.device:
         """The device the constants are on; the traced example's where there are none."""
-        return next((c.device for c in self.constants()), self.bare[1])
+        return self.like.device
 
     def _mapped(
         self,
@@ -176,7 +188,7 @@ class Graph:
                     kwargs=_map(node.kwargs, convert),
                 )
             )
-        return assemble(new, new[self.output.index], pending=pending, bare=bare or self.bare)
+        return assemble(new, new[self.output.index], pending=pending, bare=bare or (self.dtype, self.device))
 
 
 def concatenate(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -193,7 +205,12 @@ def assemble(
     for node in nodes:
         for parent in dict.fromkeys(node.inputs):
             readers[parent].append(node)
-    return Graph(tuple(nodes), output, pending, {node: tuple(r) for node, r in readers.items()}, bare)
+    table = {node: tuple(found) for node, found in readers.items()}
+    graph = Graph(tuple(nodes), output, pending, table)
+    constant = next((c for c in graph.constants() if c.is_floating_point()), None)
+    return replace(
+        graph, like=torch.empty(0, dtype=bare[0], device=bare[1]) if constant is None else constant
+    )
 
 
 def _map(value: Any, convert: Callable[[Any], Any]) -> Any:

@@ -17,7 +17,7 @@ from .backward import Selection, lower_bounds, neuron_rows
 from .graph import Graph, Node
 from .interval import Interval
 from .rule import find_rule
-from .verifier import DEFAULT_BUDGET, Bounds, Budget, check_fit, verifier
+from .verifier import DEFAULT_BUDGET, Bounds, Budget, prepared, verifier
 
 __all__ = ["IBP", "interval_bounds", "specification_rows"]
 
@@ -31,8 +31,7 @@ class IBP:
 
     def bound(self, graph: Graph, query: Query, budget: Budget = DEFAULT_BUDGET) -> Bounds:
         """Upper bounds by intervals; one forward pass, cheap and loose on networks not trained for it."""
-        check_fit(graph, query)
-        graph = graph.resolved()
+        graph, query = prepared(graph, query)
         boxes = interval_bounds(graph, query.inputs, budget)
         rows = specification_rows(graph, query, boxes, to_input=False)
         return Bounds(rows, query.combine(rows))
@@ -106,7 +105,7 @@ def _exact(graph: Graph, node: Node, inputs: InputSet, box: Interval, budget: Bu
     """Exact bounds of a node that is affine in the input: rows of the identity, shared by all samples."""
     like = box.lower
     widest = max(n.numel for n in graph.nodes[: node.index + 1])
-    at_once = max(1, budget.memory_bytes // (4 * widest * like.element_size() * inputs.batch))
+    at_once = max(1, budget.memory(like.device) // (4 * widest * like.element_size() * inputs.batch))
     lower, upper = [], []
     for rows in torch.arange(node.numel, device=like.device).split(at_once):
         start = {node: neuron_rows(rows, node, like.dtype)}

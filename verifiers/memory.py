@@ -20,7 +20,7 @@ def row_chunks(mask: Tensor, row_bytes: int, budget: Budget) -> Iterator[tuple[T
     that is over the budget by itself is cut into several parts.
     """
     counts = mask.sum(1)
-    limit = max(1, budget.memory_bytes // (2 * row_bytes))
+    limit = max(1, budget.memory(mask.device) // (2 * row_bytes))
     if int(counts.max()) * mask.shape[0] <= limit:  # everything at once, in place
         yield torch.arange(mask.shape[0], device=mask.device), mask
         return

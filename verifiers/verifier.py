@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from robustbench_local.errors import ShapeError, UnknownNameError
-from robustbench_local.specs import Query
+from robustbench_local.specs import Ball, Query
 
 from .graph import Graph
 from .rule import check_rules
@@ -22,12 +24,19 @@ __all__ = ["DEFAULT_BUDGET", "VERIFIERS", "Bounds", "Budget", "Verifier", "find_
 class Budget:
     """What a verifier may use.
 
-    `seconds` of wall time (None: no limit) and `memory_bytes` for its largest tensors. A verifier that
-    runs out of time returns the valid bounds it has, never an error.
+    `seconds` of wall time (None: no limit) and `memory_bytes` for one batch of rows and its working copies
+    (None: 128 MiB on a CPU, where larger batches gain nothing; a quarter of the free memory on a GPU). A
+    verifier that runs out of time returns the valid bounds it has, never an error.
     """
 
     seconds: float | None = None
-    memory_bytes: int = 512 * 2**20
+    memory_bytes: int | None = None
+
+    def memory(self, device: torch.device) -> int:
+        """The bytes that one batch of rows may take on `device`."""
+        if self.memory_bytes is not None:
+            return self.memory_bytes
+        return torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else 128 * 2**20
 
     def deadline(self) -> float:
         """The moment (time.monotonic) at which the time is over."""
@@ -90,8 +99,7 @@ def find_verifier(name: str) -> Verifier:
 
 
 def check_fit(graph: Graph, query: Query) -> None:
-    """Raise ShapeError where sets or rows do not fit, UnsupportedOpError where a rule is missing."""
-    check_rules(graph)
+    """Raise ShapeError where the query's sets or rows do not fit the graph."""
     if query.inputs.shape != graph.input_shape:
         raise ShapeError(
             f"the input set has shape {query.inputs.shape}, the network takes {graph.input_shape}",
@@ -102,3 +110,15 @@ def check_fit(graph: Graph, query: Query) -> None:
             f"the specification speaks of {query.C.shape[2]} outputs, the network has {graph.output.numel}",
             cure="declare the network of the specification with the right number of outputs",
         )
+
+
+def prepared(graph: Graph, query: Query) -> tuple[Graph, Query]:
+    """Graph and query as our own engines use them: checked, constants evaluated, linf balls as boxes.
+
+    Raises ShapeError where the two do not fit, UnsupportedOpError where an operator has no rule.
+    """
+    check_fit(graph, query)
+    check_rules(graph)
+    if isinstance(query.inputs, Ball) and math.isinf(query.inputs.p):
+        query = replace(query, inputs=query.inputs.box())
+    return graph.resolved(), query

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .adjoint import Geometry, pull_conv2d
+
 __all__ = ["WindowRows"]
 
 
@@ -101,16 +103,10 @@ class WindowRows:
         shape: tuple[int, int, int],
     ) -> WindowRows:
         """The rows pulled through a convolution with these numbers, from a map of `shape`."""
-        rows = self.a.flatten(0, 1)
-        entries = rows[0].numel()
-        if rows.shape[0] > entries and entries <= 4096:  # one matrix product with the window's own map
-            identity = torch.eye(entries, dtype=rows.dtype, device=rows.device).reshape(
-                entries, *rows.shape[1:]
-            )
-            matrix = functional.conv_transpose2d(identity, weight, None, stride, 0, 0, groups, dilation)
-            result = (rows.flatten(1) @ matrix.flatten(1)).unflatten(1, matrix.shape[1:])
-        else:
-            result = functional.conv_transpose2d(rows, weight, None, stride, 0, 0, groups, dilation)
+        reach = [dilation[i] * (weight.shape[2 + i] - 1) + 1 for i in range(2)]
+        size = (self.size[0] - 1) * stride[0] + reach[0], (self.size[1] - 1) * stride[1] + reach[1]
+        geometry = Geometry(size, stride, (0, 0), dilation, groups)
+        result = pull_conv2d(self.a.flatten(0, 1), weight, geometry)
         return WindowRows(
             result.unflatten(0, self.a.shape[:2]),
             self.position,
