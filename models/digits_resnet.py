@@ -39,16 +39,16 @@ class DigitsResNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(1, 16, 3, padding=1)
-        self.block1 = ResidualBlock(16, 16, stride=1)
-        self.block2 = ResidualBlock(16, 32, stride=2)
-        self.head = nn.Linear(512, 10)
+        self.stem = nn.Conv2d(1, 8, 3, padding=1)
+        self.block1 = ResidualBlock(8, 8, stride=1)
+        self.block2 = ResidualBlock(8, 16, stride=2)
+        self.head = nn.Linear(256, 10)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B, 10) of images x (B, 1, 8, 8)."""
-        x = self.stem(x).relu()  # (B, 16, 8, 8)
-        x = self.block1(x)  # (B, 16, 8, 8)
-        x = self.block2(x)  # (B, 32, 4, 4)
+        x = self.stem(x).relu()  # (B, 8, 8, 8)
+        x = self.block1(x)  # (B, 8, 8, 8)
+        x = self.block2(x)  # (B, 16, 4, 4)
         logits: Tensor = self.head(x.flatten(1))
         return logits
 
@@ -65,7 +65,7 @@ class DigitsResNet(nn.Module):
         outputs=10,
         task="classification",
         dataset="digits",
-        parameters=24_362,
+        parameters=7_450,
         weights=("nominal", "pgd", "certified"),
         recipes=("digits-resnet-nominal", "digits-resnet-pgd", "digits-resnet-certified"),
         faithful="Blocks that learn a residual, identity shortcuts, 1x1 projection where the shape changes.",
