@@ -7,6 +7,7 @@ is only read for its shapes. The package is imported on first use and never need
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import time
@@ -120,7 +121,8 @@ class _Run:
         failure: Exception | None = None
         for mode in _CONV_MODES:
             try:
-                return self.attempt(bounded_input, C, mode)
+                with _kept_flags(self.network):
+                    return self.attempt(bounded_input, C, mode)
             except (UnsupportedOpError, GraphError):
                 raise
             except Exception as error:  # auto-LiRPA fails in every way: asserts, lookups, shapes
@@ -162,6 +164,17 @@ def _bounded_class(package: Any) -> Any:
     which none does in eval mode; the copy would invalidate gradients that are still to be computed.
     """
     return type("Bounded", (package.BoundedModule,), {"load_state_dict": _load_nothing})
+
+
+@contextlib.contextmanager
+def _kept_flags(network: nn.Module) -> Iterator[None]:
+    """Puts `requires_grad` of every weight back, which auto-LiRPA sets."""
+    flags = [(p, p.requires_grad) for p in network.parameters()]
+    try:
+        yield
+    finally:
+        for parameter, needed in flags:
+            parameter.requires_grad_(needed)
 
 
 def _load_nothing(self: Any, state: Any, strict: bool = False) -> None:

@@ -81,7 +81,13 @@ def _check_same(graph: Graph, module: nn.Module, example: Tensor) -> None:
     """Raise GraphError where the graph is not the module: it then hides what a graph cannot say."""
     noise = torch.rand((3, *example.shape[1:]), generator=torch.Generator().manual_seed(0))
     x = (2 * noise - 1).to(example)
-    expected, got = module(x.clone()), graph.run(x)  # a module may overwrite its input
+    try:
+        expected, got = module(x.clone()), graph.run(x)  # a module may overwrite its input
+    except RuntimeError as error:
+        raise GraphError(
+            f"{type(module).__name__} fails on a batch of 3: {str(error).strip().splitlines()[0][:300]}",
+            cure="give an example of the shape and dtype that forward takes",
+        ) from error
     if not torch.allclose(got, expected, rtol=1e-3, atol=1e-4, equal_nan=True):
         raise GraphError(
             f"the traced graph of {type(module).__name__} computes something else than the module",
@@ -144,7 +150,7 @@ class _Builder:
             self.values[node] = self.program.constants[signature.inputs_to_lifted_tensor_constants[node.name]]
         else:
             self.symbol = node.meta["val"].shape[0]
-            if isinstance(self.symbol, int):
+            if str(self.symbol).isdigit():  # a number, or a symbol that stands for one
                 raise GraphError(
                     f"the network fixes the batch size to {self.symbol}",
                     cure="let forward take any batch size",

@@ -1,4 +1,4 @@
-"""Bounds against the exact maximum: all ReLU patterns of tiny networks enumerated, one linear program each."""
+"""Bounds against the exact maximum: every ReLU pattern of tiny networks, one linear program each."""
 
 from __future__ import annotations
 
@@ -84,9 +84,7 @@ def test_bounds_and_attacks_bracket_the_exact_maximum(hidden: tuple[int, ...], s
 
 
 @pytest.mark.parametrize(("hidden", "shift"), [((), 0.0), ((3,), 20.0), ((3,), -20.0), ((3, 2), 20.0)])
-def test_networks_that_are_affine_on_the_set_are_bounded_exactly(
-    hidden: tuple[int, ...], shift: float
-) -> None:
+def test_networks_that_are_affine_on_the_set_are_exact(hidden: tuple[int, ...], shift: float) -> None:
     network = tiny(hidden, 7, shift)
     query = query_of(network, boxes(), 2, rows=3)
     exact = exact_maximum(network, query) if len(hidden) < 2 else None

@@ -32,9 +32,7 @@ def slack(*rows: torch.Tensor) -> torch.Tensor:
 
 @MANY
 @given(data=st.data(), network=DEEP)
-def test_points_and_attacks_stay_below_and_backward_bounds_are_tighter(
-    data: st.DataObject, network: RandomNetwork
-) -> None:
+def test_points_and_attacks_stay_below_every_bound(data: st.DataObject, network: RandomNetwork) -> None:
     graph, query = problem(data, network)
     with torch.no_grad():
         bounds = {name: engine.bound(graph, query) for name, engine in ENGINES.items()}
