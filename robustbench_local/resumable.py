@@ -30,7 +30,7 @@ def evaluate_suite(
     progress: Progress | None = None,
     skipped: Callable[[Cases], None] | None = None,
 ) -> pd.DataFrame:
-    """The results table of the suite, also kept in `folder` (results.parquet and .csv, witnesses.safetensors).
+    """The results table of the suite; `folder` keeps it, results.parquet and .csv, and the witnesses.
 
     The files are rewritten every `SAVE_EVERY` seconds between batches (one model at one radius each), and at
     the end, also of an interrupted run. A batch whose rows are already there, from the same weights,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -44,14 +44,23 @@ def test_every_command_has_the_common_options(command: str, capsys: pytest.Captu
 
 
 def test_help_is_quick() -> None:
+    """In seconds of processor time, which other work on the machine does not change much."""
+    command = [sys.executable, "-m", "robustbench_local", "--help"]
     best = float("inf")
-    for _ in range(3):  # the best of three: other work on the machine is not the command's fault
-        start = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "robustbench_local", "--help"], cwd=ROOT, check=True, capture_output=True
-        )
-        best = min(best, time.perf_counter() - start)
-    assert best < 1.0
+    for _ in range(3):
+        before = os.times()
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        after = os.times()
+        used = after.children_user + after.children_system - before.children_user - before.children_system
+        best = min(best, used)
+    assert best < 0.5
+
+
+@pytest.mark.parametrize("arguments", [[], ["zoo"]])
+def test_no_command_prints_the_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == 0
+    out, err = said(capsys)
+    assert "Commands" in out and err == ""
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -236,7 +245,7 @@ def test_demo_then_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     out = tmp_path / "demo"
     assert run(["demo", "--out", str(out), "--images", "15", "--json", str(tmp_path / "demo.json")]) == 0
     printed, _ = said(capsys)
-    assert "digits-cnn:certified" in printed and "verified %" in printed
+    assert "digits-cnn:certified" in printed and "verified" in printed
     assert {p.name for p in out.iterdir()} >= {
         "results.parquet",
         "results.csv",

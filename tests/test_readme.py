@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
+import runpy
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from robustbench_local.cli import run
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -39,10 +39,6 @@ def commands(text: str) -> list[str]:
     return [line[2:] for line in text.splitlines() if line.startswith("$ ")]
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
-
-
 def test_the_readme_starts_with_the_two_commands() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     first_screen = "\n".join(text.splitlines()[:40])
@@ -51,34 +47,26 @@ def test_the_readme_starts_with_the_two_commands() -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("text", [pytest.param(t, id=i) for i, t in blocks("console")])
-def test_commands(text: str, tmp_path: Path) -> None:
+def test_commands(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands of one block, in order, in one folder. Demo runs get fewer images."""
+    monkeypatch.chdir(tmp_path)
     for path in (ROOT / "docs" / "examples").glob("*"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     for command in commands(text):
         if command.startswith(OUTSIDE):
             continue
         words = shlex.split(command, comments=True)
-        assert words[0] in {"rbl", "python"}, f"nobody knows how to test {command!r}"
-        start = [sys.executable] if words[0] == "python" else [sys.executable, "-m", "robustbench_local"]
-        fewer = ["--images", "20"] if words[:2] == ["rbl", "demo"] else []
-        done = subprocess.run(
-            [*start, *words[1:], *fewer], cwd=tmp_path, env=environment(), capture_output=True, text=True
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        assert words[0] == "rbl", f"nobody knows how to test {command!r}"
+        fewer = ["--images", "20"] if words[1] == "demo" else []
+        assert run([*words[1:], *fewer]) == 0, command
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("text", [pytest.param(t, id=i) for i, t in blocks("python")])
-def test_examples(text: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", text],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+def test_examples(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "example.py").write_text(text, encoding="utf-8")
+    runpy.run_path("example.py", run_name="__main__")
 
 
 def test_every_page_is_linked_and_no_link_is_broken() -> None:

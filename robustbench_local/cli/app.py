@@ -13,7 +13,7 @@ from robustbench_local.errors import RobustBenchError, SoundnessAlarm
 from robustbench_local.version import __version__
 
 from . import demo, doctor, evaluating, reporting, training, verifying, zoo
-from .output import message
+from .output import help_without_command, message
 
 __all__ = ["ALARM", "BAD_INPUT", "BUG", "app", "main", "run"]
 
@@ -26,7 +26,6 @@ USAGE_ERROR: type[BaseException] = typer.BadParameter.__mro__[2]
 app = typer.Typer(
     name="rbl",
     help="Robustness brackets for neural networks: attacks from below, verifiers from above.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -86,9 +85,11 @@ def _usage(error: BaseException) -> str:
 
 @app.callback(invoke_without_command=True)
 def root(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
     """Robustness brackets for neural networks: attacks from below, verifiers from above."""
     if version:
         typer.echo(__version__)
         raise typer.Exit
+    help_without_command(context)

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Column",
+    "help_without_command",
     "json_ready",
     "message",
     "native_output_to_stderr",
@@ -35,6 +38,12 @@ Column = tuple[str, str]
 def message(text: str) -> None:
     """Writes one line to stderr, not in the way of any output."""
     print(text, file=sys.stderr)
+
+
+def help_without_command(context: typer.Context) -> None:
+    """Prints the help of a group of commands that is called without any of them."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def printer(to: Path | None) -> Console:

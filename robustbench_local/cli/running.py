@@ -57,15 +57,16 @@ def bracket_rows(results: pd.DataFrame) -> list[dict[str, object]]:
 def bracket_table(results: pd.DataFrame) -> Table:
     """Clean, verified and empirical accuracy with their gap in percentage points, per model and radius."""
     rows, before = [], ""
-    for row in bracket_rows(results):
-        name = str(row["model"])
+    brackets = bracket_rows(results)
+    norms = {str(row["norm"]) for row in brackets}
+    for row in brackets:
+        name = str(row["model"]) if len(norms) == 1 else f"{row['model']} {row['norm']}"
         shares = [percent(float(str(row[key]))) for key in ("clean", "verified", "empirical", "gap")]
-        rows.append(
-            [name if name != before else "", str(row["norm"]), f"{row['eps']:g}", str(row["n"]), *shares]
-        )
+        rows.append([name if name != before else "", f"{row['eps']:g}", str(row["n"]), *shares])
         before = name
-    right = ("eps", "images", "clean %", "verified %", "empirical %", "gap")
-    return table("", [("model", "left"), ("norm", "left"), *((name, "right") for name in right)], rows)
+    right = ("eps", "images", "clean", "verified", "empirical", "gap")
+    title = f"accuracy in %{', balls in ' + norms.pop() if len(norms) == 1 else ''}"
+    return table(title, [("model", "left"), *((name, "right") for name in right)], rows)
 
 
 def warn_of_errors(results: pd.DataFrame, console: Console) -> None:

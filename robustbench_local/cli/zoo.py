@@ -8,11 +8,17 @@ from typing import Annotated
 import typer
 
 from .options import Debug, Device, Json, Seed
-from .output import printer, table, write_json
+from .output import help_without_command, printer, table, write_json
 
 __all__ = ["app"]
 
-app = typer.Typer(help="The models that come with the package.", no_args_is_help=True)
+app = typer.Typer(help="The models that come with the package.")
+
+
+@app.callback(invoke_without_command=True)
+def root(context: typer.Context) -> None:
+    """The models that come with the package."""
+    help_without_command(context)
 
 
 @app.command("list")
