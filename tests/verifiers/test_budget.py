@@ -1,0 +1,85 @@
+"""Chunks of samples and rows under a memory budget, and what happens when the time is over."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from robustbench_local.verifiers.memory import row_chunks
+from torch import nn
+
+from robustbench_local.specs import Ball, Box
+from robustbench_local.verifiers import CROWN, IBP, Budget, CrownIBP
+
+from .networks import ENGINES, Fn, query_of, traced, uniform, value
+
+NETWORK = Fn(
+    lambda x, a, b, c, d: d(torch.relu(c(torch.relu(b(torch.relu(a(x)).flatten(1)))))),
+    nn.Conv2d(1, 3, 3, padding=1),
+    nn.Linear(108, 20),
+    nn.Linear(20, 20),
+    nn.Linear(20, 3),
+).requires_grad_(False)
+
+
+@given(
+    counts=st.lists(st.integers(0, 9), min_size=1, max_size=6),
+    memory=st.integers(1, 400),
+    row_bytes=st.integers(1, 20),
+    seed=st.integers(0, 99),
+)
+def test_chunks_hold_every_row_once_within_the_budget(
+    counts: list[int], memory: int, row_bytes: int, seed: int
+) -> None:
+    mask = torch.zeros(len(counts), 9, dtype=torch.bool)
+    for row, count in zip(mask, counts, strict=True):
+        row[uniform(seed, (9,)).argsort()[:count]] = True
+    seen = torch.zeros_like(mask, dtype=torch.int64)
+    for samples, part in row_chunks(mask, row_bytes, Budget(memory_bytes=memory)):
+        assert part.shape == (len(samples), 9) and len(set(samples.tolist())) == len(samples)
+        seen[samples] += part
+        if bool(part.any()):
+            rows = len(samples) * int(part.sum(1).max())
+            assert rows == 1 or 2 * rows * row_bytes <= memory
+    assert torch.equal(seen, mask.long())
+
+
+@pytest.mark.parametrize("memory", [4_000, 40_000])
+def test_networks_in_parts_have_the_same_bounds(memory: int) -> None:
+    x = uniform(1, (6, 1, 6, 6)).float()
+    radius = torch.tensor([0.0, 0.01, 0.1, 0.3, 0.02, 1.0])
+    graph = traced(NETWORK, 1, 6, 6)
+    for inputs in (Ball(x, radius, float("inf")), Ball(x, radius, 2), Ball(x, radius, 1)):
+        query = query_of(NETWORK, inputs, 3)
+        for engine in ENGINES.values():
+            parts = engine.bound(graph, query, Budget(memory_bytes=memory))
+            torch.testing.assert_close(value(parts), value(engine.bound(graph, query)), rtol=1e-5, atol=1e-5)
+            assert parts.complete
+
+
+def test_without_time_crown_has_the_hidden_bounds_of_intervals() -> None:
+    x = uniform(1, (3, 1, 6, 6)).float()
+    graph, query = traced(NETWORK, 1, 6, 6), query_of(NETWORK, Box(x - 0.1, x + 0.1), 3)
+    none, full, fast = (
+        engine.bound(graph, query, budget)
+        for engine, budget in ((CROWN(), Budget(seconds=0)), (CROWN(), Budget()), (CrownIBP(), Budget()))
+    )
+    assert not none.complete and full.complete
+    torch.testing.assert_close(none.rows, fast.rows)
+    assert bool((full.rows <= none.rows + 1e-5).all()) and bool((full.rows < none.rows - 1e-3).any())
+
+
+@pytest.mark.parametrize("engine", [IBP(), CrownIBP()], ids=lambda e: e.name)
+def test_one_pass_methods_always_finish(engine: IBP | CrownIBP) -> None:
+    x = uniform(1, (3, 1, 6, 6)).float()
+    graph, query = traced(NETWORK, 1, 6, 6), query_of(NETWORK, Box(x - 0.1, x + 0.1), 3)
+    hurried = engine.bound(graph, query, Budget(seconds=0))
+    assert hurried.complete
+    assert torch.equal(hurried.rows, engine.bound(graph, query).rows)
+
+
+def test_networks_without_hidden_neurons_need_no_time() -> None:
+    network = Fn(lambda x, a: a(x), nn.Linear(3, 3)).requires_grad_(False)
+    query = query_of(network, Box(-torch.ones(1, 3), torch.ones(1, 3)), 3)
+    assert CROWN().bound(traced(network, 3), query, Budget(seconds=0)).complete
