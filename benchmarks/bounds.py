@@ -9,9 +9,9 @@ Set-up (our `from_torch`, auto-LiRPA's `BoundedModule`) is timed apart. Ratios a
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import math
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -134,13 +134,13 @@ def _row(task: Task, metric: str, value: float, peer_name: str, goal: float, met
 
 
 def memory(task: Task, peer_name: str, arguments: list[str]) -> Row:
-    """Peak resident memory of each side in a process of its own, above that of the set-up alone."""
+    """Peak resident memory of each side in a process of its own, above what it held after its set-up."""
     peaks = []
     for side in ("ours", "peer"):
         command = [sys.executable, __file__, "--side", side, "--task", task.name, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         peaks.append(float(json.loads(done.stdout.splitlines()[-1])))
-    ratio = peaks[1] / max(peaks[0], 1.0)
+    ratio = (1 + peaks[1]) / (1 + peaks[0])  # a megabyte on both: small cases fit in memory already held
     return Row("bounds", task.name, "peak MB", peaks[0], peaks[1], peer_name, ratio, 1.0, ratio >= 1.0)
 
 
@@ -150,9 +150,17 @@ def one_side(side: str, name: str) -> None:
     task = Task(CASES[network], int(batch.removeprefix("b")), method)
     with auto_lirpa_shims.running_auto_lirpa(torch.float32) as package, torch.no_grad():
         bound = (ours(task) if side == "ours" else peer(task, package))[0]
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        gc.collect()
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts anew from here
+        before = _status("VmRSS")
         bound()
-        print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024))
+        print(json.dumps((_status("VmHWM") - before) / 1024))
+
+
+def _status(field: str) -> int:
+    """A number of kilobytes from Linux's account of this process."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith(field)))
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -167,7 +175,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=9, help="rounds per case, at most")
     parser.add_argument("--seconds", type=float, default=20.0, help="no new round of a case after this time")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--memory", action="store_true", help="peak memory too, one process each")
+    parser.add_argument("--memory", action="store_true", help="peak memory too, one process each (Linux)")
     parser.add_argument("--peer-path", type=Path, help="folder of another auto-LiRPA (a git checkout)")
     parser.add_argument("--side", choices=["ours", "peer"], help=argparse.SUPPRESS)
     parser.add_argument("--task", help=argparse.SUPPRESS)

@@ -46,7 +46,10 @@ def imports(repeats: int = 5) -> list[Row]:
     ours = [timed([sys.executable, "-c", "import robustbench_local.specs"]) for _ in range(repeats)]
     torch_alone = [timed([sys.executable, "-c", "import torch"]) for _ in range(repeats)]
     a, b = statistics.median(ours), statistics.median(torch_alone)
-    code = f"import sys, robustbench_local.specs; print(sum(m in sys.modules for m in {HEAVY!r}))"
+    code = (
+        f"import sys, torch; new = {{m for m in {HEAVY!r} if m not in sys.modules}}\n"  # torch may bring its own
+        "import robustbench_local.specs; print(len(new & sys.modules.keys()))"
+    )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     heavy = float(done.stdout)
     name = "import robustbench_local.specs"
