@@ -47,7 +47,7 @@ def imports(repeats: int = 5) -> list[Row]:
     torch_alone = [timed([sys.executable, "-c", "import torch"]) for _ in range(repeats)]
     a, b = statistics.median(ours), statistics.median(torch_alone)
     code = (
-        f"import sys, torch; new = {{m for m in {HEAVY!r} if m not in sys.modules}}\n"  # torch may bring its own
+        f"import sys, torch; new = {{m for m in {HEAVY!r} if m not in sys.modules}}\n"  # beyond torch's own
         "import robustbench_local.specs; print(len(new & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
