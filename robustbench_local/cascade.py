@@ -16,7 +16,6 @@ from torch import Tensor
 from robustbench_local.attacks import ATTACKS, Attack
 from robustbench_local.errors import UnknownNameError
 from robustbench_local.evaluation import (
-    MEMORY_BYTES,
     Cases,
     Limits,
     Outcome,
@@ -105,7 +104,7 @@ def cascade(
     *,
     timeout: float = 60.0,
     seed: int = 0,
-    memory_bytes: int = MEMORY_BYTES,
+    memory_bytes: int | None = None,
 ) -> Result:
     """The verdict on the cases, together and one by one, after the stages in order.
 
@@ -114,7 +113,7 @@ def cascade(
         stages: name -> attack or verifier, cheap ones first.
         timeout: seconds of wall clock for all problems and stages together.
         seed: of the attacks' random numbers.
-        memory_bytes: for one stage's intermediate results.
+        memory_bytes: for one stage's intermediate results; None: what suits the device.
 
     Raises SoundnessAlarm when an attack and a verifier contradict each other in float64 too.
     """
@@ -128,7 +127,7 @@ def cascade(
 class _Cascade:
     """The state of one cascade: what is known of each problem, and which problems are open."""
 
-    def __init__(self, cases: Cases, seed: int, deadline: float, memory_bytes: int) -> None:
+    def __init__(self, cases: Cases, seed: int, deadline: float, memory_bytes: int | None) -> None:
         batch = cases.query.batch
         self.cases, self.seed, self.deadline, self.memory_bytes = cases, seed, deadline, memory_bytes
         self.subject = Subject.of(cases)

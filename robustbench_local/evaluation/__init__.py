@@ -11,11 +11,10 @@ from .cases import Cases
 from .chunks import activation_bytes, in_chunks, is_out_of_memory
 from .clean import clean
 from .methods import Limits, Outcome, failed, run_attack, run_verifier
-from .run import MEMORY_BYTES, Finished, Progress, evaluate
+from .run import Finished, Progress, evaluate
 from .subject import Subject
 
 __all__ = [
-    "MEMORY_BYTES",
     "ROUNDING",
     "Cases",
     "Finished",

@@ -72,15 +72,16 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Limits:
-    """What one method may use on one batch: `seconds` of wall clock, `memory_bytes` for activations."""
+    """What one method may use on one batch: `seconds` of wall clock, `memory_bytes` as in `Budget`."""
 
     seconds: float
-    memory_bytes: int
+    memory_bytes: int | None = None
 
 
 def run_attack(attack: Attack, subject: Subject, cases: Cases, *, seed: int, limits: Limits) -> Outcome:
     """The attack on all B problems, from their origins. Every violation counted is replayed here, on points
     checked to lie in their sets exactly; a point that does not replay leaves its problem UNKNOWN."""
+    memory = Budget(memory_bytes=limits.memory_bytes).memory(subject.device)
     per_problem = 6 * activation_bytes(subject.network, subject.example)  # forward, backward, and slack
     deadline = time.monotonic() + limits.seconds
     query = cases.query
@@ -89,7 +90,7 @@ def run_attack(attack: Attack, subject: Subject, cases: Cases, *, seed: int, lim
         part = cases.select(index)
         return attack(part.query, start=part.origins, seed=seed, ids=part.ids, deadline=deadline)
 
-    parts = in_chunks(run, query.batch, max(1, limits.memory_bytes // per_problem))
+    parts = in_chunks(run, query.batch, max(1, memory // per_problem))
     points = torch.cat([part.points for part in parts]).detach()
     violation = torch.cat([part.violation for part in parts]).detach().to("cpu", torch.float64)
     claimed = torch.cat([part.violated for part in parts])

@@ -25,10 +25,7 @@ from .cases import Cases
 from .methods import Limits, Outcome, failed, run_attack, run_verifier
 from .subject import Subject
 
-__all__ = ["MEMORY_BYTES", "Finished", "Progress", "evaluate"]
-
-MEMORY_BYTES = 512 * 2**20
-"""Default memory for one method's intermediate results, in bytes."""
+__all__ = ["Finished", "Progress", "evaluate"]
 
 Finished: TypeAlias = Callable[[Cases, pd.DataFrame], None]
 """Called with a batch and its rows as soon as they are there."""
@@ -48,7 +45,7 @@ def evaluate(
     finished: Finished | None = None,
     witnesses: WitnessStore | None = None,
     alarm_folder: Path | None = None,
-    memory_bytes: int = MEMORY_BYTES,
+    memory_bytes: int | None = None,
 ) -> pd.DataFrame:
     """The results table of the methods on the cases: one row per problem and method, columns `store.COLUMNS`.
 
@@ -63,7 +60,7 @@ def evaluate(
         progress, finished: see `Progress` and `Finished`.
         witnesses: receives the point of every VIOLATED row; the column `witness` holds its key either way.
         alarm_folder: where the case file of a `SoundnessAlarm` goes.
-        memory_bytes: for one method's intermediate results.
+        memory_bytes: for one method's intermediate results; None: what suits the device, see `Budget`.
 
     Column meanings: `lower` is the violation an attack found (NaN for a verifier), `upper` a verifier's bound
     (NaN for an attack); `seconds` is the batch's time divided by its size; `seconds_load` the time of
