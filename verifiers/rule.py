@@ -123,7 +123,10 @@ class Elementwise(Rule):
 
     @abstractmethod
     def lines(self, node: Node, box: Interval) -> Lines:
-        """Two lines that enclose the function on the box; NaN where the box is NaN; exact where l = u."""
+        """Two lines that enclose the function on the box; exact where l = u.
+
+        Where the box is NaN or infinite they may be anything: the engines then return NaN for the sample.
+        """
 
     def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
         """Positive coefficients take the lower line, negative ones the upper line."""

@@ -102,7 +102,9 @@ def traced(network: nn.Module, *shape: int, dtype: torch.dtype = torch.float32) 
 
 def up_to(graph: Graph, node: Node) -> Graph:
     """The part of a graph that computes `node`."""
-    return assemble(list(graph.nodes[: node.index + 1]), node, pending=graph.pending, bare=graph.bare)
+    return assemble(
+        list(graph.nodes[: node.index + 1]), node, pending=graph.pending, bare=(graph.dtype, graph.device)
+    )
 
 
 def value(bounds: Any) -> Tensor:
