@@ -36,7 +36,7 @@ check: $(STAMP)  ## Lint and type-check (ruff, mypy --strict, basedpyright)
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 bench: $(STAMP)  ## Run every benchmark, side by side with its peers
-	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
+	$(BIN)/python benchmarks/run.py
 
 clean:  ## Remove the environment and all caches
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

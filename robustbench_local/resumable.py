@@ -41,6 +41,7 @@ def evaluate_suite(
     """
     table = _existing(folder)
     witnesses = WitnessStore.load(folder) if folder.is_dir() else WitnessStore()
+    saved = time.monotonic()
 
     def left() -> Iterator[Cases]:
         for cases in suite.cases(device=device):
@@ -56,7 +57,6 @@ def evaluate_suite(
             _save(table, witnesses, folder)
             saved = time.monotonic()
 
-    saved = time.monotonic()
     try:
         evaluate(
             left(),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -13,7 +14,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from robustbench_local.attacks import ATTACKS, AttackResult
+from robustbench_local.attacks import ATTACKS, Attack, AttackResult, Ids
 from robustbench_local.errors import (
     DeviceError,
     NonFiniteError,
@@ -24,7 +25,7 @@ from robustbench_local.errors import (
 from robustbench_local.evaluation import Cases, clean, evaluate, in_chunks
 from robustbench_local.specs import Any, Atom, Box, Query
 from robustbench_local.store import COLUMNS, WitnessStore
-from robustbench_local.verifiers import DEFAULT_BUDGET, VERIFIERS, Bounds, Budget, Graph
+from robustbench_local.verifiers import DEFAULT_BUDGET, VERIFIERS, Bounds, Budget, Graph, Verifier
 
 
 class Identity(nn.Module):
@@ -66,11 +67,16 @@ def problems(
     )
 
 
-def attack_at(value: float, *, claimed: bool | None = None) -> object:
+def attack_at(value: float, *, claimed: bool | None = None) -> Attack:
     """An attack whose every answer is the point `value`."""
 
     def attack(
-        query: Query, *, start: object = None, seed: int = 0, ids: object = None, deadline: object = None
+        query: Query,
+        *,
+        start: Tensor | None = None,
+        seed: int = 0,
+        ids: Ids | None = None,
+        deadline: float | None = None,
     ) -> AttackResult:
         points = torch.full((query.batch, 1), value)
         ones = torch.ones(query.batch, dtype=torch.int64)
@@ -107,14 +113,19 @@ class Failing:
         raise self.error
 
 
-def row_of(table: pd.DataFrame, method: str, case: int = 0) -> pd.Series:
+def row_of(table: pd.DataFrame, method: str, case: int = 0) -> Any:
     return table[(table["method"] == method) & (table["case"] == str(case))].iloc[0]
 
 
 def test_columns_and_verdicts_of_the_real_engines() -> None:
     """y <= t over [-1, 1]: violated at t = 0, proved at t = 1.5."""
     store = WitnessStore()
-    methods = {"clean": clean, "pgd": ATTACKS["pgd"], "ibp": VERIFIERS["ibp"], "crown": VERIFIERS["crown"]}
+    methods: dict[str, Attack | Verifier] = {
+        "clean": clean,
+        "pgd": ATTACKS["pgd"],
+        "ibp": VERIFIERS["ibp"],
+        "crown": VERIFIERS["crown"],
+    }
     table = evaluate([problems([0.0, 1.5])], methods, witnesses=store)
     assert list(table.columns) == list(COLUMNS)
     assert {name: str(dtype) for name, dtype in table.dtypes.items()} == dict(COLUMNS)
@@ -151,7 +162,11 @@ def test_a_bound_that_is_not_finite_never_holds(value: float) -> None:
 
 
 def test_nan_weights_never_hold_and_never_violate() -> None:
-    methods = {"pgd": ATTACKS["pgd"], "ibp": VERIFIERS["ibp"], "crown": VERIFIERS["crown"]}
+    methods: dict[str, Attack | Verifier] = {
+        "pgd": ATTACKS["pgd"],
+        "ibp": VERIFIERS["ibp"],
+        "crown": VERIFIERS["crown"],
+    }
     table = evaluate([problems([9.0, -9.0], weight=math.nan)], methods)
     assert set(table["verdict"]) == {"UNKNOWN"} and set(table["reason"]) == {"non-finite"}
 
@@ -285,6 +300,6 @@ def test_chunks_give_up_at_one() -> None:
 
 def test_progress_is_told_before_each_method() -> None:
     seen: list[tuple[str, str]] = []
-    methods = {"clean": clean, "ibp": VERIFIERS["ibp"]}
+    methods: dict[str, Attack | Verifier] = {"clean": clean, "ibp": VERIFIERS["ibp"]}
     evaluate([problems([0.5])], methods, progress=lambda cases, name: seen.append((cases.model, name)))
     assert seen == [("identity", "clean"), ("identity", "ibp")]

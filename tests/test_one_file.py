@@ -38,7 +38,8 @@ class Softplus(Elementwise):
         middle = (low + high) / 2
         tangent = torch.sigmoid(middle)
         wide = high - low > 1e-4
-        chord = torch.where(wide, (softplus(high) - softplus(low)) / torch.where(wide, high - low, 1.0), tangent)
+        width = torch.where(wide, high - low, 1.0)
+        chord = torch.where(wide, (softplus(high) - softplus(low)) / width, tangent)
         top = torch.where(wide, softplus(low) - chord * low, softplus(middle) - tangent * middle + 1e-4)
         return Lines(tangent, chord, softplus(middle) - tangent * middle, top)
 
@@ -95,7 +96,9 @@ from .card import ModelCard
 from .registry import model
 
 WORDS = dict.fromkeys(
-    ("summary", "paper", "source", "task", "dataset", "faithful", "deviates", "intended_use", "limits", "licence"), "-"
+    ("summary", "paper", "source", "task", "dataset", "faithful", "deviates", "intended_use", "limits",
+     "licence"),
+    "-",
 )
 
 

@@ -97,7 +97,7 @@ def test_the_root_offers_what_it_lists() -> None:
     assert all(getattr(rbl, name) is not None for name in rbl.__all__)
     assert sorted(rbl.__all__) == dir(rbl)
     with pytest.raises(AttributeError, match="no attribute 'verfy'"):
-        _ = rbl.verfy  # type: ignore[attr-defined]
+        _ = rbl.verfy
 
 
 def test_report_stays_callable_after_its_folder_is_imported() -> None:
