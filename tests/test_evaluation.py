@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -26,6 +26,8 @@ from robustbench_local.evaluation import Cases, clean, evaluate, in_chunks
 from robustbench_local.specs import Any, Atom, Box, Query
 from robustbench_local.store import COLUMNS, WitnessStore
 from robustbench_local.verifiers import DEFAULT_BUDGET, VERIFIERS, Bounds, Budget, Graph, Verifier
+
+Methods = dict[str, Attack | Verifier]
 
 
 class Identity(nn.Module):
@@ -113,14 +115,15 @@ class Failing:
         raise self.error
 
 
-def row_of(table: pd.DataFrame, method: str, case: int = 0) -> Any:
-    return table[(table["method"] == method) & (table["case"] == str(case))].iloc[0]
+def row_of(table: pd.DataFrame, method: str, case: int = 0) -> dict[str, typing.Any]:
+    rows = table[(table["method"] == method) & (table["case"] == str(case))]
+    return {str(key): value for key, value in rows.iloc[0].items()}
 
 
 def test_columns_and_verdicts_of_the_real_engines() -> None:
     """y <= t over [-1, 1]: violated at t = 0, proved at t = 1.5."""
     store = WitnessStore()
-    methods: dict[str, Attack | Verifier] = {
+    methods: Methods = {
         "clean": clean,
         "pgd": ATTACKS["pgd"],
         "ibp": VERIFIERS["ibp"],
@@ -162,7 +165,7 @@ def test_a_bound_that_is_not_finite_never_holds(value: float) -> None:
 
 
 def test_nan_weights_never_hold_and_never_violate() -> None:
-    methods: dict[str, Attack | Verifier] = {
+    methods: Methods = {
         "pgd": ATTACKS["pgd"],
         "ibp": VERIFIERS["ibp"],
         "crown": VERIFIERS["crown"],
@@ -300,6 +303,6 @@ def test_chunks_give_up_at_one() -> None:
 
 def test_progress_is_told_before_each_method() -> None:
     seen: list[tuple[str, str]] = []
-    methods: dict[str, Attack | Verifier] = {"clean": clean, "ibp": VERIFIERS["ibp"]}
+    methods: Methods = {"clean": clean, "ibp": VERIFIERS["ibp"]}
     evaluate([problems([0.5])], methods, progress=lambda cases, name: seen.append((cases.model, name)))
     assert seen == [("identity", "clean"), ("identity", "ibp")]

@@ -39,15 +39,13 @@ def imported_parts(tree: ast.AST, path: Path) -> Iterator[tuple[str, int]]:
     """(layer, line) of every import of the project in a file, relative ones resolved."""
     own = path.relative_to(ROOT).parent.parts
     for node in ast.walk(tree):
-        names: list[str] = []
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            base = node.module or ""
-            names = [f"{base}.{alias.name}" for alias in node.names] if base == PACKAGE else [base]
-        elif isinstance(node, ast.ImportFrom):
+        else:
             inner = tuple(node.module.split(".")) if node.module else ()
-            base = ".".join(own[: len(own) - node.level + 1] + inner)
+            base = ".".join((own[: len(own) - node.level + 1] if node.level else ()) + inner)
             names = [f"{base}.{alias.name}" for alias in node.names] if base == PACKAGE else [base]
         for name in names:
             parts = name.split(".")

@@ -21,7 +21,8 @@ FOLDERS = ("specs", "verifiers", "attacks", "models")
 
 @pytest.fixture(scope="module")
 def project() -> dict[str, Any]:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    table: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return table
 
 
 def packages_in_tree() -> dict[str, Path]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from robustbench_local.cli import run
+from robustbench_local.models import read_index
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -67,6 +68,22 @@ def test_examples(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     (tmp_path / "example.py").write_text(text, encoding="utf-8")
     runpy.run_path("example.py", run_name="__main__")
+
+
+def test_the_result_table_agrees_with_the_shipped_measurements() -> None:
+    """Verified shares are those in the weights' index; attacked ones may differ by what more restarts find."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    radii = [float(r) for r in re.findall(r"eps ([0-9.]+)", text[text.index("| one CNN") :].splitlines()[0])]
+    for line in re.findall(r"^\| .*`digits-cnn:\w+`.*$", text, flags=re.M):
+        _, name, clean, *brackets, _ = line.split("|")
+        metrics = read_index()[name.split("`")[1]].metrics
+        measured = {row["eps"]: row for row in metrics["robust"]}
+        assert float(clean) == round(100 * metrics["clean"], 1)
+        for eps, bracket in zip(radii, brackets, strict=True):
+            verified, empirical = (float(number) for number in bracket.split("to"))
+            row = measured[eps]
+            assert abs(verified - 100 * max(row["ibp"], row["crown-ibp"], row["crown"])) < 0.2
+            assert verified <= empirical and abs(empirical - 100 * row["pgd"]) < 2
 
 
 def test_every_page_is_linked_and_no_link_is_broken() -> None:
