@@ -73,7 +73,8 @@ def test_examples(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_result_table_agrees_with_the_shipped_measurements() -> None:
     """Verified shares are those in the weights' index; attacked ones may differ by what more restarts find."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    radii = [float(r) for r in re.findall(r"eps ([0-9.]+)", text[text.index("| one CNN") :].splitlines()[0])]
+    header = text[text.index("| one CNN") :].splitlines()[0]
+    radii = [float(radius) for radius in re.findall(r"eps ([0-9.]+)", header)]
     for line in re.findall(r"^\| .*`digits-cnn:\w+`.*$", text, flags=re.M):
         _, name, clean, *brackets, _ = line.split("|")
         metrics = read_index()[name.split("`")[1]].metrics
@@ -83,7 +84,7 @@ def test_the_result_table_agrees_with_the_shipped_measurements() -> None:
             verified, empirical = (float(number) for number in bracket.split("to"))
             row = measured[eps]
             assert abs(verified - 100 * max(row["ibp"], row["crown-ibp"], row["crown"])) < 0.2
-            assert verified <= empirical and abs(empirical - 100 * row["pgd"]) < 2
+            assert verified <= empirical and -0.2 < empirical - 100 * row["pgd"] < 5
 
 
 def test_every_page_is_linked_and_no_link_is_broken() -> None:
