@@ -71,7 +71,7 @@ def test_examples(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_result_table_agrees_with_the_shipped_measurements() -> None:
-    """Verified shares are those in the weights' index; attacked ones may differ by what more restarts find."""
+    """Verified shares are those in the weights' index; attacked ones differ by what more restarts find."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     header = text[text.index("| one CNN") :].splitlines()[0]
     radii = [float(radius) for radius in re.findall(r"eps ([0-9.]+)", header)]
