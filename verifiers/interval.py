@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -16,11 +16,20 @@ class Interval:
 
     lower: Tensor
     upper: Tensor
+    _middle: list[tuple[Tensor, Tensor]] = field(default_factory=list, init=False, repr=False)
 
     def mid_radius(self) -> tuple[Tensor, Tensor]:
-        """Centre and half width, both (B, *shape)."""
-        mid = (self.lower + self.upper) / 2
-        return mid, self.upper - mid
+        """Centre and half width, both (B, *shape); computed once, since several readers may ask."""
+        if not self._middle:
+            mid = torch.lerp(self.lower, self.upper, 0.5)
+            self._middle.append((mid, self.upper - mid))
+        return self._middle[0]
+
+    @staticmethod
+    def around(centre: Tensor, spread: Tensor) -> Interval:
+        """centre - spread <= value <= centre + spread; without gradients `spread` is overwritten."""
+        lower = centre - spread
+        return Interval(lower, centre + spread if torch.is_grad_enabled() else spread.add_(centre))
 
     def intersect(self, other: Interval) -> Interval:
         """The tighter of two valid bounds in each coordinate; NaN in either stays NaN."""

@@ -60,17 +60,19 @@ class Sum(Affine):
         )
 
     def interval(self, node: Node, *inputs: Interval) -> Interval:
-        lower: Tensor | float = 0.0
-        upper: Tensor | float = 0.0
+        lower: Tensor | None = None
+        upper: Tensor | None = None
         for operand, factor in self.factors(node):
             if isinstance(operand, Slot):
                 box = inputs[operand.index]
-                low, high = (box.lower, box.upper) if factor >= 0 else (box.upper, box.lower)
-                lower, upper = lower + factor * low, upper + factor * high
+                ends = (box.lower, box.upper) if factor >= 0 else (box.upper, box.lower)
             else:
-                shift = factor * sample_constant(node, operand, inputs[0].lower)
-                lower, upper = lower + shift, upper + shift
-        return Interval(torch.as_tensor(lower), torch.as_tensor(upper))
+                ends = (sample_constant(node, operand, inputs[0].lower),) * 2
+            low, high = ends if factor == 1 else (factor * ends[0], factor * ends[1])
+            lower = low if lower is None else lower + low
+            upper = high if upper is None else upper + high
+        assert lower is not None and upper is not None  # there are two operands
+        return Interval(lower, upper)
 
     def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
         coefficients: list[Tensor] = [a] * len(node.inputs)

@@ -58,7 +58,7 @@ class _Convolution(Affine):
         mid, radius = inputs[0].mid_radius()
         centre = node.run(mid)
         spread = self._apply(node, radius, node.args[1].abs())
-        return Interval(centre - spread, centre + spread)
+        return Interval.around(centre, spread)
 
     def _apply(self, node: Node, x: Tensor, weight: Tensor) -> Tensor:
         """The operator without bias and with other weights."""

@@ -30,7 +30,7 @@ class MatrixProduct(Affine):
         mid, radius = inputs[0].mid_radius()
         centre = functional.linear(mid, weight, bias)
         spread = functional.linear(radius, weight.abs())
-        return Interval(centre - spread, centre + spread)
+        return Interval.around(centre, spread)
 
     def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
         weight, bias = self.weight(node)

@@ -42,7 +42,7 @@ class BatchNorm(Affine):
         scale, shift = self.scale_shift(node)
         mid, radius = inputs[0].mid_radius()
         centre, spread = mid * scale + shift, radius * scale.abs()
-        return Interval(centre - spread, centre + spread)
+        return Interval.around(centre, spread)
 
     def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
         scale, shift = self.scale_shift(node)
