@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated, NoReturn, cast
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -19,9 +19,6 @@ __all__ = ["ALARM", "BAD_INPUT", "BUG", "app", "main", "run"]
 
 BAD_INPUT, BUG, ALARM, INTERRUPTED = 2, 1, 3, 130
 """Exit codes besides 0: bad input; an error of the program; a contradiction between methods; Ctrl-C."""
-
-USAGE_ERROR: type[BaseException] = typer.BadParameter.__mro__[2]
-"""Base of all usage errors: click's own class, which newer typers carry inside themselves."""
 
 app = typer.Typer(
     name="rbl",
@@ -58,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _reported(error: BaseException, *, quiet: bool) -> int:
     """The exit code of an error, after telling the user."""
-    if isinstance(error, USAGE_ERROR):
+    if isinstance(error, typer.TyperException):
         text, code = _usage(error), BAD_INPUT
     elif isinstance(error, SoundnessAlarm):
         text, code = f"soundness alarm: {error}", ALARM
@@ -78,9 +75,10 @@ def _reported(error: BaseException, *, quiet: bool) -> int:
     return code
 
 
-def _usage(error: BaseException) -> str:
-    text = cast(typer.BadParameter, error).format_message().rstrip(".")
-    return f"error: {text}. See `rbl --help`, or `rbl COMMAND --help` for the options of a command"
+def _usage(error: typer.TyperException) -> str:
+    text = error.format_message()
+    stop = "" if text.endswith((".", "?")) else "."
+    return f"error: {text}{stop} See `rbl --help`, or `rbl COMMAND --help` for the options of a command"
 
 
 @app.callback(invoke_without_command=True)
