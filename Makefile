@@ -14,11 +14,13 @@ help:  ## List the targets
 
 setup: $(STAMP)  ## Create .venv with everything that running, testing and checking needs
 
-# The stamp is written last: an interrupted set-up has none and starts again from an empty folder.
-# auto-LiRPA pins a torch of 2022 in its metadata, so it goes in by itself, without its dependencies.
+# The stamp is written last and removed first: an interrupted set-up has none and starts from an empty folder, while
+# a changed pyproject.toml only installs what is new. auto-LiRPA pins a torch of 2022 in its metadata, so it goes in
+# by itself, without its dependencies.
 $(STAMP): pyproject.toml constraints.txt
-	rm -rf $(VENV)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is " + sys.version)'
+	test -f $(STAMP) || rm -rf $(VENV)
+	rm -f $(STAMP)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[auto-lirpa,onnxruntime,testing,dev]'
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps auto-LiRPA==0.3
