@@ -7,6 +7,7 @@ Building a tree runs no network; shapes are checked on the way. Nodes are immuta
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn, TypeVar
@@ -40,7 +41,7 @@ class Bindings:
     equalities: list[str] = field(default_factory=list)  # texts of atoms that no float point can hit
 
 
-class Expr:
+class Expr(ABC):
     """Anything symbolic. Subclasses answer `children` and `text`; `precedence` ranks as in Python."""
 
     __slots__ = ()
@@ -53,9 +54,9 @@ class Expr:
         return ()
 
     @property
+    @abstractmethod
     def text(self) -> str:
         """Canonical text."""
-        raise NotImplementedError
 
     def text_in(self, precedence: int) -> str:
         """The text as an operand of an operator of the given precedence."""
@@ -99,18 +100,18 @@ class Term(Expr):
     __slots__ = ()
 
     @property
+    @abstractmethod
     def shape(self) -> tuple[int, ...]:
         """Shape of one sample's value."""
-        raise NotImplementedError
 
     @property
     def constant(self) -> bool:
         """Whether the term is free of network outputs."""
         return all(child.constant for child in self.children if isinstance(child, Term))
 
+    @abstractmethod
     def value(self, env: Bindings) -> Value:
         """The term as affine rows over the network's outputs, or max/min of such."""
-        raise NotImplementedError
 
     def __add__(self, other: TermLike) -> Term:
         return _term("+", self, term(other))
@@ -182,9 +183,9 @@ class Formula(Expr):
 
     __slots__ = ()
 
+    @abstractmethod
     def tree(self, env: Bindings, negated: bool) -> Tree:
         """The formula, or its negation, as an AND/OR tree over emitted rows."""
-        raise NotImplementedError
 
     def __and__(self, other: object) -> Formula:
         return _formula("&", self, other) if isinstance(other, Formula) else _precedence(self, "&", other)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -30,9 +31,9 @@ class Domain(Expr):
 
     __slots__ = ()
 
+    @abstractmethod
     def build(self, env: Bindings, shape: tuple[int, ...]) -> BuiltSet:
         """The set of B problems over points of `shape`."""
-        raise NotImplementedError
 
     def __and__(self, other: object) -> Domain:  # type: ignore[override]
         if not isinstance(other, Domain):
