@@ -255,6 +255,10 @@ def test_demo_then_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     facts = json.loads((tmp_path / "demo.json").read_text())
     assert len(facts["brackets"]) == 18 and all(r["verified"] <= r["empirical"] for r in facts["brackets"])
     assert run(["report", str(out), "--out", str(tmp_path / "page")]) == 0
+    page = (tmp_path / "page" / "report.md").read_text(encoding="utf-8")
+    for row in facts["brackets"]:
+        shares = " | ".join(f"{100 * row[name]:.1f}" for name in ("clean", "verified", "empirical", "gap"))
+        assert f"| {row['model']} | {row['eps']:g} | {shares} | 15 |" in page
     assert (tmp_path / "page" / "index.html").stat().st_size > 10_000
 
 

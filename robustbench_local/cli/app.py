@@ -40,7 +40,7 @@ app.command("doctor")(doctor.doctor)
 def main() -> NoReturn:
     """The entry point of `rbl` and of `python -m robustbench_local`."""
     # Read when torch loads its OpenMP: threads that spin while they wait make a run several times slower as
-    # soon as anything else works on the same cores, and gain nothing on a quiet machine.
+    # soon as anything else works on the same cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(run(sys.argv[1:]))
 
