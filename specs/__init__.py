@@ -35,6 +35,7 @@ from .library import SPECS, output_bounds, robustness, spec, targeted
 from .query import Query, Verdict
 from .spec import Spec, forall
 from .tree import All, Any, Atom, Tree
+from .vnnlib import VnnlibProperty, parse_vnnlib, read_vnnlib
 
 __all__ = [
     "SPECS",
@@ -58,6 +59,7 @@ __all__ = [
     "Tree",
     "Var",
     "Verdict",
+    "VnnlibProperty",
     "all_",
     "any_",
     "argmax",
@@ -67,6 +69,8 @@ __all__ = [
     "forall",
     "implies",
     "output_bounds",
+    "parse_vnnlib",
+    "read_vnnlib",
     "robustness",
     "spec",
     "targeted",

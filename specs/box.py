@@ -220,3 +220,11 @@ def _check_order(lower: Tensor, upper: Tensor, low_name: str, high_name: str) ->
             f"empty box at sample {where[0]}, coordinate {where[1:]}: {low_name} is {float(lower[where])!r}, "
             f"{high_name} is {float(upper[where])!r}"
         )
+
+
+def box_within(outer: _Pair, inner: _Pair) -> Box:
+    """The box with faces rounded outward (lower, upper) and inward, (B, *shape) float64 each."""
+    for name, face in zip(("lower", "upper"), outer, strict=True):
+        _check_bounded(name, face)
+    _check_order(*inner, "lower", "upper")
+    return Box._of(outer, inner, torch.float64)
