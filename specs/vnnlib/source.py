@@ -111,7 +111,7 @@ class Source:
                 if rest:
                     yield rest
         except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
             raise DataError(f"cannot read the file: {reason}", where=self.name) from error
 
 

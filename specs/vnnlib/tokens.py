@@ -31,7 +31,7 @@ LITERAL, DECLARATION, OPEN, CLOSE, WORD = 5, 7, 8, 9, 10
 """Kinds of token: the `lastindex` of the match. A literal's group 1 is set where the assert is part of it."""
 
 _INDEX = r"(?:0|[1-9]\d{0,8})"
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 
 NUMBER = re.compile(_NUMBER, re.ASCII)
 """A number: decimal, with or without an exponent."""

@@ -124,8 +124,8 @@ def test_conditions_beyond_this_version(line: str, code: str, message: str) -> N
         ),
         (
             "(vnnlib-version <2.0>)\n(declare-const X_0 Real)",
-            "the header says VNN-LIB 2.0, which is not read by this version, but the body uses declare-const, "
-            "which is 1.0",
+            "the header says VNN-LIB 2.0, which is not read by this version, but the body uses "
+            "declare-const, which is 1.0",
         ),
         ("(vnnlib-version <2.1>)", "the header says VNN-LIB 2.1"),
         ("(vnnlib-version <1.0>)\n(declare-network f)", "`declare-network` belongs to VNN-LIB 2.0"),
@@ -192,7 +192,11 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="directory"):
         read_vnnlib(tmp_path)
     packed = gzip.compress((BOUNDED * 50).encode())
-    broken = {"cut": packed[:-20], "flipped": packed[:40] + b"\xff\xff" + packed[42:], "xz": b"\xfd7zXZ\x00nothing"}
+    broken = {
+        "cut": packed[:-20],
+        "flipped": packed[:40] + b"\xff\xff" + packed[42:],
+        "xz": b"\xfd7zXZ\x00nothing",
+    }
     for name, data in broken.items():
         path = tmp_path / name
         path.write_bytes(data)
