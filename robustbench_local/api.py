@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,25 +16,27 @@ from robustbench_local.evaluation import Cases, Progress
 from robustbench_local.evaluation import evaluate as _evaluate
 from robustbench_local.models import load_model, model_hash
 from robustbench_local.report import report
-from robustbench_local.specs import Query, Spec
+from robustbench_local.specs import Query, Spec, VnnlibProperty, read_vnnlib
 from robustbench_local.store import WitnessStore
 from robustbench_local.training import Progress as TrainingProgress
 from robustbench_local.training import Recipe, TrainingResult
 from robustbench_local.training import train as _train
 from robustbench_local.verifiers import Verifier, find_verifier, from_torch, output_bounds
 
-from .cascade import DEFAULT_STAGES, Method, Result, cascade, find_method, find_methods
+from .cascade import DEFAULT_STAGES, Method, Result, cascade_all, find_method, find_methods
 from .device import find_device
 from .named_models import NamedModel, find_model
+from .vnnlib_cases import vnnlib_cases
 
 __all__ = ["Result", "attack", "bounds", "evaluate", "load_model", "report", "train", "verify"]
 
 
 def verify(
     model: nn.Module | str | Path,
-    spec: Query | Spec,
+    spec: Query | Spec | VnnlibProperty | str | Path,
     *,
     values: Mapping[str, object] | None = None,
+    input_shape: Sequence[int] | None = None,
     timeout: float = 60.0,
     method: str | None = None,
     device: str | torch.device | None = None,
@@ -47,8 +49,10 @@ def verify(
     Args:
         model: a module, a zoo name ("digits-cnn:certified"), or "file.py:function".
         spec: a property whose values are given as `values`, or a query that has them already; it may hold
-            many problems (the images of a test set), which are decided together, in batches.
+            many problems (the images of a test set), which are decided together, in batches; or a VNN-LIB
+            property, or the path of its file.
         values: name -> value of what the spec leaves open, e.g. {"x0": images, "c": labels, "eps": 0.1}.
+        input_shape: of one sample, for VNN-LIB, where it is neither that of a zoo model nor a single axis.
         timeout: seconds for everything together, > 0.
         method: name of a single attack or verifier to use instead of the four stages.
         device: where to compute; default: the CPU, or where the module is.
@@ -60,15 +64,17 @@ def verify(
     Raises RobustBenchError for a model, spec or value that cannot be used.
     """
     names = DEFAULT_STAGES if method is None else (method,)
-    return cascade(_cases(model, spec, values, device), find_methods(names), timeout=timeout, seed=seed)
+    batches = _cases(model, spec, values, device=device, input_shape=input_shape)
+    return cascade_all(batches, find_methods(names), timeout=timeout, seed=seed)
 
 
 def attack(
     model: nn.Module | str | Path,
-    spec: Query | Spec,
+    spec: Query | Spec | VnnlibProperty | str | Path,
     *,
     attack: str | Attack = "pgd",
     values: Mapping[str, object] | None = None,
+    input_shape: Sequence[int] | None = None,
     timeout: float = 60.0,
     device: str | torch.device | None = None,
     seed: int = 0,
@@ -83,7 +89,8 @@ def attack(
             f"{attack!r} is a verifier, not an attack", where="attack", cure="use verify(method=...)"
         )
     name = attack if isinstance(attack, str) else "attack"
-    return cascade(_cases(model, spec, values, device), {name: chosen}, timeout=timeout, seed=seed)
+    batches = _cases(model, spec, values, device=device, input_shape=input_shape)
+    return cascade_all(batches, {name: chosen}, timeout=timeout, seed=seed)
 
 
 def bounds(
@@ -159,18 +166,24 @@ def train(
 
 def _cases(
     model: nn.Module | str | Path,
-    spec: Query | Spec,
+    spec: Query | Spec | VnnlibProperty | str | Path,
     values: Mapping[str, object] | None,
+    *,
     device: str | torch.device | None,
-) -> Cases:
+    input_shape: Sequence[int] | None,
+) -> list[Cases]:
     """The problems of one call, without a data set."""
     named: NamedModel = find_model(model, device=None if device is None else find_device(device))
+    if isinstance(spec, str | Path):
+        spec = read_vnnlib(spec)
+    if isinstance(spec, VnnlibProperty):
+        return vnnlib_cases(named, spec, input_shape=input_shape)
     query = (
         spec.with_network(named.network)
         if isinstance(spec, Query)
         else spec.query(named.network, **values or {})
     )
-    return Cases(
+    cases = Cases(
         model=named.name,
         network=named.network,
         model_hash=model_hash(named.network),
@@ -182,3 +195,4 @@ def _cases(
         norm="",
         eps=math.nan,
     )
+    return [cases]

@@ -7,7 +7,7 @@ a bound holds; its bracket keeps the best lower and upper bound of every stage i
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -29,7 +29,7 @@ from robustbench_local.evaluation import (
 from robustbench_local.specs import Verdict
 from robustbench_local.verifiers import VERIFIERS, Budget, Verifier
 
-__all__ = ["DEFAULT_STAGES", "Method", "Result", "cascade", "find_method", "find_methods"]
+__all__ = ["DEFAULT_STAGES", "Method", "Result", "cascade", "cascade_all", "find_method", "find_methods"]
 
 Method = Attack | Verifier
 
@@ -122,6 +122,17 @@ def cascade(
         if len(run.open) and not run.late():
             run.stage(name, method)
     return run.result()
+
+
+def cascade_all(
+    batches: Sequence[Cases], stages: Mapping[str, Method], *, timeout: float = 60.0, seed: int = 0
+) -> Result:
+    """The verdict on several batches (at least one) together, in order, within one timeout; as `cascade`."""
+    deadline = time.monotonic() + timeout
+    results = [
+        cascade(cases, stages, timeout=max(0.0, deadline - time.monotonic()), seed=seed) for cases in batches
+    ]
+    return _together(tuple(case for result in results for case in result.cases))
 
 
 class _Cascade:

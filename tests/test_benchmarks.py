@@ -36,3 +36,18 @@ def test_a_small_run_writes_the_contracted_rows(script: str, extra: list[str], t
     exact = [row for row in rows if row["metric"].startswith("max relative")]
     assert all(row["met"] for row in exact)
     assert script != "bounds" or len(exact) == 4
+
+
+def test_reading_files_writes_the_contracted_rows(tmp_path: Path) -> None:
+    path, real = tmp_path / "rows.json", tmp_path / "real"
+    real.mkdir()
+    (real / "p.vnnlib").write_text(
+        "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (= X_0 1))(assert (<= Y_0 1))"
+    )
+    command = [sys.executable, str(FOLDER / "vnnlib.py"), "--json", str(path), "--megabytes", "1"]
+    command += ["--repeats", "1", "--seconds", "1", "--threads", "1", "--folder", str(real)]
+    subprocess.run(command, capture_output=True, text=True, check=True, cwd=FOLDER.parent)
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    assert [list(row) for row in rows] == [KEYS] * 7
+    assert [row["ours"] for row in rows if row["metric"] == "files not read"] == [0]
+    assert all(row["ours"] > 0 for row in rows if row["metric"] == "seconds")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 
 from robustbench_local.cli import run
+from robustbench_local.data import load_dataset
 from robustbench_local.store import COLUMNS, WitnessStore, read_results
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,7 +87,8 @@ ERRORS = {
     "no such image": (["verify", MODEL, "robustness", "--image", "600"], "0 to 599"),
     "no such device": (["verify", MODEL, "robustness", "--device", "cuda:99"], "cuda:99"),
     "onnx model": (["verify", "net.onnx", "robustness"], "ONNX files cannot be read by this version"),
-    "vnnlib spec": (["verify", MODEL, "prop.vnnlib"], "cannot be read by this version"),
+    "missing vnnlib file": (["verify", MODEL, "prop.vnnlib"], "prop.vnnlib"),
+    "odd input shape": (["verify", MODEL, "p.vnnlib", "--input-shape", "3x3"], "3,32,32"),
     "rbspec spec": (["verify", MODEL, "prop.rbspec"], "cannot be read by this version"),
     "missing python file": (["verify", "nowhere.py:net", "robustness"], "nowhere.py"),
     "no function named": (["verify", "nowhere.py", "robustness"], "nowhere.py:function"),
@@ -182,6 +185,48 @@ def test_verify_finds_a_counterexample(capsys: pytest.CaptureFixture[str]) -> No
 def test_verify_with_one_method(method: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["verify", MODEL, "robustness", "--method", method, "--first", "3", "--json", "-"]) == 0
     assert {c["stage"] for c in json.loads(said(capsys)[0])["cases"]} == {method}
+
+
+def vnnlib(inputs: int, outputs: int, *asserted: str) -> str:
+    names = [f"X_{i}" for i in range(inputs)] + [f"Y_{i}" for i in range(outputs)]
+    return "".join(f"(declare-const {name} Real)\n" for name in names) + "\n".join(asserted)
+
+
+def test_verify_a_vnnlib_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two boxes for a network that always says 3; then an image of the zoo's data."""
+    module, holds, fails = tmp_path / "mine.py", tmp_path / "holds.vnnlib", tmp_path / "fails.vnnlib.gz"
+    module.write_text(THREE)
+    box = [f"(assert (and (<= X_{i} 1) (>= X_{i} 0)))" for i in range(64)]
+    split = "(assert (or (and (<= X_0 0.5) (>= Y_0 {0})) (and (>= X_0 0.5) (>= Y_1 {0}) (<= Y_3 2))))"
+    holds.write_text(vnnlib(64, 10, *box, split.format("Y_3")))
+    fails.write_bytes(gzip.compress(vnnlib(64, 10, *box, split.format("-0.5")).encode()))
+    shape = ["--input-shape", "1,8,8", "--json", "-"]
+    for path, verdict in ((holds, "HOLDS"), (fails, "VIOLATED")):
+        assert run(["verify", f"{module}:three", str(path), *shape]) == 0
+        out, err = said(capsys)
+        result = json.loads(out)
+        assert result["verdict"] == verdict and "2 input boxes" in err
+        assert result["spec"] == path.name and [c["case"] for c in result["cases"]] == ["0", "1"]
+    pixels = load_dataset("digits", split="test").inputs[0].flatten().tolist()
+    image = [f"(assert (and (<= X_{i} {v + 1e-3}) (>= X_{i} {v - 1e-3})))" for i, v in enumerate(pixels)]
+    holds.write_text(vnnlib(64, 10, *image, "(assert (<= Y_0 -1e6))"))
+    assert run(["verify", "digits-cnn:certified", str(holds), "--method", "ibp"]) == 0
+    assert "HOLDS" in said(capsys)[0]
+    assert run(["attack", "digits-cnn:certified", str(holds)]) == 0
+    assert "UNKNOWN" in said(capsys)[0]
+
+
+def test_a_vnnlib_file_that_does_not_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "p.vnnlib"
+    file.write_text(vnnlib(2, 10, "(assert (and (<= X_0 1) (>= X_0 0)))(assert (= X_1 0))"))
+    assert run(["verify", MODEL, str(file)]) == 2
+    assert "the property has 2 inputs" in said(capsys)[1]
+    file.write_text(vnnlib(64, 1, *[f"(assert (= X_{i} 0))" for i in range(64)], "(assert (<= Y_0 0))"))
+    assert run(["verify", MODEL, str(file)]) == 2
+    assert "the property has 1 Y, the network 10" in said(capsys)[1]
+    file.write_text("(declare-const X_0 Real)\n(assert (<= X_0 1 2))")
+    assert run(["verify", MODEL, str(file)]) == 2
+    assert f"{file}:2:19" in said(capsys)[1]
 
 
 def test_attack_never_says_holds(capsys: pytest.CaptureFixture[str]) -> None:

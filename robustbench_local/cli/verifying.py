@@ -24,7 +24,9 @@ SHOWN = 20
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="Zoo name (digits-cnn:certified) or file.py:function.")
 ]
-Spec = Annotated[str, typer.Argument(metavar="SPEC", help="Name of a property, e.g. robustness.")]
+Spec = Annotated[
+    str, typer.Argument(metavar="SPEC", help="Name of a property, e.g. robustness, or a .vnnlib file.")
+]
 Dataset = Annotated[str, typer.Option(help="Data set that the images come from.")]
 Image = Annotated[
     list[int] | None,
@@ -33,6 +35,10 @@ Image = Annotated[
 First = Annotated[int | None, typer.Option("--first", min=1, help="Take the first N test images instead.")]
 Eps = Annotated[float, typer.Option("--eps", "-e", help="Radius around the image.")]
 Norm = Annotated[str, typer.Option(help="linf, l2 or l1.")]
+InputShape = Annotated[
+    str | None,
+    typer.Option(help="For a .vnnlib file: shape of one input, e.g. 3,32,32, if it is no zoo model."),
+]
 Timeout = Annotated[float, typer.Option(help="Seconds for everything together.")]
 
 
@@ -44,6 +50,7 @@ def verify(
     first: First = None,
     eps: Eps = 0.05,
     norm: Norm = "linf",
+    input_shape: InputShape = None,
     timeout: Timeout = 60.0,
     method: Annotated[
         str | None,
@@ -55,13 +62,16 @@ def verify(
     debug: Debug = False,
 ) -> None:
     """Decide a property: HOLDS, VIOLATED with a counterexample, or UNKNOWN with the violation's bracket."""
-    from robustbench_local.cascade import DEFAULT_STAGES, cascade, find_methods
+    from robustbench_local.cascade import DEFAULT_STAGES, cascade_all, find_methods
 
     stages = find_methods(DEFAULT_STAGES if method is None else (method,))
-    cases = _cases(model, spec, dataset, image, first, eps, norm, device)
-    result = cascade(cases, stages, timeout=timeout, seed=seed)
-    _show(result, cases, printer(json))
-    write_json(_as_json(result, cases), json)
+    if _is_vnnlib(spec):
+        batches = _of_file(model, spec, input_shape, device)
+    else:
+        batches = [_cases(model, spec, dataset, image, first, eps, norm, device)]
+    result = cascade_all(batches, stages, timeout=timeout, seed=seed)
+    _show(result, batches, printer(json))
+    write_json(_as_json(result, batches), json)
 
 
 def attack(
@@ -72,6 +82,7 @@ def attack(
     first: First = None,
     eps: Eps = 0.05,
     norm: Norm = "linf",
+    input_shape: InputShape = None,
     timeout: Timeout = 60.0,
     attack: Annotated[str, typer.Option(help="Name of the attack.")] = "pgd",
     json: Json = None,
@@ -81,13 +92,16 @@ def attack(
 ) -> None:
     """Search for counterexamples only: VIOLATED with a counterexample, or UNKNOWN."""
     from robustbench_local.attacks import ATTACKS
-    from robustbench_local.cascade import cascade
+    from robustbench_local.cascade import cascade_all
 
     stages = {attack: ATTACKS[attack]}
-    cases = _cases(model, spec, dataset, image, first, eps, norm, device)
-    result = cascade(cases, stages, timeout=timeout, seed=seed)
-    _show(result, cases, printer(json))
-    write_json(_as_json(result, cases), json)
+    if _is_vnnlib(spec):
+        batches = _of_file(model, spec, input_shape, device)
+    else:
+        batches = [_cases(model, spec, dataset, image, first, eps, norm, device)]
+    result = cascade_all(batches, stages, timeout=timeout, seed=seed)
+    _show(result, batches, printer(json))
+    write_json(_as_json(result, batches), json)
 
 
 def _cases(
@@ -108,11 +122,11 @@ def _cases(
     from robustbench_local.named_models import find_model
     from robustbench_local.suite import cases_of
 
-    if Path(spec).suffix in {".rbspec", ".vnnlib"}:
+    if Path(spec).suffix == ".rbspec":
         raise DataError(
-            f"{Path(spec).suffix} files cannot be read by this version",
+            ".rbspec files cannot be read by this version",
             where=spec,
-            cure="give the name of a property, e.g. robustness, or use the Python interface",
+            cure="give the name of a property, e.g. robustness, a .vnnlib file, or use the Python interface",
         )
     data = load_dataset(dataset, split="test")
     chosen = list(range(min(first, len(data)))) if first is not None else image or [0]
@@ -125,28 +139,56 @@ def _cases(
     return cases_of(named, data.select(torch.tensor(chosen)), spec=spec, norm=norm, eps=eps)
 
 
-def _as_json(result: Result, cases: Cases) -> dict[str, object]:
-    single = [{"case": str(i), **one.as_dict()} for i, one in zip(cases.ids, result.cases, strict=True)]
+def _is_vnnlib(spec: str) -> bool:
+    return spec.endswith((".vnnlib", ".vnnlib.gz", ".vnnlib.xz"))
+
+
+def _of_file(model: str, spec: str, input_shape: str | None, device: str | None) -> list[Cases]:
+    from robustbench_local.device import find_device
+    from robustbench_local.errors import ShapeError
+    from robustbench_local.named_models import find_model
+    from robustbench_local.specs import read_vnnlib
+    from robustbench_local.vnnlib_cases import vnnlib_cases
+
+    try:
+        shape = None if input_shape is None else [int(size) for size in input_shape.split(",")]
+    except ValueError:
+        raise ShapeError(
+            f"{input_shape!r} is no shape", where="--input-shape", cure="give it as 3,32,32"
+        ) from None
+    return vnnlib_cases(find_model(model, device=find_device(device)), read_vnnlib(spec), input_shape=shape)
+
+
+def _ids(batches: list[Cases]) -> list[str]:
+    return [str(i) for cases in batches for i in cases.ids]
+
+
+def _as_json(result: Result, batches: list[Cases]) -> dict[str, object]:
+    cases = batches[0]
+    single = [{"case": i, **one.as_dict()} for i, one in zip(_ids(batches), result.cases, strict=True)]
     head = {"model": cases.model, "spec": cases.spec, "norm": cases.norm, "eps": cases.eps}
     return {**result.as_dict(), **head, "cases": single}
 
 
-def _show(result: Result, cases: Cases, console: Console) -> None:
-    subject = f"{cases.model}, {cases.spec}, {cases.norm} eps {cases.eps:g}"
-    many = len(result.cases)
+def _show(result: Result, batches: list[Cases], console: Console) -> None:
+    cases, many = batches[0], len(result.cases)
+    subject = f"{cases.model}, {cases.spec}" + (f", {cases.norm} eps {cases.eps:g}" if cases.norm else "")
     if many == 1:
-        console.print(f"[bold]{_coloured(result)}[/bold]  {subject}, {cases.dataset} row {cases.ids[0]}")
+        row = f", {cases.dataset} row {cases.ids[0]}" if cases.dataset else ""
+        console.print(f"[bold]{_coloured(result)}[/bold]  {subject}{row}")
         console.print(f"violation in {_bracket(result)}, {_decided(result)}, {result.seconds:.2f} s")
         return
     counts = {
         word: sum(c.verdict.value == word for c in result.cases) for word in ("HOLDS", "VIOLATED", "UNKNOWN")
     }
     console.print(
-        f"{many} images: " + ", ".join(f"{n} {word}" for word, n in counts.items()) + f"  ({subject})"
+        f"{many} {'images' if cases.dataset else 'input boxes'}: "
+        + ", ".join(f"{n} {word}" for word, n in counts.items())
+        + f"  ({subject})"
     )
     rows = [
-        [str(i), _coloured(c), _bracket(c), _decided(c)]
-        for i, c in list(zip(cases.ids, result.cases, strict=True))[:SHOWN]
+        [i, _coloured(c), _bracket(c), _decided(c)]
+        for i, c in list(zip(_ids(batches), result.cases, strict=True))[:SHOWN]
     ]
     header = [("row", "right"), ("verdict", "left"), ("violation", "left"), ("", "left")]
     console.print(table("", header, rows))

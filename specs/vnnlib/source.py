@@ -8,7 +8,7 @@ import lzma
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from robustbench_local.errors import DataError, SpecError
 
@@ -119,7 +119,7 @@ def _open(path: Path) -> IO[bytes]:
     with path.open("rb") as stream:
         magic = stream.read(6)
     if magic.startswith(b"\x1f\x8b"):
-        return gzip.open(path, "rb")
+        return cast(IO[bytes], gzip.open(path, "rb"))
     if magic == b"\xfd7zXZ\x00":
         return lzma.open(path, "rb")
     return path.open("rb")

@@ -46,8 +46,13 @@ def truth(formula: Sexpr, values: Values, points: int) -> NDArray[np.bool_]:
     """Whether the formula is true, (N,) bool."""
     head = formula[0]
     if head in ("and", "or"):
-        parts = [truth(part, values, points) for part in formula[1:]]
-        return np.asarray((np.all if head == "and" else np.any)(parts, axis=0))
+        result = np.full(points, head == "and")
+        for part in formula[1:]:
+            found = truth(part, values, points)
+            result = result & found if head == "and" else result | found
+            if result.all() if head == "or" else not result.any():
+                break  # the rest changes nothing
+        return result
     left, right = term(formula[1], values), term(formula[2], values)
     return np.broadcast_to(RELATIONS[head](left, right), (points,))
 

@@ -63,7 +63,7 @@ def programs(draw: Any) -> list[Sexpr]:
         low, high = sorted([draw(st.sampled_from(GRID)), draw(st.sampled_from(GRID))])
         box += [["assert", [">=", f"X_{i}", repr(low)]], ["assert", ["<=", f"X_{i}", repr(high)]]]
     asserted = [["assert", formula] for formula in draw(st.lists(formulas(), max_size=3))]
-    return declared + draw(st.permutations(box + asserted))
+    return [*declared, *draw(st.permutations(box + asserted))]
 
 
 def printed(program: list[Sexpr], seed: int) -> str:
@@ -112,7 +112,7 @@ def test_layout_changes_nothing(program: list[Sexpr], seed: int) -> None:
     """Dense text takes the path of single tokens, text with comments inside the general one."""
     dense = "\n".join(map(text_of, program))
     torn = dense.replace(" ", " ; torn\n ").replace("(", "( ;\n")
-    results = []
+    results: list[VnnlibProperty | None] = []
     for text in (dense, torn, printed(program, seed)):
         try:
             results.append(parse_vnnlib(text))
