@@ -65,10 +65,11 @@ def tokenize(path: Path) -> int:
 
 
 def peak_memory(path: Path) -> float:
-    """Bytes above what is held after the imports, from a process of its own."""
+    """Bytes above the peak of the imports, from a process of its own (Linux)."""
     code = (
-        "import resource, sys; from robustbench_local.specs import read_vnnlib\n"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "import pathlib, re, sys; from robustbench_local.specs import read_vnnlib\n"
+        "status = pathlib.Path('/proc/self/status')\n"
+        "peak = lambda: int(re.search(r'VmHWM:\\s*(\\d+)', status.read_text())[1])\n"
         "before = peak(); read_vnnlib(sys.argv[1]); print(1024 * (peak() - before))"
     )
     command = [sys.executable, "-c", code, str(path)]
