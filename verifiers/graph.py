@@ -161,6 +161,11 @@ class Graph:
         bare = (target, device) if isinstance(target, torch.dtype) else (dtype, torch.device(target))
         return self._mapped(convert, pending=False, bare=bare)
 
+    def replaced(self, change: Callable[[Tensor], Tensor], bare: tuple[torch.dtype, torch.device]) -> Graph:
+        """The same graph with `change` applied to every constant tensor; `bare` serves where none is."""
+        swap = _swapper(change)
+        return self.resolved()._mapped(swap, pending=False, bare=bare)
+
     @property
     def dtype(self) -> torch.dtype:
         """The dtype the constants are in; the traced example's where there are none."""
@@ -235,6 +240,10 @@ def _filler(values: tuple[Tensor, ...]) -> Callable[[Any], Any]:
         return value.value() if isinstance(value, Computed) else value
 
     return fill
+
+
+def _swapper(change: Callable[[Tensor], Tensor]) -> Callable[[Any], Any]:
+    return lambda value: change(value) if isinstance(value, Tensor) else value
 
 
 def _collector(found: list[Tensor]) -> Callable[[Any], Any]:

@@ -20,6 +20,7 @@ from robustbench_local.errors import (
 )
 
 from .graph import Computed, Graph, Node, Slot, assemble, concatenate
+from .graph_network import GraphNetwork
 
 __all__ = ["from_torch"]
 
@@ -43,6 +44,8 @@ def from_torch(module: nn.Module, example: Tensor) -> Graph:
             cure="give (1 or more, *shape): axis 0 counts samples",
         )
     _check_finite(module)
+    if isinstance(module, GraphNetwork):
+        return module.graph
     pair = example[:1].repeat(2, *(1 for _ in example.shape[1:]))  # export would specialise a batch of 1
     with _evaluation_mode(module):
         graph = _Builder(_export(module, pair), module).build(example)
