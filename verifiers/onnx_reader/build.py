@@ -20,9 +20,10 @@ from .operation import Operation
 from .registry import CONVERTERS
 from .value import Value
 
-__all__ = ["Builder"]
+__all__ = ["LARGEST", "Builder"]
 
-_LARGEST = 2**28  # coordinates of one sample at one node
+#: The most coordinates of one sample at one node.
+LARGEST = 2**28
 
 
 class Builder:
@@ -46,7 +47,7 @@ class Builder:
         self._initializers()
         self.values[name] = entry
         for proto in self.proto.node:
-            self._convert(proto)
+            self._guarded(proto)
         result = self.values.get(output)
         if not isinstance(result, Value):
             raise GraphError(
@@ -63,9 +64,11 @@ class Builder:
         shadows = _mapped(args, self.meta.__getitem__, tensor=lambda t: t.to("meta"))
         result: Tensor = target(*shadows)
         if result.dim() == 0 or result.shape[0] != 2:
-            raise GraphError(f"{target} mixes samples", where=f"node {name!r}")
+            raise GraphError(
+                f"{target} mixes samples", where=f"node {name!r}", cure="export with a batch size of 1"
+            )
         shape = tuple(result.shape[1:])
-        if 0 in shape or math.prod(shape) > _LARGEST:
+        if 0 in shape or math.prod(shape) > LARGEST:
             raise GraphError(f"a tensor of shape {shape}", where=f"node {name!r}", cure="export it again")
         node = Node(name, target, tuple(inputs), template, {}, shape, len(self.nodes))
         self._enter(node, result)
@@ -113,21 +116,23 @@ class Builder:
                 where=f"node {proto.name!r}",
                 cure=f"add one in verifiers/onnx_reader/converters/, or use only {known}",
             )
-        self._store(proto, self._operation(proto, proto.name or (proto.output and proto.output[0]) or ""))
+        op = self._operation(proto, proto.name or proto.output[0])
+        found = CONVERTERS[op.kind](op)
+        results = [found] if isinstance(found, Value) else list(found)
+        self.values.update((n, settle(op, v)) for n, v in zip(proto.output, results, strict=False) if n)
 
-    def _store(self, proto: Any, op: Operation) -> None:
+    def _guarded(self, proto: Any) -> None:
         try:
-            found = CONVERTERS[op.kind](op)
-            results = [found] if isinstance(found, Value) else list(found)
-            results = [settle(op, value) for value in results]
+            self._convert(proto)
         except RobustBenchError:
             raise
         except Exception as error:  # a malformed operator can fail anywhere: in torch, in its attributes
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
             raise GraphError(
-                f"{op.kind} cannot be read: {reason}", where=op.where, cure="check the file with onnx.checker"
+                f"{proto.op_type} cannot be read: {reason}",
+                where=f"node {proto.name!r}",
+                cure="check the file with onnx.checker",
             ) from error
-        self.values.update((n, value) for n, value in zip(proto.output, results, strict=False) if n)
 
     def _operation(self, proto: Any, name: str) -> Operation:
         if proto is None:

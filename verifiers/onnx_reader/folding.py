@@ -45,7 +45,11 @@ def fold(proto: Any, opset: int, inputs: Sequence[Array | None]) -> list[Array]:
         )
     try:
         if _size(proto.op_type, inputs) > _LARGEST:
-            raise GraphError(f"{proto.op_type} makes a constant of more than {_LARGEST} numbers", where=where)
+            raise GraphError(
+                f"{proto.op_type} makes a constant of more than {_LARGEST} numbers",
+                where=where,
+                cure="export the network again",
+            )
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             return _evaluate(proto, opset, inputs)

@@ -59,7 +59,9 @@ def _laid(op: Operation, value: Value, shape: tuple[int, ...], *, leading: bool)
 def permute(op: Operation, value: Value, order: Sequence[int]) -> Value:
     """The value with its axes in another order; a reshape where only axes of length one move."""
     if sorted(order) != list(range(len(value.shape))):
-        raise GraphError(f"{op.kind} by {list(order)} of shape {value.shape}", where=op.where)
+        raise GraphError(
+            f"{op.kind} by {list(order)} of shape {value.shape}", where=op.where, cure="export it again"
+        )
     moved = [axis for axis in order if value.shape[axis] != 1]
     if moved == sorted(moved):
         return reshape(op, value, [value.shape[axis] for axis in order])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import torch
 from robustbench_local.errors import DtypeError, GraphError, RobustBenchError
 
 from ..graph import Graph, Node
-from .build import Builder
+from .build import LARGEST, Builder
 from .load import load_model, opset_of
 from .value import Value
 
@@ -90,7 +91,7 @@ def _shape(entry: Any) -> tuple[tuple[int, ...], bool]:
     sizes = [d.dim_value if d.HasField("dim_value") else 0 for d in tensor.shape.dim]
     symbolic = bool(sizes) and sizes[0] <= 0
     shape = (1, *sizes[1:]) if symbolic else tuple(sizes)
-    if not shape or any(s <= 0 for s in shape):
+    if not shape or any(s <= 0 for s in shape) or math.prod(shape) > LARGEST:
         said = ["?" if s <= 0 else s for s in sizes]
         raise GraphError(
             f"the input has the shape {said}",

@@ -96,7 +96,9 @@ def matrices() -> Iterator[Any]:
     yield single("MatMul", X, X, shape=(5,), opset=13)
     for opset in (7, 9, 11, 13):
         yield single("Gemm", X, floats(1, 3, 6), floats(2, 3), shape=(1, 6), opset=opset, transB=1)
-        yield single("Gemm", X, floats(1, 6, 3), number(0.5), shape=("N", 6), opset=opset, alpha=0.7, beta=-2.0)
+        yield single(
+            "Gemm", X, floats(1, 6, 3), number(0.5), shape=("N", 6), opset=opset, alpha=0.7, beta=-2.0
+        )
     yield single("Gemm", X, floats(1, 6, 3), shape=(1, 6), opset=11)
     yield single("Gemm", X, floats(1, 6, 3), floats(2, 1, 3), shape=(1, 6), opset=11, beta=0.5)
     yield single("Gemm", X, floats(1, 5, 3), floats(2, 4, 1), shape=(5, 4), opset=11, transA=1)
@@ -108,7 +110,9 @@ def matrices() -> Iterator[Any]:
 
 def windows() -> Iterator[Any]:
     for opset in (7, 11, 22):
-        yield single("Conv", X, floats(1, 2, 3, 3, 2), floats(2, 2), shape=IMAGE, opset=opset, pads=[1, 1, 1, 1])
+        yield single(
+            "Conv", X, floats(1, 2, 3, 3, 2), floats(2, 2), shape=IMAGE, opset=opset, pads=[1, 1, 1, 1]
+        )
     weight = floats(1, 2, 3, 3, 3)
     for pads in ([1, 0, 2, 1], [0, 0, 0, 0], [2, 1, 2, 1]):
         yield single("Conv", X, weight, shape=IMAGE, opset=11, pads=pads, strides=[2, 1])
@@ -191,7 +195,13 @@ def shapes() -> Iterator[Any]:
 def indices() -> Iterator[Any]:
     yield single("Slice", X, shape=MATRIX, opset=9, starts=[1, -4], ends=[3, 1000], axes=[1, 2])
     yield single("Slice", X, shape=MATRIX, opset=7, starts=[0, 1], ends=[1, 2])
-    for start, end, axis, step in ((0, 9, 1, 2), (3, -9, 1, -1), (-1, -(2**63), 2, -2), (1, 5, -1, 3), (0, 1, 0, 1)):
+    for start, end, axis, step in (
+        (0, 9, 1, 2),
+        (3, -9, 1, -1),
+        (-1, -(2**63), 2, -2),
+        (1, 5, -1, 3),
+        (0, 1, 0, 1),
+    ):
         yield single("Slice", X, ints(start), ints(end), ints(axis), ints(step), shape=MATRIX, opset=10)
     yield single("Slice", X, ints(1, 2), ints(3, 5), shape=(4, 6), opset=13)
     for table in (np.array(2), ints(1), ints(1, 2, 3), ints(3, 0, -1, 3), ints(1, 0, 2, 3).reshape(2, 2)):
@@ -219,7 +229,9 @@ def indices() -> Iterator[Any]:
 
 
 def reductions() -> Iterator[Any]:
-    for kind in "ReduceL1 ReduceL2 ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceSum ReduceSumSquare".split():
+    for (
+        kind
+    ) in "ReduceL1 ReduceL2 ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceSum ReduceSumSquare".split():
         yield single(kind, X, shape=MATRIX, opset=11, axes=[1])
         yield single(kind, X, shape=MATRIX, opset=8, axes=[0, 2], keepdims=0)
         yield single(kind, X, shape=MATRIX, opset=11)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from onnx import helper
+from robustbench_local.verifiers.onnx_reader import CONVERTERS
 
 from robustbench_local.verifiers import from_onnx
-from robustbench_local.verifiers.onnx_reader import CONVERTERS
 
 from .cases import FAMILIES, positive
 from .models import X, chain, expected, floats, operators, relative_error
@@ -60,7 +60,7 @@ def test_comparisons_choose(kind: str) -> None:
 
 
 def test_shape_arithmetic_is_folded() -> None:
-    """A flatten as torch exports it: Shape, Gather, Unsqueeze, Concat, Reshape; and an expanded class token."""
+    """A flatten as torch exports it (Shape, Gather, Unsqueeze, Concat, Reshape); an expanded class token."""
     pytest.importorskip("onnxruntime")
     i = {"zero": np.array(0), "rest": np.array([-1]), "one": np.array([1]), "six": np.array([6])}
     model = chain(
@@ -92,7 +92,12 @@ def test_products_and_convolutions_take_the_following_bias() -> None:
         helper.make_node("Sub", ["e", "v"], ["y"]),
         shape=(1, 1, 3, 3),
         opset=13,
-        weights={"k": floats(1, 2, 1, 2, 2), "b": floats(2, 1, 2, 1, 1), "w": floats(3, 8, 5), "v": floats(4, 5)},
+        weights={
+            "k": floats(1, 2, 1, 2, 2),
+            "b": floats(2, 1, 2, 1, 1),
+            "w": floats(3, 8, 5),
+            "v": floats(4, 5),
+        },
     )
     graph = from_onnx(model)
     assert operators(graph) == ["conv2d", "reshape", "linear"]

@@ -40,7 +40,14 @@ def refusal(model: Any) -> RobustBenchError:
 
 @pytest.mark.parametrize(
     ("shape", "sample"),
-    [((1, 6), (6,)), (("N", 6), (6,)), ((6,), (6,)), ((1, 2, 6), (2, 6)), ((4, 6), (4, 6)), ((1, 1, 6), (1, 6))],
+    [
+        ((1, 6), (6,)),
+        (("N", 6), (6,)),
+        ((6,), (6,)),
+        ((1, 2, 6), (2, 6)),
+        ((4, 6), (4, 6)),
+        ((1, 1, 6), (1, 6)),
+    ],
 )
 def test_a_sample_is_the_input_without_its_batch_axis(
     shape: tuple[int | str, ...], sample: tuple[int, ...]
