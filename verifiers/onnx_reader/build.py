@@ -17,6 +17,7 @@ from ..graph import Graph, Node, Slot, assemble
 from .folding import Array, fold
 from .layout import settle, whole
 from .operation import Operation
+from .order import needed_operators
 from .registry import CONVERTERS
 from .value import Value
 
@@ -46,7 +47,7 @@ class Builder:
         self._enter(entry.node, torch.empty(2, *entry.node.shape, dtype=self.dtype, device="meta"))
         self._initializers()
         self.values[name] = entry
-        for proto in self.proto.node:
+        for proto in needed_operators(self.proto, output):
             self._guarded(proto)
         result = self.values.get(output)
         if not isinstance(result, Value):
@@ -96,7 +97,7 @@ class Builder:
         missing = [n for n in proto.input if n and n not in self.values]
         if missing:
             raise GraphError(
-                f"{proto.op_type} reads {missing[0]!r}, which nothing before it computes",
+                f"{proto.op_type} reads {missing[0]!r}, which nothing computes",
                 where=f"node {proto.name!r}",
                 cure="the file is not valid ONNX, or the output is one that is not supported",
             )

@@ -181,4 +181,4 @@ def test_two_hundred_mutated_files(tmp_path: Any) -> None:
             if not agrees(graph, changed):
                 wrong.append(f"{seed}: another function")
     assert wrong == []
-    assert FILES / 10 < read < FILES  # the mutations are neither all fatal nor all harmless
+    assert FILES / 20 < read < FILES  # the mutations are neither all fatal nor all harmless

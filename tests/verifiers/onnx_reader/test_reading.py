@@ -190,3 +190,17 @@ def test_double_networks_stay_double() -> None:
     assert graph.dtype is torch.float64
     x = torch.rand(2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     assert torch.equal(graph.run(x), x * (1 / 3))
+
+
+def test_order_and_unused_operators_do_not_matter() -> None:
+    model = small()
+    nodes = [*reversed(model.graph.node), helper.make_node("Unknown", ["h"], ["unused"])]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    assert operators(from_onnx(model)) == ["linear", "relu"]
+
+
+def test_a_cycle_is_refused() -> None:
+    model = small()
+    model.graph.node[0].input[0] = "y"
+    assert "its own result" in str(refusal(model))
