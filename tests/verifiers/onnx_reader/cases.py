@@ -156,6 +156,10 @@ def normalisations() -> Iterator[Any]:
     yield single("LayerNormalization", X, floats(1, 6), floats(2, 6), shape=MATRIX, opset=17)
     yield single("LayerNormalization", X, floats(1, 4, 6), shape=MATRIX, opset=17, axis=1, epsilon=1e-2)
     yield single("LayerNormalization", X, floats(1, 6), floats(2, 6), shape=(4, 6), opset=17)
+    image = (1, 4, 3, 5)
+    yield single("GroupNormalization", X, floats(1, 4), floats(2, 4), shape=image, opset=21, num_groups=2)
+    yield single("RMSNormalization", X, floats(1, 6), shape=MATRIX, opset=23, epsilon=1e-3)
+    yield single("RMSNormalization", X, floats(1, 4, 6), shape=MATRIX, opset=23, axis=1)
     for kind in ("Softmax", "LogSoftmax"):
         for opset in (7, 11, 13):
             yield single(kind, X, shape=MATRIX, opset=opset)
@@ -228,7 +232,25 @@ def indices() -> Iterator[Any]:
     yield single("Pad", X, ints(2, 3), None, shape=(5,), opset=19, mode="wrap")
 
 
+def tables() -> Iterator[Any]:
+    yield single(
+        "GatherElements", X, ints(3, 0, 1, -1, 2, 2).reshape(1, 1, 6), shape=MATRIX, opset=11, axis=1
+    )
+    yield single("GatherElements", X, ints(3, 0, 1, -1).reshape(4, 1), shape=(4, 6), opset=13, axis=-1)
+    yield single("GatherND", X, ints(0, 3, 0, -2).reshape(2, 2), shape=MATRIX, opset=11)
+    yield single("GatherND", X, ints(3, 5, 0, 1).reshape(2, 2), shape=(4, 6), opset=13)
+    yield single("GatherND", X, ints(3, 0).reshape(1, 2), shape=MATRIX, opset=13, batch_dims=1)
+    for settings in ({}, {"exclusive": 1}, {"reverse": 1}, {"exclusive": 1, "reverse": 1}):
+        yield single("CumSum", X, np.array(1), shape=MATRIX, opset=11, **settings)
+        yield single("CumSum", X, np.array(-1), shape=(4, 6), opset=14, **settings)
+    yield single("Trilu", X, shape=MATRIX, opset=14)
+    yield single("Trilu", X, np.array(-1), shape=(4, 6), opset=14, upper=0)
+
+
 def reductions() -> Iterator[Any]:
+    for axes in ([1], [1, 2], [0]):
+        yield single("ReduceProd", X, shape=MATRIX, opset=11, axes=axes, keepdims=0)
+    yield single("ReduceProd", X, shape=MATRIX, opset=13)
     for (
         kind
     ) in "ReduceL1 ReduceL2 ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceSum ReduceSumSquare".split():
@@ -282,6 +304,7 @@ FAMILIES = (
     normalisations,
     shapes,
     indices,
+    tables,
     reductions,
     resizing,
     positive,

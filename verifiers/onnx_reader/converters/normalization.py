@@ -51,6 +51,26 @@ def _layer_normalization(op: Operation) -> Value:
     return op.add(aten.layer_norm.default, value, shape, *rest, leading=value.leading)
 
 
+@converter("GroupNormalization")
+def _group_normalization(op: Operation) -> Value:
+    value, _ = image(op)
+    weight, bias = op.required(1), op.required(2)
+    if op.opset < 21:
+        raise op.unsupported("before opset 21", "convert the file to opset 21")
+    groups, epsilon = op.integer("num_groups", 1), op.number("epsilon", 1e-5)
+    return op.add(aten.group_norm.default, value, groups, weight, bias, epsilon, False, leading=True)
+
+
+@converter("RMSNormalization")
+def _rms_normalization(op: Operation) -> Value:
+    value, weight = op.value(), op.required(1)
+    axis = op.axis(op.integer("axis", -1), len(value.shape))
+    value = along(op, value, [axis])
+    shape = list(value.shape[axis:])
+    rest = (weight.expand(shape).contiguous(), op.number("epsilon", 1e-5))
+    return op.add(aten.rms_norm.default, value, shape, *rest, leading=value.leading)
+
+
 @converter("Softmax", "LogSoftmax")
 def _softmax(op: Operation) -> Value:
     """Before opset 13 the axes from `axis` on are one."""

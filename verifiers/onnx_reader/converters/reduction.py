@@ -58,6 +58,21 @@ def _reduce(op: Operation) -> Value:
     return reshape(op, value, shape)
 
 
+@converter("ReduceProd")
+def _product(op: Operation) -> Value:
+    """Axis by axis."""
+    value, rank = op.value(), len(op.value().shape)
+    axes = {op.axis(a, rank) for a in op.integers("axes", 1) or range(rank)}
+    if 0 in axes:
+        refuse_mixing(op, value)
+    kept = [1 if a in axes else s for a, s in enumerate(value.shape)]
+    shape = kept if op.integer("keepdims", 1) else [s for a, s in enumerate(kept) if a not in axes]
+    for axis in axes:
+        if not (value.leading and axis == 0):
+            value = op.add(aten.prod.dim_int, value, value.dim(axis), True, leading=value.leading)
+    return reshape(op, value, shape)
+
+
 @converter("ArgMax", "ArgMin")
 def _arg(op: Operation) -> Value:
     value = op.value()

@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
-from ..layout import along, permute, reshape
+from ..layout import along, reshape
 from ..operation import Operation
 from ..registry import converter
 from ..value import Value
+from .tables import mix
 
 __all__: list[str] = []
 
@@ -81,7 +81,7 @@ def _copied(op: Operation, value: Value, axis: int, places: list[int]) -> Value:
 
 def _mixed(op: Operation, value: Value, axis: int, places: list[float]) -> Value:
     """Linear interpolation along one axis is a product with a matrix (size, length)."""
-    length, last = value.shape[axis], len(value.shape) - 1
+    length = value.shape[axis]
     matrix = torch.zeros(len(places), length, dtype=torch.float64)
     for row, place in enumerate(places):
         place = min(max(place, 0.0), length - 1.0)
@@ -89,15 +89,7 @@ def _mixed(op: Operation, value: Value, axis: int, places: list[float]) -> Value
         high = min(low + 1, length - 1)
         matrix[row, low] += 1 - (place - low)
         matrix[row, high] += place - low
-    order = [a for a in range(last + 1) if a != axis] + [axis]
-    moved = permute(op, along(op, value, [axis]), order)
-    result = op.add(aten.linear.default, moved, _real(op, matrix), leading=moved.leading)
-    inverse = [order.index(a) for a in range(last + 1)]
-    return permute(op, result, inverse)
-
-
-def _real(op: Operation, matrix: Tensor) -> Tensor:
-    return matrix.to(op.dtype)
+    return mix(op, value, axis, matrix.to(op.dtype))
 
 
 def _half_pixel(place: int, scale: float, length: int, size: int) -> float:
