@@ -75,6 +75,10 @@ class Builder:
         self._enter(node, result)
         return Value(node, (1, *shape) if leading else shape, leading)
 
+    def is_real(self, value: Value) -> bool:
+        """Whether the value holds floating-point numbers."""
+        return self.meta[value.node].is_floating_point()
+
     def _enter(self, node: Node, shadow: Tensor) -> None:
         self.nodes.append(node)
         self.meta[node] = shadow

@@ -26,6 +26,10 @@ class NodeSink(Protocol):
         """A new node; `args` may hold values and nodes at any depth."""
         ...
 
+    def is_real(self, value: Value) -> bool:
+        """Whether the value holds floating-point numbers (else truth values or indices)."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Operation:
@@ -42,6 +46,10 @@ class Operation:
     attributes: Mapping[str, Any]
     outputs: int
     alone: Sequence[bool]
+
+    def scalar(self, value: float) -> Tensor:
+        """A number as a constant of the graph."""
+        return torch.tensor(value, dtype=self.dtype)
 
     @property
     def dtype(self) -> torch.dtype:

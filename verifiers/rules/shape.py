@@ -78,7 +78,7 @@ class Expand(Affine):
 
 
 class Gather(Affine):
-    """Every output coordinate is one input coordinate, by a fixed table: slice, select, flip, roll, repeat.
+    """Every output coordinate is one input coordinate, by a fixed table: slice, select, flip, roll, ...
 
     The table comes from the operator itself, run on the numbers 0, 1, 2, ...
     """
@@ -188,7 +188,9 @@ class Pad(Affine):
 register(aten.reshape.default)(Reshape())
 register(aten.permute.default, aten.transpose.int)(Permute())
 register(aten.expand.default)(Expand())
-register(aten.slice.Tensor, aten.select.int, aten.narrow.default, aten.flip.default)(Gather())
+register(
+    aten.slice.Tensor, aten.select.int, aten.narrow.default, aten.flip.default, aten.index_select.default
+)(Gather())
 register(aten.roll.default)(Gather(axis_argument=(2, "dims", [0])))
 register(aten.cat.default, concatenate)(Concatenate())
 register(aten.pad.default, aten.constant_pad_nd.default)(Pad())

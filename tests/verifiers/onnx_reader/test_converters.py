@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from onnx import helper
+from onnx import TensorProto, helper
 from robustbench_local.verifiers.onnx_reader import CONVERTERS
 
 from robustbench_local.verifiers import from_onnx
@@ -49,7 +49,9 @@ def test_comparisons_choose(kind: str) -> None:
         helper.make_node("And", ["c", "l"], ["a"]),
         helper.make_node("Or", ["a", "l"], ["o"]),
         helper.make_node("Not", ["o"], ["n"]),
-        helper.make_node("Where", ["n", X, "v"], ["y"]),
+        helper.make_node("Where", ["n", X, "v"], ["z"]),
+        helper.make_node("Cast", ["n"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["z", "f"], ["y"]),
         shape=(1, 4),
         opset=16,
         weights={"w": floats(1, 4), "v": floats(2, 4)},

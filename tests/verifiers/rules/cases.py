@@ -195,6 +195,12 @@ case("select one number", SELECT, (3,), lambda x: x[:, 1])
 case("select last axis", SELECT, (3, 2), lambda x: x.select(-1, 0))
 case("narrow", aten.narrow.default, (2, 5), lambda x: x.narrow(2, 1, 3))
 case("flip", aten.flip.default, (2, 3), lambda x: x.flip(-1, 1))
+case(
+    "index select",
+    aten.index_select.default,
+    (3, 2),
+    lambda x: x.index_select(1, torch.tensor([2, 0, 2, 1], device=x.device)),
+)
 case("roll", aten.roll.default, (2, 3), lambda x: x.roll(1, -1))
 case("roll axes", aten.roll.default, (2, 3), lambda x: x.roll((1, 2), (1, 2)))
 CAT = aten.cat.default

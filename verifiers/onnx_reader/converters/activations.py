@@ -94,12 +94,12 @@ def _gelu(op: Operation) -> Value:
     if op.text("approximate", "none") != "tanh":
         return op.add(aten.gelu.default, value, leading=value.leading)
     inner = op.add(aten.pow.Tensor_Scalar, value, 3.0, leading=value.leading)
-    inner = op.add(aten.mul.Tensor, inner, torch.tensor(0.044715), leading=value.leading)
+    inner = op.add(aten.mul.Tensor, inner, op.scalar(0.044715), leading=value.leading)
     inner = op.add(aten.add.Tensor, value, inner, leading=value.leading)
-    inner = op.add(aten.mul.Tensor, inner, torch.tensor(math.sqrt(2 / math.pi)), leading=value.leading)
+    inner = op.add(aten.mul.Tensor, inner, op.scalar(math.sqrt(2 / math.pi)), leading=value.leading)
     inner = op.add(aten.tanh.default, inner, leading=value.leading)
-    inner = op.add(aten.add.Tensor, inner, torch.tensor(1.0), leading=value.leading)
-    half = op.add(aten.mul.Tensor, value, torch.tensor(0.5), leading=value.leading)
+    inner = op.add(aten.add.Tensor, inner, op.scalar(1.0), leading=value.leading)
+    half = op.add(aten.mul.Tensor, value, op.scalar(0.5), leading=value.leading)
     return op.add(aten.mul.Tensor, half, inner, leading=value.leading)
 
 
@@ -107,8 +107,8 @@ def _gelu(op: Operation) -> Value:
 def _hard_sigmoid(op: Operation) -> Value:
     """max(0, min(1, alpha x + beta))."""
     value = op.value()
-    line = op.add(aten.mul.Tensor, value, torch.tensor(op.number("alpha", 0.2)), leading=value.leading)
-    line = op.add(aten.add.Tensor, line, torch.tensor(op.number("beta", 0.5)), leading=value.leading)
+    line = op.add(aten.mul.Tensor, value, op.scalar(op.number("alpha", 0.2)), leading=value.leading)
+    line = op.add(aten.add.Tensor, line, op.scalar(op.number("beta", 0.5)), leading=value.leading)
     return op.add(aten.clamp.default, line, 0.0, 1.0, leading=value.leading)
 
 
@@ -117,7 +117,7 @@ def _softsign(op: Operation) -> Value:
     """x / (1 + |x|)."""
     value = op.value()
     size = op.add(aten.abs.default, value, leading=value.leading)
-    size = op.add(aten.add.Tensor, size, torch.tensor(1.0), leading=value.leading)
+    size = op.add(aten.add.Tensor, size, op.scalar(1.0), leading=value.leading)
     return op.add(aten.div.Tensor, value, size, leading=value.leading)
 
 
@@ -158,4 +158,7 @@ def _cast(op: Operation) -> Value:
 
     if op.integer("to", 0) not in {TensorProto.FLOAT, TensorProto.DOUBLE}:
         raise op.unsupported("to a type other than float or double", "export the network in float32")
-    return op.value()
+    value = op.value()
+    if op.sink.is_real(value):
+        return value
+    return op.add(aten.mul.Tensor, value, op.scalar(1.0), leading=value.leading)

@@ -106,7 +106,7 @@ def _variadic(op: Operation) -> Value:
             else target(total, operand)
         )
     if op.kind == "Mean":
-        total = _combine(op, aten.div.Tensor, total, torch.tensor(float(len(operands))))
+        total = _combine(op, aten.div.Tensor, total, op.scalar(float(len(operands))))
     if not isinstance(total, Value):
         raise op.unsupported("of constants", "export the network with constants folded")
     return total

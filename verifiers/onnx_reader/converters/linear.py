@@ -42,9 +42,9 @@ def _gemm(op: Operation) -> Value:
                 bias, shift = shift.reshape(-1).expand(columns).contiguous(), None
     result = _product(op, first, second, bias)
     if isinstance(first, Value) and isinstance(second, Value) and alpha != 1:
-        result = op.add(aten.mul.Tensor, result, torch.tensor(alpha), leading=result.leading)
+        result = op.add(aten.mul.Tensor, result, op.scalar(alpha), leading=result.leading)
     if isinstance(shift, Value) and beta != 1:
-        shift = op.add(aten.mul.Tensor, shift, torch.tensor(beta), leading=shift.leading)
+        shift = op.add(aten.mul.Tensor, shift, op.scalar(beta), leading=shift.leading)
     if shift is None:
         return result
     aligned, leading = align(op, (result, shift))
