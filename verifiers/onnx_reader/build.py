@@ -156,17 +156,8 @@ class Builder:
         if isinstance(value, Value):
             return value
         if name not in self.tensors:
-            self.tensors[name] = self.tensor(value)
+            self.tensors[name] = _tensor(value, self.dtype)
         return self.tensors[name]
-
-    def tensor(self, array: Array) -> Tensor:
-        """A constant for the graph: floating-point numbers in the graph's dtype, the rest as it is."""
-        if array.dtype.kind in "biu":
-            return torch.from_numpy(np.array(array))
-        if array.dtype.kind in "OSUcM":
-            raise GraphError(f"a constant of type {array.dtype}", cure="only numbers are supported")
-        real = np.array(array, dtype=np.float64 if self.dtype is torch.float64 else np.float32, order="C")
-        return torch.from_numpy(real)
 
     def _assemble(self, output: Node) -> Graph:
         """The graph of the nodes that the output needs."""
@@ -186,6 +177,16 @@ class Builder:
         for node in graph.nodes:
             _check_finite(node)
         return graph
+
+
+def _tensor(array: Array, dtype: torch.dtype) -> Tensor:
+    """A constant for the graph: floating-point numbers in the graph's dtype, the rest as it is."""
+    if array.dtype.kind in "biu":
+        return torch.from_numpy(np.array(array))
+    if array.dtype.kind in "OSUcM":
+        raise GraphError(f"a constant of type {array.dtype}", cure="only numbers are supported")
+    real = np.array(array, dtype=np.float64 if dtype is torch.float64 else np.float32, order="C")
+    return torch.from_numpy(real)
 
 
 def _check_finite(node: Node) -> None:
