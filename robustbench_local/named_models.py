@@ -1,4 +1,4 @@
-"""Models by the name a user gives: a zoo name, or a function in a Python file."""
+"""Models by the name a user gives: a zoo name, an ONNX file, or a function in a Python file."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import nn
 
 from robustbench_local.errors import DataError, RobustBenchError
 from robustbench_local.models import MODELS, load_model, split_name
+from robustbench_local.verifiers import GraphNetwork, from_onnx
 
 __all__ = ["NamedModel", "find_model"]
 
@@ -28,22 +29,19 @@ class NamedModel:
 def find_model(source: str | Path | nn.Module, *, device: torch.device | None = None) -> NamedModel:
     """The model that `source` names, on `device` (default: the CPU, or where a module already is).
 
-    `source` is a zoo name ("digits-cnn", "digits-cnn:certified"), "file.py:function" where the function
-    takes no arguments and returns a module, or a module itself. The file is Python code and is run.
+    `source` is a zoo name ("digits-cnn", "digits-cnn:certified"), an ONNX file (.onnx, .onnx.gz),
+    "file.py:function" where the function takes no arguments and returns a module, or a module itself. A
+    Python file is run; an ONNX file runs no code.
 
     Raises UnknownNameError for an unknown zoo name, DataError for a file or function that is not there or
-    does not return a module.
+    does not return a module, and what `from_onnx` raises.
     """
     if isinstance(source, nn.Module):
         place = device or next((p.device for p in source.parameters()), torch.device("cpu"))
         return NamedModel(type(source).__name__, "custom", source.to(place).eval(), place)
     text, place = str(source), device or torch.device("cpu")
     if text.endswith((".onnx", ".onnx.gz")):
-        raise DataError(
-            "ONNX files cannot be read by this version",
-            where=text,
-            cure="write the network as a torch module and give file.py:function",
-        )
+        return NamedModel(Path(text).name, "onnx", GraphNetwork(from_onnx(text)).to(place).eval(), place)
     path, colon, function = text.rpartition(":")
     if colon and path.endswith(".py"):
         return NamedModel(text, "custom", _from_file(Path(path), function).to(place).eval(), place)

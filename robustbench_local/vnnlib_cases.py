@@ -13,6 +13,7 @@ from robustbench_local.errors import ShapeError
 from robustbench_local.evaluation import Cases
 from robustbench_local.models import MODELS, model_hash, split_name
 from robustbench_local.specs import VnnlibProperty
+from robustbench_local.verifiers import GraphNetwork
 
 from .named_models import NamedModel
 
@@ -25,10 +26,11 @@ def vnnlib_cases(
     """The problems of a property for one model, as one batch per query; all of them must hold.
 
     `input_shape` is that of one sample, without the batch axis; X_i fill it in row-major order. Default:
-    the shape on the card of a zoo model, one axis with all inputs for other models. Raises ShapeError
+    the shape that an ONNX file or the card of a zoo model gives, one axis with all inputs for other models.
+    Raises ShapeError
     where property and network do not fit.
     """
-    shape = tuple(input_shape) if input_shape is not None else _shape(model.name, found.inputs)
+    shape = tuple(input_shape) if input_shape is not None else _shape(model, found.inputs)
     if math.prod(shape) != found.inputs:
         raise ShapeError(
             f"the property has {found.inputs} inputs, {model.name} takes shape {shape}",
@@ -58,14 +60,18 @@ def vnnlib_cases(
     return batches
 
 
-def _shape(name: str, inputs: int) -> tuple[int, ...]:
+def _shape(model: NamedModel, inputs: int) -> tuple[int, ...]:
+    if isinstance(model.network, GraphNetwork):
+        return model.network.graph.input_shape
+    name = model.name
     architecture = split_name(name)[0] if name and ".py:" not in name else ""
     return MODELS[architecture].card.input_shape if architecture in MODELS else (inputs,)
 
 
 def _outputs(model: NamedModel, point: Tensor) -> int:
     """The number of the network's outputs, by running it on one point."""
-    dtype = next((w.dtype for w in model.network.parameters() if w.is_floating_point()), torch.float32)
+    tensors = (*model.network.parameters(), *model.network.buffers())
+    dtype = next((w.dtype for w in tensors if w.is_floating_point()), torch.float32)
     try:
         with torch.inference_mode():
             found = model.network(point.to(model.device, dtype))

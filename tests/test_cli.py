@@ -86,7 +86,7 @@ ERRORS = {
     "infinite radius": (["verify", MODEL, "robustness", "--eps", "inf"], "inf"),
     "no such image": (["verify", MODEL, "robustness", "--image", "600"], "0 to 599"),
     "no such device": (["verify", MODEL, "robustness", "--device", "cuda:99"], "cuda:99"),
-    "onnx model": (["verify", "net.onnx", "robustness"], "ONNX files cannot be read by this version"),
+    "onnx model": (["verify", "net.onnx", "robustness"], "net.onnx"),
     "missing vnnlib file": (["verify", MODEL, "prop.vnnlib"], "prop.vnnlib"),
     "odd input shape": (["verify", MODEL, "p.vnnlib", "--input-shape", "3x3"], "3,32,32"),
     "rbspec spec": (["verify", MODEL, "prop.rbspec"], "cannot be read by this version"),

@@ -8,6 +8,7 @@ arXiv 1906.06316) takes interval bounds for all hidden neurons and pulls only th
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +25,9 @@ from .rule import find_rule
 from .verifier import DEFAULT_BUDGET, Bounds, Budget, prepared, verifier
 
 __all__ = ["CROWN", "CrownIBP", "crown_bounds"]
+
+_Chunk = tuple[Tensor, Tensor]
+"""Samples (b,) and their part of a mask (b, n)."""
 
 
 @verifier("crown-ibp")
@@ -89,11 +93,19 @@ def crown_bounds(
         mask = _undecided(graph, node, boxes[node])
         if mask is None:
             continue
-        if time.monotonic() > deadline:
-            complete = False
-            continue
-        boxes[node] = _refine(graph, node, inputs, boxes, mask, budget, intersect=intersect)
+        chunks = _until(deadline, row_chunks(mask, _row_bytes(graph, node, box.lower), budget))
+        boxes[node], finished = _refine(graph, node, inputs, boxes, chunks, intersect=intersect)
+        complete &= finished
     return boxes, complete
+
+
+def _until(deadline: float, chunks: Iterable[_Chunk]) -> Iterator[_Chunk | None]:
+    """The chunks as long as there is time; a closing None where it ran out."""
+    for chunk in chunks:
+        if time.monotonic() > deadline:
+            yield None
+            return
+        yield chunk
 
 
 def _undecided(graph: Graph, node: Node, box: Interval) -> Tensor | None:
@@ -119,9 +131,7 @@ def _exact_nodes(graph: Graph) -> frozenset[Node]:
         source = node.inputs[0]
         if source in free:
             exact.add(node)
-            if (
-                rule.coordinatewise and node.numel <= source.numel
-            ):  # more coordinates than before: some are copies
+            if rule.coordinatewise and node.numel <= source.numel:  # more than before: some are copies
                 free.add(node)
         elif source in exact and rule.coordinatewise:
             exact.add(node)
@@ -133,17 +143,20 @@ def _refine(
     node: Node,
     inputs: InputSet,
     boxes: dict[Node, Interval],
-    mask: Tensor,
-    budget: Budget,
+    chunks: Iterable[_Chunk | None],
     *,
     intersect: bool,
-) -> Interval:
-    """The node's box with backward bounds for the masked coordinates, mask (B, n)."""
-    old = boxes[node]
+) -> tuple[Interval, bool]:
+    """The node's box with backward bounds for the coordinates of the chunks; and whether all were bounded."""
+    old, finished = boxes[node], True
     lower, upper = (t.reshape(t.shape[0], -1) for t in (old.lower, old.upper))
-    for samples, part in row_chunks(mask, _row_bytes(graph, node, old.lower), budget):
+    for chunk in chunks:
+        if chunk is None:
+            finished = False
+            break
+        samples, part = chunk
         rows, pick, valid = _pack(part)
-        everyone = samples.shape[0] == mask.shape[0] and bool((samples[1:] > samples[:-1]).all())
+        everyone = samples.shape[0] == lower.shape[0] and bool((samples[1:] > samples[:-1]).all())
         some_inputs = inputs if everyone else inputs.select(samples)
         some_boxes = boxes if everyone else {n: b.select(samples) for n, b in boxes.items() if n is not node}
         start = {node: neuron_rows(rows, node, old.lower.dtype)}
@@ -152,7 +165,7 @@ def _refine(
         lower = lower.index_copy(0, samples, _scatter(lower[samples], place, valid, both[:, :k]))
         upper = upper.index_copy(0, samples, _scatter(upper[samples], place, valid, -both[:, k:]))
     new = Interval(lower.reshape(old.lower.shape), upper.reshape(old.upper.shape))
-    return new.intersect(old) if intersect else new
+    return (new.intersect(old) if intersect else new), finished
 
 
 def _row_bytes(graph: Graph, node: Node, like: Tensor) -> int:

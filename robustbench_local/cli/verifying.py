@@ -22,7 +22,7 @@ SHOWN = 20
 """Cases listed on the screen; JSON has all."""
 
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Zoo name (digits-cnn:certified) or file.py:function.")
+    str, typer.Argument(metavar="MODEL", help="Zoo name, .onnx file, or file.py:function.")
 ]
 Spec = Annotated[
     str, typer.Argument(metavar="SPEC", help="Name of a property, e.g. robustness, or a .vnnlib file.")
