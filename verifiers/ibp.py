@@ -67,7 +67,10 @@ def specification_rows(graph: Graph, query: Query, boxes: dict[Node, Interval], 
         return not find_rule(node).affine
 
     stop = _never if to_input else nonlinear
-    return d - lower_bounds(graph, start, query.inputs, boxes, stop=stop) + _overflow(graph, boxes)
+    rows = d - lower_bounds(graph, start, query.inputs, boxes, stop=stop)
+    if bool((rows <= 0).any()):  # only rows that could prove something need the check
+        rows = rows + _overflow(graph, boxes)
+    return rows
 
 
 def _overflow(graph: Graph, boxes: dict[Node, Interval]) -> Tensor:
