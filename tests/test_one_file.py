@@ -17,6 +17,8 @@ OP = '''
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -33,7 +35,7 @@ class Softplus(Elementwise):
     def undecided(self, node: Node, position: int, box: Interval) -> Tensor | None:
         return box.lower < box.upper
 
-    def lines(self, node: Node, box: Interval) -> Lines:
+    def lines(self, node: Node, box: Interval, free: Sequence[Tensor] = ()) -> Lines:
         low, high = box.lower, box.upper
         middle = (low + high) / 2
         tangent = torch.sigmoid(middle)

@@ -20,6 +20,7 @@ from robustbench_local.specs import Box, InputSet
 from .graph import Graph, Node
 from .interval import Interval
 from .rule import Pulled, PulledWindows, Rule, find_rule
+from .slopes import Slopes
 from .windows import WindowRows
 
 __all__ = ["Rows", "Selection", "lower_bounds", "neuron_rows"]
@@ -103,13 +104,15 @@ def lower_bounds(
     boxes: Mapping[Node, Interval],
     *,
     selection: Selection | None = None,
+    slopes: Slopes | None = None,
     stop: Callable[[Node], bool] = lambda node: False,
 ) -> Tensor:
     """Lower bounds over the input set of `sum over nodes of <a_k, node>`.
 
     start: coefficients per node, (B or 1, K, *shape); with a `selection` they are shared rows (1, U, *shape)
-    and the result holds both signs, (B, 2K). `boxes` bounds the inputs of every nonlinearity met. Where
-    `stop(node)` holds the node's own box ends the pull. Result (B, K), or (1, K) where no sample matters.
+    and the result holds both signs, (B, 2K). `slopes`: the relaxations' free parameters, which the pull sets
+    up where they are missing; None for the rules' own choice. `boxes` bounds the inputs of every
+    nonlinearity met. Where `stop(node)` holds the node's own box ends the pull. Result (B, K), or (1, K) where no sample matters.
     """
     waiting = _Accumulator(selection)
     for node, rows in start.items():
@@ -128,7 +131,7 @@ def lower_bounds(
         rule = find_rule(node)
         if shared and not rule.affine:
             waits, shared = waiting.spread(waits), False
-        pulled, offset = _step(rule, node, waits, boxes)
+        pulled, offset = _step(rule, node, waits, boxes, slopes)
         waiting.add_offset(offset, shared=shared)
         for parent, coefficients in zip(node.inputs, pulled, strict=True):
             waiting.add(parent, coefficients, shared=shared)
@@ -147,15 +150,20 @@ def neuron_rows(neurons: Tensor, node: Node, dtype: torch.dtype) -> Rows:
 
 
 def _step(
-    rule: Rule, node: Node, rows: Rows, boxes: Mapping[Node, Interval]
+    rule: Rule, node: Node, rows: Rows, boxes: Mapping[Node, Interval], slopes: Slopes | None
 ) -> tuple[tuple[Rows, ...], Tensor | None]:
     """One backward step, on windows where the rule can."""
     if isinstance(rows, WindowRows):
-        small: PulledWindows | None = None if rows.wide else rule.backward_windows(node, rows, boxes)
+        small: PulledWindows | None = None
+        if not rows.wide:
+            known = slopes is not None and slopes.for_windows(rule)
+            free = slopes.at(node, rule, rows, boxes) if slopes is not None and known else None
+            small = rule.backward_windows(node, rows, boxes, free)
         if small is not None:
             return small.rows, small.offset
         rows = rows.dense()
-    pulled: Pulled = rule.backward(node, rows, boxes)
+    free = None if slopes is None else slopes.at(node, rule, rows, boxes)
+    pulled: Pulled = rule.backward(node, rows, boxes, free)
     return pulled.coefficients, pulled.offset
 
 

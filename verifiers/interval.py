@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-__all__ = ["Interval", "contract"]
+__all__ = ["Interval", "contract", "contract_rows"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +39,10 @@ class Interval:
         """The bounds of some samples: index (b,)."""
         return Interval(self.lower[samples], self.upper[samples])
 
+    def unsqueeze(self, axis: int) -> Interval:
+        """The same bounds with a new axis of length one."""
+        return Interval(self.lower.unsqueeze(axis), self.upper.unsqueeze(axis))
+
     def minimum(self, a: Tensor) -> Tensor:
         """Smallest value of <a_k, x> over the box: a (B or 1, K, *shape) -> (B, K), exact."""
         mid, radius = self.mid_radius()
@@ -53,3 +57,10 @@ def contract(a: Tensor, v: Tensor) -> Tensor:
         # rows in channels-last memory: contract in that order, without a copy
         a, v = a.movedim(2, -1), v.movedim(1, -1)
     return (a.flatten(2) @ v.flatten(1).unsqueeze(2)).squeeze(2)
+
+
+def contract_rows(a: Tensor, v: Tensor) -> Tensor:
+    """<a_k, v_k>: a (B or 1, K, *shape), v (B or 1, K or 1, *shape), with an axis for rows -> (B, K)."""
+    if v.shape[1] == 1:
+        return contract(a, v.squeeze(1))
+    return (a * v).flatten(2).sum(2)

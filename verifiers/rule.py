@@ -11,7 +11,7 @@ an upper bound is minus the lower bound of its negative.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from robustbench_local.errors import UnsupportedOpError
 
 from .graph import Graph, Node
-from .interval import Interval, contract
+from .interval import Interval, contract, contract_rows
 from .windows import WindowRows
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Rule",
     "check_rules",
     "contract",
+    "contract_rows",
     "find_rule",
     "register",
 ]
@@ -77,15 +78,26 @@ class Rule(ABC):
         """Elementwise bounds of the output from elementwise bounds of the inputs; exact at points."""
 
     @abstractmethod
-    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+    def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         """`<a_k, y>` bounded from below by `sum <a'_k, x> + offset_k` for all inputs within `boxes`.
 
         a is (B, K, *node.shape), or (1, K, *node.shape) where it is the same for all samples.
-        Affine rules do not read `boxes`.
+        free: values of the free parameters that `start` announces, (B, R, *its own axes), one choice for
+        all rows (R = 1) or one per row (R = K); the result is valid for ANY values within [0, 1], and
+        differentiable in them. None: the rule's own choice. Affine rules read neither `boxes` nor `free`.
         """
 
-    def backward_windows(self, node: Node, rows: WindowRows, boxes: Boxes) -> PulledWindows | None:
+    def backward_windows(
+        self, node: Node, rows: WindowRows, boxes: Boxes, free: Tensor | None = None
+    ) -> PulledWindows | None:
         """The backward step on rows that live on windows of an image; None: only dense rows are known."""
+        return None
+
+    def start(self, node: Node, boxes: Boxes) -> Tensor | None:
+        """First values, within [0, 1], of the relaxation's free parameters: (B, *any axes).
+
+        None: the relaxation leaves nothing free. alpha-CROWN tunes them (Xu et al. 2021, arXiv 2011.13824).
+        """
         return None
 
     def undecided(self, node: Node, position: int, box: Interval) -> Tensor | None:
@@ -108,7 +120,7 @@ class Affine(Rule):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lines:
-    """Two lines that enclose a function on [l, u]: each (B, *shape); an offset of None is zero."""
+    """Two lines that enclose a function on [l, u]: each of the box's shape; an offset of None is zero."""
 
     lower_slope: Tensor
     upper_slope: Tensor
@@ -117,45 +129,81 @@ class Lines:
 
 
 class Elementwise(Rule):
-    """A nonlinear function of one input, coordinate by coordinate, enclosed by two lines."""
+    """A nonlinear function of one input, coordinate by coordinate, enclosed by two lines.
+
+    `parameters` counts the free parameters of a coordinate's two lines (a slope, a point of tangency).
+    """
 
     coordinatewise = True
+    parameters: int = 0
 
     @abstractmethod
-    def lines(self, node: Node, box: Interval) -> Lines:
+    def lines(self, node: Node, box: Interval, free: Sequence[Tensor] = ()) -> Lines:
         """Two lines that enclose the function on the box; exact where l = u.
 
-        Where the box is NaN or infinite they may be anything: the engines then return NaN for the sample.
+        free: the rule's own choice where empty, else one tensor within [0, 1] per parameter, which
+        broadcasts against the box: the lines enclose the function for ANY such values and differentiate in
+        them. Where the box is NaN or infinite the lines may be anything: the engines then return NaN.
         """
 
-    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+    def first(self, node: Node, box: Interval) -> tuple[Tensor, ...]:
+        """First values of the free parameters, each of the box's shape; by default one half."""
+        return (torch.full_like(box.lower, 0.5),) * self.parameters
+
+    def start(self, node: Node, boxes: Boxes) -> Tensor | None:
+        """The parameters on an axis in front of the coordinates': (B, parameters, *shape)."""
+        if not self.parameters:
+            return None
+        return torch.stack(self.first(node, boxes[node.inputs[0]]), 1)
+
+    def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         """Positive coefficients take the lower line, negative ones the upper line."""
-        lines = self.lines(node, boxes[node.inputs[0]])
+        box = boxes[node.inputs[0]].unsqueeze(1)  # an axis for the rows
+        lines = self.lines(node, box, () if free is None else free.unbind(2))
         negative = a.clamp(max=0)
-        gap = lines.upper_slope - lines.lower_slope
-        pulled = torch.addcmul(a * lines.lower_slope.unsqueeze(1), negative, gap.unsqueeze(1))
+        pulled = torch.addcmul(a * lines.lower_slope, negative, lines.upper_slope - lines.lower_slope)
         offset = None
         if lines.upper_offset is not None:
-            offset = contract(negative, lines.upper_offset)
+            offset = contract_rows(negative, lines.upper_offset)
         if lines.lower_offset is not None:
-            low = contract(a - negative, lines.lower_offset)
+            low = contract_rows(a - negative, lines.lower_offset)
             offset = low if offset is None else offset + low
         return Pulled((pulled,), offset)
 
-    def backward_windows(self, node: Node, rows: WindowRows, boxes: Boxes) -> PulledWindows | None:
-        """As `backward`; the lines are zero outside the map, which cleans the rows."""
-        lines = self.lines(node, boxes[node.inputs[0]])
-        negative = rows.with_coefficients(rows.a.clamp(max=0), clean=rows.clean)
-        gap = rows.view(lines.upper_slope - lines.lower_slope)
-        pulled = torch.addcmul(rows.a * rows.view(lines.lower_slope), negative.a, gap)
+    def backward_windows(
+        self, node: Node, rows: WindowRows, boxes: Boxes, free: Tensor | None = None
+    ) -> PulledWindows | None:
+        """As `backward`; the lines are made zero outside the map, which cleans the rows.
+
+        free: (B, 1, parameters, *shape) on the map, or (B, K, parameters, C, h, w) on the rows' windows.
+        """
+        box = boxes[node.inputs[0]]
+        if free is None or free.shape[3:] == box.lower.shape[1:]:
+            chosen = () if free is None else free.squeeze(1).unbind(1)
+            lines = _mapped_lines(self.lines(node, box, chosen), rows.view)
+        else:
+            inside = rows.view(box.lower.new_ones(1, 1, *box.lower.shape[2:]))
+            box = Interval(rows.view(box.lower), rows.view(box.upper))
+            lines = _mapped_lines(self.lines(node, box, free.unbind(2)), lambda line: line * inside)
+        negative = rows.a.clamp(max=0)
+        pulled = torch.addcmul(rows.a * lines.lower_slope, negative, lines.upper_slope - lines.lower_slope)
         offset = None
         if lines.upper_offset is not None:
-            offset = negative.contract(lines.upper_offset)
+            offset = (negative * lines.upper_offset).flatten(2).sum(2)
         if lines.lower_offset is not None:
-            positive = rows.with_coefficients(rows.a - negative.a, clean=rows.clean)
-            low = positive.contract(lines.lower_offset)
+            low = ((rows.a - negative) * lines.lower_offset).flatten(2).sum(2)
             offset = low if offset is None else offset + low
         return PulledWindows((rows.with_coefficients(pulled, clean=True),), offset)
+
+
+def _mapped_lines(lines: Lines, change: Callable[[Tensor], Tensor]) -> Lines:
+    low, high = lines.lower_offset, lines.upper_offset
+    return Lines(
+        change(lines.lower_slope),
+        change(lines.upper_slope),
+        None if low is None else change(low),
+        None if high is None else change(high),
+    )
 
 
 RULES: dict[Callable[..., Any], Rule] = {}

@@ -74,7 +74,7 @@ class Sum(Affine):
         assert lower is not None and upper is not None  # there are two operands
         return Interval(lower, upper)
 
-    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+    def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         coefficients: list[Tensor] = [a] * len(node.inputs)
         offset: Tensor | None = None
         for operand, factor in self.factors(node):
@@ -86,7 +86,9 @@ class Sum(Affine):
                 offset = contract(a, shift.unsqueeze(0))
         return Pulled(tuple(coefficients), offset)
 
-    def backward_windows(self, node: Node, rows: WindowRows, boxes: Boxes) -> PulledWindows | None:
+    def backward_windows(
+        self, node: Node, rows: WindowRows, boxes: Boxes, free: Tensor | None = None
+    ) -> PulledWindows | None:
         factors = self.factors(node)
         if any(not isinstance(o, Slot) or f != 1 for o, f in factors) or any(
             p.shape != node.shape for p in node.inputs
@@ -122,7 +124,7 @@ class Scale(Affine):
         one, other = inputs[0].lower * factor, inputs[0].upper * factor
         return Interval(torch.minimum(one, other), torch.maximum(one, other))
 
-    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+    def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         return Pulled((unbroadcast(a * self.factor(node, a), node.inputs[0].shape),))
 
 
@@ -134,7 +136,7 @@ class Negate(Affine):
     def interval(self, node: Node, *inputs: Interval) -> Interval:
         return Interval(-inputs[0].upper, -inputs[0].lower)
 
-    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+    def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         return Pulled((-a,))
 
 

@@ -83,7 +83,7 @@ class Convolution(_Convolution):
         super().__init__(rank)
         self.transpose = transpose
 
-    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+    def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         weight: Tensor = node.args[1]
         stride = self._ints(node, 3, "stride", 1)
         dilation = self._ints(node, 5, "dilation", 1)
@@ -108,7 +108,9 @@ class Convolution(_Convolution):
             pulled = self.transpose(rows, weight, None, stride, before, rest, groups, dilation)
         return Pulled((pulled.unflatten(0, a.shape[:2]),), _bias_offset(a, self.bias(node)))
 
-    def backward_windows(self, node: Node, rows: WindowRows, boxes: Boxes) -> PulledWindows | None:
+    def backward_windows(
+        self, node: Node, rows: WindowRows, boxes: Boxes, free: Tensor | None = None
+    ) -> PulledWindows | None:
         weight: Tensor = node.args[1]
         stride, dilation = (_pair(self._ints(node, i, n, 1)) for i, n in ((3, "stride"), (5, "dilation")))
         before, total = self._padding(node, weight.shape[2:], dilation)
@@ -142,7 +144,7 @@ class TransposedConvolution(_Convolution):
         super().__init__(rank)
         self.forward = forward
 
-    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+    def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         stride = self._ints(node, 3, "stride", 1)
         padding = self._ints(node, 4, "padding", 0)
         groups: int = node.argument(6, "groups", 1)

@@ -32,7 +32,7 @@ class MatrixProduct(Affine):
         spread = functional.linear(radius, weight.abs())
         return Interval.around(centre, spread)
 
-    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+    def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         weight, bias = self.weight(node)
         offset = None if bias is None else contract(a, bias.expand(node.shape).unsqueeze(0))
         return Pulled((a @ weight,), offset)

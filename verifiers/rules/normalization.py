@@ -44,11 +44,13 @@ class BatchNorm(Affine):
         centre, spread = mid * scale + shift, radius * scale.abs()
         return Interval.around(centre, spread)
 
-    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+    def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         scale, shift = self.scale_shift(node)
         return Pulled((a * scale,), contract(a, shift.expand(node.shape).unsqueeze(0)))
 
-    def backward_windows(self, node: Node, rows: WindowRows, boxes: Boxes) -> PulledWindows | None:
+    def backward_windows(
+        self, node: Node, rows: WindowRows, boxes: Boxes, free: Tensor | None = None
+    ) -> PulledWindows | None:
         scale, shift = self.scale_shift(node)
         rows = rows.cleaned()
         offset = contract(rows.a.flatten(3).sum(3), shift.reshape(1, -1))

@@ -41,7 +41,7 @@ class AveragePool(Affine):
     def check(self, node: Node) -> None:
         _check_axes(node, self.rank)
 
-    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+    def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         kernel = _sizes(node, 1, "kernel_size", 1, self.rank)
         stride = _sizes(node, 2, "stride", [], self.rank) or kernel
         padding = _sizes(node, 3, "padding", 0, self.rank)
@@ -68,7 +68,7 @@ class AdaptiveAveragePool(Affine):
     def check(self, node: Node) -> None:
         _check_axes(node, self.rank)
 
-    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+    def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         source = node.inputs[0].shape
         rows = a.flatten(0, 1)
         if self.rank == 1:
@@ -143,7 +143,7 @@ class MaxPool(Rule):
         surely &= torch.isfinite(best) & torch.isfinite(ceiling)
         return index, surely, ceiling
 
-    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+    def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         index, surely, ceiling = self.choose(node, boxes[node.inputs[0]])
         negative = a.clamp(max=0).reshape(*a.shape[:2], *ceiling.shape[1:])
         full = a.reshape(*a.shape[:2], *ceiling.shape[1:])

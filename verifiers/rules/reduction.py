@@ -31,7 +31,7 @@ class Reduce(Affine):
     def check(self, node: Node) -> None:
         self.axes(node)
 
-    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+    def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         source = node.inputs[0].shape
         axes = self.axes(node)
         kept = [1 if i + 1 in axes else s for i, s in enumerate(source)]

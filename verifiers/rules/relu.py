@@ -6,6 +6,8 @@ Zhang et al. 2018 (CROWN, arXiv 1811.00866).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -17,7 +19,12 @@ aten = torch.ops.aten
 
 
 class LeakyRelu(Elementwise):
-    """max(x, slope * x) for slope <= 1, min(x, slope * x) otherwise; relu is slope 0."""
+    """max(x, slope * x) for slope <= 1, min(x, slope * x) otherwise; relu is slope 0.
+
+    Free: where the line that touches the kink lies between the two ends' slopes, 0 the negative side's.
+    """
+
+    parameters = 1
 
     def slope(self, node: Node) -> float:
         """The slope on the negative side."""
@@ -36,7 +43,10 @@ class LeakyRelu(Elementwise):
     def undecided(self, node: Node, position: int, box: Interval) -> Tensor | None:
         return (box.lower < 0) & (box.upper > 0)
 
-    def lines(self, node: Node, box: Interval) -> Lines:
+    def first(self, node: Node, box: Interval) -> tuple[Tensor, ...]:
+        return ((box.upper > -box.lower).to(box.lower.dtype),)
+
+    def lines(self, node: Node, box: Interval, free: Sequence[Tensor] = ()) -> Lines:
         slope = self.slope(node)
         low, high = box.lower, box.upper
         one = torch.ones_like(low)
@@ -45,7 +55,7 @@ class LeakyRelu(Elementwise):
         stable = torch.where(low >= 0, one, slope * one)
         chord = torch.where(crossing, (high - slope * low) / width, stable)
         offset = torch.where(crossing, (slope - 1) * low * high / width, torch.zeros_like(low))
-        end = torch.where(high > -low, one, slope * one)
+        end = slope + (1 - slope) * free[0] if free else torch.where(high > -low, one, slope * one)
         end = torch.where(crossing, end, stable)
         if slope <= 1:
             return Lines(end, chord, None, offset)
@@ -61,12 +71,15 @@ class Relu(LeakyRelu):
     def interval(self, node: Node, *inputs: Interval) -> Interval:
         return Interval(inputs[0].lower.clamp(min=0), inputs[0].upper.clamp(min=0))
 
-    def lines(self, node: Node, box: Interval) -> Lines:
+    def lines(self, node: Node, box: Interval, free: Sequence[Tensor] = ()) -> Lines:
         # slope 0: the stable cases fall out of the chord of the box widened to zero, in half the operations
         low, high = box.lower.clamp(max=0), box.upper.clamp(min=0)
         width = (high - low).clamp(min=torch.finfo(low.dtype).tiny)
         chord = high / width
-        return Lines((chord > 0.5).to(low.dtype), chord, None, -low * chord)
+        if not free:
+            return Lines((chord > 0.5).to(low.dtype), chord, None, -low * chord)
+        crossing = (box.lower < 0) & (box.upper > 0)
+        return Lines(torch.where(crossing, free[0], chord), chord, None, -low * chord)
 
 
 register(aten.relu.default)(Relu())

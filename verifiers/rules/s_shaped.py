@@ -7,7 +7,7 @@ through the far end, found by bisection and kept on the safe side.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -37,7 +37,7 @@ class SShaped(Elementwise):
     def undecided(self, node: Node, position: int, box: Interval) -> Tensor | None:
         return box.lower < box.upper
 
-    def lines(self, node: Node, box: Interval) -> Lines:
+    def lines(self, node: Node, box: Interval, free: Sequence[Tensor] = ()) -> Lines:
         slope, offset = self.below(box.lower, box.upper)
         # above f on [l, u] is the mirror image of below f on [-u, -l]
         mirrored, shift = self.below(-box.upper, -box.lower)

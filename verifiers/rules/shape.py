@@ -38,7 +38,7 @@ class Reshape(Affine):
 
     coordinatewise = True
 
-    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+    def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         return Pulled((a.reshape(*a.shape[:2], *node.inputs[0].shape),))
 
 
@@ -61,7 +61,7 @@ class Permute(Affine):
         if self.order(node)[0] != 0:
             sample_axis(node, 0, _rank(node))
 
-    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+    def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         inverse = [0] * _rank(node)
         for position, axis in enumerate(self.order(node)):
             inverse[axis] = position
@@ -73,7 +73,7 @@ class Expand(Affine):
 
     coordinatewise = True
 
-    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+    def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         return Pulled((unbroadcast(a, node.inputs[0].shape),))
 
 
@@ -99,7 +99,7 @@ class Gather(Affine):
         numbers = torch.arange(source.numel, device=device).reshape(1, *source.shape)
         return node.run(numbers).flatten()
 
-    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+    def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         source = node.inputs[0]
         zeros = a.new_zeros(*a.shape[:2], source.numel)
         pulled = zeros.index_add(2, self.table(node, a.device), a.reshape(*a.shape[:2], -1))
@@ -141,7 +141,7 @@ class Concatenate(Affine):
                 upper.append(lower[-1])
         return Interval(torch.cat(lower, axis), torch.cat(upper, axis))
 
-    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+    def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         axis = self._axis(node)
         coefficients: list[Tensor] = [a] * len(node.inputs)
         offset: Tensor | None = None
@@ -174,7 +174,7 @@ class Pad(Affine):
         if len(self._amounts(node)) > 2 * len(node.shape):
             sample_axis(node, 0, _rank(node))
 
-    def backward(self, node: Node, a: Tensor, boxes: Boxes) -> Pulled:
+    def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         if not self._constant_mode(node):
             return self._gather.backward(node, a, boxes)
         pulled = torch.nn.functional.pad(a, [-p for p in self._amounts(node)])
