@@ -16,10 +16,9 @@ from .cases import CASES
 from .test_every_rule import graphs
 
 
-def _elementwise() -> dict[str, str]:
-    """One case of every elementwise operator and setting."""
-    kinds = ("relu", "leaky relu", "sigmoid", "tanh")
-    return {n: n for n in CASES if n in kinds or (n.startswith("leaky relu ") and "place" not in n)}
+def _elementwise() -> list[str]:
+    """Every case of an elementwise operator that holds numbers only: no layers, no parameters."""
+    return [n for n, c in CASES.items() if isinstance(RULES.get(c.op), Elementwise) and not c.parts]
 
 
 NAMES = pytest.mark.parametrize("name", _elementwise())
@@ -27,10 +26,8 @@ DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=st
 
 
 def the_node(name: str) -> Node:
-    for node in graphs(name)[0].nodes[1:]:
-        if isinstance(find_rule(node), Elementwise):
-            return node
-    raise AssertionError(name)
+    """The node of the case's operator."""
+    return next(node for node in graphs(name)[0].nodes[1:] if node.op == CASES[name].op)
 
 
 def boxes(dtype: torch.dtype) -> Interval:
