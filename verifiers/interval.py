@@ -43,6 +43,13 @@ class Interval:
         """The same bounds with a new axis of length one."""
         return Interval(self.lower.unsqueeze(axis), self.upper.unsqueeze(axis))
 
+    def times(self, other: Interval) -> Interval:
+        """All products of a value of one and a value of the other, with broadcasting; NaN stays NaN."""
+        ends = [a * b for a in (self.lower, self.upper) for b in (other.lower, other.upper)]
+        low = torch.minimum(torch.minimum(ends[0], ends[1]), torch.minimum(ends[2], ends[3]))
+        high = torch.maximum(torch.maximum(ends[0], ends[1]), torch.maximum(ends[2], ends[3]))
+        return Interval(low, high)
+
     def minimum(self, a: Tensor) -> Tensor:
         """Smallest value of <a_k, x> over the box: a (B or 1, K, *shape) -> (B, K), exact."""
         mid, radius = self.mid_radius()

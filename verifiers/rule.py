@@ -33,6 +33,7 @@ __all__ = [
     "Pulled",
     "PulledWindows",
     "Rule",
+    "broadcast_rows",
     "check_rules",
     "contract",
     "contract_rows",
@@ -107,6 +108,22 @@ class Rule(ABC):
         """
         return None
 
+    def tangent(self, node: Node, boxes: Boxes, tangents: tuple[Interval, ...]) -> Interval:
+        """Bounds of the output's derivatives along K directions, from those of the inputs: forward mode.
+
+        tangents: one per input, (B or 1, K, *shape), where the input's derivatives lie for every point of
+        `boxes`; result (B or 1, K, *node.shape). Where the operator has kinks the bounds enclose the
+        generalised derivatives (Clarke 1983), so that the mean value theorem holds.
+        """
+        raise _no_derivative(node)
+
+    def cotangent(self, node: Node, boxes: Boxes, rows: Interval) -> tuple[Interval, ...]:
+        """Bounds of the derivatives of K quantities by the inputs, from those by the output: backward mode.
+
+        rows: (B or 1, K, *node.shape); result, one per input, (B or 1, K, *its shape).
+        """
+        raise _no_derivative(node)
+
 
 class Affine(Rule):
     """An operator that is affine in its inputs, coordinate by coordinate or mixing."""
@@ -116,6 +133,33 @@ class Affine(Rule):
     def interval(self, node: Node, *inputs: Interval) -> Interval:
         """By default for coordinate maps (reshape, slice, pad): the operator on both ends."""
         return Interval(node.run(*(i.lower for i in inputs)), node.run(*(i.upper for i in inputs)))
+
+    def tangent(self, node: Node, boxes: Boxes, tangents: tuple[Interval, ...]) -> Interval:
+        """By default the operator's interval minus its value at zero."""
+        many = broadcast_rows(tangents)
+        batch = many[0].lower.shape[:2]
+        flat = [Interval(t.lower.flatten(0, 1), t.upper.flatten(0, 1)) for t in many]
+        zeros = [Interval(z, z) for z in (torch.zeros_like(t.lower[:1]) for t in flat)]
+        image, origin = self.interval(node, *flat), self.interval(node, *zeros)
+        lower, upper = image.lower - origin.upper, image.upper - origin.lower
+        return Interval(lower.unflatten(0, batch), upper.unflatten(0, batch))
+
+    def cotangent(self, node: Node, boxes: Boxes, rows: Interval) -> tuple[Interval, ...]:
+        """By default the adjoint on both ends where the map is monotone (see `interval`), else its matrix."""
+        if type(self).interval is Affine.interval:
+            low, high = (self.backward(node, a, boxes).coefficients for a in (rows.lower, rows.upper))
+            return tuple(Interval(*ends) for ends in zip(low, high, strict=True))
+        size = node.numel
+        identity = torch.eye(size, dtype=rows.lower.dtype, device=rows.lower.device)
+        matrices = self.backward(node, identity.reshape(1, size, *node.shape), boxes).coefficients
+        mid, radius = (t.reshape(*t.shape[:2], size) for t in rows.mid_radius())
+        return tuple(
+            Interval(*(t.unflatten(2, p.shape) if p.shape else t.squeeze(2) for t in (i.lower, i.upper)))
+            for i, p in (
+                (Interval.around(mid @ m, radius @ m.abs()), p)
+                for m, p in zip((m.reshape(size, -1) for m in matrices), node.inputs, strict=True)
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,6 +189,27 @@ class Elementwise(Rule):
         broadcasts against the box: the lines enclose the function for ANY such values and differentiate in
         them. Where the box is NaN or infinite the lines may be anything: the engines then return NaN.
         """
+
+    def derivative(self, node: Node, box: Interval) -> Interval:
+        """Bounds of f' over the box, of the box's shape; at kinks of all generalised derivatives.
+
+        Where the box is NaN or infinite the values may be anything: the engine then makes them NaN.
+        """
+        raise _no_derivative(node)
+
+    def tangent(self, node: Node, boxes: Boxes, tangents: tuple[Interval, ...]) -> Interval:
+        """The product of two intervals: derivative and tangent."""
+        return tangents[0].times(self._slopes(node, boxes))
+
+    def cotangent(self, node: Node, boxes: Boxes, rows: Interval) -> tuple[Interval, ...]:
+        """The product of two intervals, as in `tangent`."""
+        return (rows.times(self._slopes(node, boxes)),)
+
+    def _slopes(self, node: Node, boxes: Boxes) -> Interval:
+        box = boxes[node.inputs[0]]
+        slopes = self.derivative(node, box)
+        bad = 0 * (box.upper - box.lower)  # NaN where a bound is NaN or infinite
+        return Interval(slopes.lower + bad, slopes.upper + bad).unsqueeze(1)
 
     def first(self, node: Node, box: Interval) -> tuple[Tensor, ...]:
         """First values of the free parameters, each of the box's shape; by default one half."""
@@ -194,6 +259,20 @@ class Elementwise(Rule):
             low = ((rows.a - negative) * lines.lower_offset).flatten(2).sum(2)
             offset = low if offset is None else offset + low
         return PulledWindows((rows.with_coefficients(pulled, clean=True),), offset)
+
+
+def broadcast_rows(tangents: Sequence[Interval]) -> tuple[Interval, ...]:
+    """The same tangents with one batch axis and one row axis for all: (B, K, *each its shape)."""
+    batch = torch.broadcast_shapes(*(t.lower.shape[:2] for t in tangents))
+    return tuple(Interval(*(v.expand(*batch, *v.shape[2:]) for v in (t.lower, t.upper))) for t in tangents)
+
+
+def _no_derivative(node: Node) -> UnsupportedOpError:
+    return UnsupportedOpError(
+        f"no bounds of the derivative of {node.op}",
+        where=f"node {node.name}",
+        cure="give its rule `derivative` (one input, coordinate by coordinate) or `tangent` and `cotangent`",
+    )
 
 
 def _mapped_lines(lines: Lines, change: Callable[[Tensor], Tensor]) -> Lines:

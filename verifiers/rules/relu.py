@@ -43,6 +43,12 @@ class LeakyRelu(Elementwise):
     def undecided(self, node: Node, position: int, box: Interval) -> Tensor | None:
         return (box.lower < 0) & (box.upper > 0)
 
+    def derivative(self, node: Node, box: Interval) -> Interval:
+        slope = self.slope(node)
+        right, left = box.lower > 0, box.upper < 0  # elsewhere the kink lies within: all slopes between
+        ends = (torch.full_like(box.lower, end) for end in (min(slope, 1.0), max(slope, 1.0)))
+        return Interval(*(e.masked_fill(right, 1.0).masked_fill(left, slope) for e in ends))
+
     def first(self, node: Node, box: Interval) -> tuple[Tensor, ...]:
         return ((box.upper > -box.lower).to(box.lower.dtype),)
 

@@ -25,10 +25,10 @@ class SShaped(Elementwise):
     """An increasing function that is convex on x <= 0, concave on x >= 0, with f(-x) = 2 f(0) - f(x)."""
 
     def __init__(
-        self, function: Callable[[Tensor], Tensor], derivative: Callable[[Tensor], Tensor], middle: float
+        self, function: Callable[[Tensor], Tensor], steepness: Callable[[Tensor], Tensor], middle: float
     ) -> None:
         self.function = function  # f
-        self.derivative = derivative  # f'(x) given f(x)
+        self.steepness = steepness  # f'(x) given f(x)
         self.middle = middle  # f(0)
 
     def interval(self, node: Node, *inputs: Interval) -> Interval:
@@ -43,19 +43,29 @@ class SShaped(Elementwise):
         mirrored, shift = self.below(-box.upper, -box.lower)
         return Lines(slope, mirrored, offset, 2 * self.middle - shift)
 
+    def derivative(self, node: Node, box: Interval) -> Interval:
+        ends = self.steepness(self.function(box.lower)), self.steepness(self.function(box.upper))
+        # f' rises up to zero and falls behind it
+        peak = self.steepness(self.function(torch.zeros_like(box.lower)))
+        inside = (box.lower <= 0) & (box.upper >= 0)
+        slack = 4 * torch.finfo(box.lower.dtype).eps  # 1 - f(x)^2 cancels where the curve is flat
+        lower = torch.minimum(*ends) - slack
+        upper = torch.where(inside, peak, torch.maximum(*ends) + slack)
+        return Interval(lower.clamp(min=0), torch.minimum(upper, peak))
+
     def below(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """Slope and offset of a line below f on [low, high]."""
         f_low, f_high = self.function(low), self.function(high)
         width = high - low
         narrow = width < 1e-6 * (1 + low.abs())  # the chord's quotient is noise there
         chord = (f_high - f_low) / torch.where(narrow, torch.ones_like(width), width)
-        flat = torch.minimum(self.derivative(f_low), self.derivative(f_high))
+        flat = torch.minimum(self.steepness(f_low), self.steepness(f_high))
         chord = torch.where(narrow, flat, chord)
         # The chord lies below f on the concave side. Anchored at either end it must stay below both.
         chord_offset = torch.minimum(f_low - chord * low, f_high - chord * high)
         tangent = self._tangent_point(low, high, f_high)
         value = self.function(tangent)
-        steep = self.derivative(value)
+        steep = self.steepness(value)
         use_chord = (low >= 0) | (tangent < low)
         slope = torch.where(use_chord, chord, steep)
         return slope, torch.where(use_chord, chord_offset, value - steep * tangent)
@@ -71,7 +81,7 @@ class SShaped(Elementwise):
             for _ in range(_STEPS):
                 middle = (left + right) / 2
                 value = self.function(middle)
-                safe = value + self.derivative(value) * (high - middle) <= f_high
+                safe = value + self.steepness(value) * (high - middle) <= f_high
                 left = torch.where(safe, middle, left)
                 right = torch.where(safe, right, middle)
         return torch.where(high <= 0, (low + high) / 2, left)
