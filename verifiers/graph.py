@@ -17,7 +17,7 @@ from torch import Tensor
 
 from robustbench_local.errors import DtypeError, ShapeError
 
-__all__ = ["Computed", "Graph", "Node", "Slot", "concatenate"]
+__all__ = ["Computed", "Graph", "Node", "Piece", "Slot", "concatenate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,22 @@ class Computed:
         args = _map(self.args, _evaluated)
         result: Tensor = self.op(*args, **_map(self.kwargs, _evaluated))
         return result
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Result number `index` of an operator with several: `Piece(aten.max.dim, 0)` is an operator of its own."""
+
+    op: Callable[..., Any]
+    index: int
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        """The one result of `op` on these arguments."""
+        result: Tensor = self.op(*args, **kwargs)[self.index]
+        return result
+
+    def __str__(self) -> str:
+        return f"{self.op}[{self.index}]"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

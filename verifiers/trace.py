@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import operator
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,10 +17,9 @@ from robustbench_local.errors import (
     NonFiniteError,
     RobustBenchError,
     ShapeError,
-    UnsupportedOpError,
 )
 
-from .graph import Computed, Graph, Node, Slot, assemble, concatenate
+from .graph import Computed, Graph, Node, Piece, Slot, assemble, concatenate
 from .graph_network import GraphNetwork
 
 __all__ = ["from_torch"]
@@ -33,7 +33,7 @@ def from_torch(module: nn.Module, example: Tensor) -> Graph:
     `example` is (1 or more, *shape), of the dtype and on the device of the parameters; its values do
     not matter. The batch size stays free. The graph refers to the module's own parameters.
     GraphError: the module cannot be exported, fixes the batch size, mixes samples, or has several
-    inputs or outputs. UnsupportedOpError: an operator with several results, other than a split.
+    inputs or outputs.
     NonFiniteError: a weight is NaN or infinite.
     """
     if not example.is_floating_point():
@@ -108,6 +108,16 @@ def _evaluation_mode(module: nn.Module) -> Iterator[None]:
     finally:
         for m, training in flags:
             m.training = training
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Several:
+    """An operator with several results, of which some will be read."""
+
+    op: Any
+    inputs: tuple[Node, ...]
+    args: Any
+    kwargs: Any
 
 
 class _Builder:
@@ -198,13 +208,9 @@ class _Builder:
         if not inputs:
             return self._constant(node, args, kwargs)
         if isinstance(node.meta["val"], (list, tuple)):
-            if target not in _SPLITS:
-                raise UnsupportedOpError(
-                    f"no bound rule for {target}, which has several results",
-                    where=f"node {node.name}",
-                    cure="of this kind only chunk, split, tensor_split and unbind are supported",
-                )
-            return ("pieces", node, inputs[0])
+            if target in _SPLITS:
+                return ("pieces", node, inputs[0])
+            return _Several(target, tuple(inputs), args, kwargs)
         plain, args = _normalise(node, args)
         if plain is None:
             return inputs[0]
@@ -239,6 +245,8 @@ class _Builder:
         source_node: Any = node.args[0]
         number: Any = node.args[1]
         whole = self.values[source_node]
+        if isinstance(whole, _Several):
+            return self._add(node.name, Piece(whole.op, number), whole.inputs, whole.args, whole.kwargs, node)
         if not (isinstance(whole, tuple) and whole[0] == "pieces"):
             return whole[number]
         _, source, parent = whole

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from robustbench_local.verifiers.graph import Piece
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -46,22 +47,31 @@ def test_an_operator_without_a_rule_is_named(function: Function, node: str, op: 
 
 
 @pytest.mark.parametrize(
-    "function",
+    ("function", "op", "index"),
     [
-        lambda x: x.max(dim=1, keepdim=True)[0],
-        lambda x: x.topk(2, 1)[0],
-        lambda x: x.sort(dim=1, descending=True)[0],
-        lambda x: torch.var_mean(x, 1, keepdim=True)[1],
-        lambda x: torch.aminmax(x, dim=1, keepdim=True)[1],
-        lambda x: x.cummax(1)[0],
-        lambda x: F.max_pool1d(x[:, None], 2, return_indices=True)[0],
+        (lambda x: x.max(dim=1, keepdim=True)[0], aten.max.dim, 0),
+        (lambda x: x.topk(2, 1)[0], aten.topk.default, 0),
+        (lambda x: x.sort(dim=1, descending=True)[0], aten.sort.default, 0),
+        (lambda x: torch.aminmax(x, dim=1, keepdim=True)[1], aten.aminmax.default, 1),
+        (lambda x: x.cummax(1)[0], aten.cummax.default, 0),
+        (
+            lambda x: F.max_pool1d(x[:, None], 2, return_indices=True)[0],
+            aten.max_pool1d_with_indices.default,
+            0,
+        ),
     ],
 )
-def test_operators_with_several_results_are_not_taken_for_splits(function: Function) -> None:
-    error = refusal(function, 6)
-    assert isinstance(error, UnsupportedOpError)
-    assert "which has several results (node " in str(error)
-    assert "only chunk, split, tensor_split and unbind are supported" in str(error)
+def test_one_result_of_several_is_an_operator(function: Function, op: Function, index: int) -> None:
+    network = Fn(function)
+    graph = traced(network, 6)
+    assert graph.output.op == Piece(op, index) and str(graph.output.op) == f"{op}[{index}]"
+    x = uniform(1, (4, 6)).float()
+    torch.testing.assert_close(graph.run(x), network(x))
+
+
+def test_pieces_are_equal_by_value() -> None:
+    assert Piece(aten.max.dim, 0) == Piece(aten.max.dim, 0) != Piece(aten.max.dim, 1)
+    assert len({Piece(aten.max.dim, 0), Piece(aten.max.dim, 0)}) == 1
 
 
 @pytest.mark.parametrize(
