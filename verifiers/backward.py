@@ -112,7 +112,8 @@ def lower_bounds(
     start: coefficients per node, (B or 1, K, *shape); with a `selection` they are shared rows (1, U, *shape)
     and the result holds both signs, (B, 2K). `slopes`: the relaxations' free parameters, which the pull sets
     up where they are missing; None for the rules' own choice. `boxes` bounds the inputs of every
-    nonlinearity met. Where `stop(node)` holds the node's own box ends the pull. Result (B, K), or (1, K) where no sample matters.
+    nonlinearity met. Where `stop(node)` holds the node's own box ends the pull. Result (B, K), or (1, K)
+    where no sample matters.
     """
     waiting = _Accumulator(selection)
     for node, rows in start.items():

@@ -8,8 +8,9 @@ arXiv 1906.06316) takes interval bounds for all hidden neurons and pulls only th
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from .ibp import input_interval, interval_bounds, specification_rows
 from .interval import Interval
 from .memory import row_chunks
 from .rule import find_rule
+from .slopes import Slopes
 from .verifier import DEFAULT_BUDGET, Bounds, Budget, prepared, verifier
 
 __all__ = ["CROWN", "CrownIBP", "crown_bounds"]
@@ -77,24 +79,38 @@ def _finish(
 
 
 def crown_bounds(
-    graph: Graph, inputs: InputSet, budget: Budget, *, intersect: bool = True
+    graph: Graph,
+    inputs: InputSet,
+    budget: Budget,
+    *,
+    intersect: bool = True,
+    known: Mapping[Node, Interval] | None = None,
+    pull: HiddenPull | None = None,
 ) -> tuple[dict[Node, Interval], bool]:
-    """Bounds of every node, hidden neurons refined backward; and whether the time sufficed for all."""
+    """Bounds of every node, hidden neurons refined backward; and whether the time sufficed for all.
+
+    known: valid bounds of some nodes, which the new ones are intersected with. pull: how rows of hidden
+    neurons are bounded; one backward pass by default.
+    """
     deadline, complete = budget.deadline(), True
+    known = {} if known is None else known
+    pull = plain_pull if pull is None else pull
     boxes: dict[Node, Interval] = {graph.input: input_interval(graph, inputs)}
     straight = isinstance(inputs, Box)
     exact = _exact_nodes(graph) if straight else frozenset()
     base = {} if straight else interval_bounds(graph, inputs)  # tighter than intervals over the hull
     for node in graph.nodes[1:]:
         box = find_rule(node).interval(node, *(boxes[p] for p in node.inputs))
-        boxes[node] = box if straight else box.intersect(base[node])
+        box = box if straight else box.intersect(base[node])
+        boxes[node] = box.intersect(known[node]) if node in known else box
         if node in exact:
             continue
-        mask = _undecided(graph, node, boxes[node])
+        mask = undecided(graph, node, boxes[node])
         if mask is None:
             continue
-        chunks = _until(deadline, row_chunks(mask, _row_bytes(graph, node, box.lower), budget))
-        boxes[node], finished = _refine(graph, node, inputs, boxes, chunks, intersect=intersect)
+        chunks = _until(deadline, row_chunks(mask, pull.row_bytes(graph, node, box.lower), budget))
+        boxes[node], finished = _refine(graph, node, inputs, boxes, chunks, pull)
+        boxes[node] = boxes[node].intersect(box) if intersect else boxes[node]
         complete &= finished
     return boxes, complete
 
@@ -108,7 +124,7 @@ def _until(deadline: float, chunks: Iterable[_Chunk]) -> Iterator[_Chunk | None]
         yield chunk
 
 
-def _undecided(graph: Graph, node: Node, box: Interval) -> Tensor | None:
+def undecided(graph: Graph, node: Node, box: Interval) -> Tensor | None:
     """Mask (B, n) of coordinates that some reader wants bounded tightly; None where there are none."""
     mask: Tensor | None = None
     for reader in graph.consumers[node]:
@@ -144,8 +160,7 @@ def _refine(
     inputs: InputSet,
     boxes: dict[Node, Interval],
     chunks: Iterable[_Chunk | None],
-    *,
-    intersect: bool,
+    pull: HiddenPull,
 ) -> tuple[Interval, bool]:
     """The node's box with backward bounds for the coordinates of the chunks; and whether all were bounded."""
     old, finished = boxes[node], True
@@ -158,20 +173,60 @@ def _refine(
         rows, pick, valid = _pack(part)
         everyone = samples.shape[0] == lower.shape[0] and bool((samples[1:] > samples[:-1]).all())
         some_inputs = inputs if everyone else inputs.select(samples)
-        some_boxes = boxes if everyone else {n: b.select(samples) for n, b in boxes.items() if n is not node}
-        start = {node: neuron_rows(rows, node, old.lower.dtype)}
-        both = lower_bounds(graph, start, some_inputs, some_boxes, selection=Selection(pick))
+        some_boxes = boxes if everyone else {n: b.select(samples) for n, b in boxes.items()}
+        both = pull(HiddenRows(graph, node, some_inputs, some_boxes, rows, pick))
         place, k = rows[pick], pick.shape[1]
         lower = lower.index_copy(0, samples, _scatter(lower[samples], place, valid, both[:, :k]))
         upper = upper.index_copy(0, samples, _scatter(upper[samples], place, valid, -both[:, k:]))
-    new = Interval(lower.reshape(old.lower.shape), upper.reshape(old.upper.shape))
-    return (new.intersect(old) if intersect else new), finished
+    return Interval(lower.reshape(old.lower.shape), upper.reshape(old.upper.shape)), finished
 
 
-def _row_bytes(graph: Graph, node: Node, like: Tensor) -> int:
-    """Memory of one row of coefficients at the widest node below, working copies included."""
-    widest = max(n.numel for n in graph.nodes[: node.index + 1])
-    return 4 * widest * like.element_size()
+@dataclass(frozen=True, slots=True, eq=False)
+class HiddenRows:
+    """Hidden neurons to be bounded from both sides: `neurons` (U,) of `node`, `pick` (B, K) into them.
+
+    `boxes` hold every node below, and the node itself as known so far.
+    """
+
+    graph: Graph
+    node: Node
+    inputs: InputSet
+    boxes: Mapping[Node, Interval]
+    neurons: Tensor
+    pick: Tensor
+
+    def lower(self, slopes: Slopes | None) -> Tensor:
+        """Lower bounds of the picked neurons, then of their negatives: (B, 2K)."""
+        start = {self.node: neuron_rows(self.neurons, self.node, self.boxes[self.node].lower.dtype)}
+        selection = Selection(self.pick)
+        return lower_bounds(self.graph, start, self.inputs, self.boxes, selection=selection, slopes=slopes)
+
+
+class HiddenPull(Protocol):
+    """How hidden neurons are bounded backward."""
+
+    def __call__(self, rows: HiddenRows) -> Tensor:
+        """Lower bounds of the picked neurons, then of their negatives: (B, 2K)."""
+        ...
+
+    def row_bytes(self, graph: Graph, node: Node, like: Tensor) -> int:
+        """Memory of one row that starts at `node`, working copies included."""
+        ...
+
+
+class _Plain:
+    """One backward pass with the rules' own choices."""
+
+    def __call__(self, rows: HiddenRows) -> Tensor:
+        return rows.lower(None)
+
+    def row_bytes(self, graph: Graph, node: Node, like: Tensor) -> int:
+        """One row of coefficients at the widest node below, with working copies."""
+        widest = max(n.numel for n in graph.nodes[: node.index + 1])
+        return 4 * widest * like.element_size()
+
+
+plain_pull = _Plain()
 
 
 def _pack(mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:

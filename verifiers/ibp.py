@@ -60,7 +60,7 @@ def specification_rows(graph: Graph, query: Query, boxes: dict[Node, Interval], 
     """Upper bounds (B, m) of the query's atoms, pulled back to the input or only through the affine tail."""
     like = boxes[graph.input].lower
     C, _ = query.rows(like.dtype, like.device)
-    d = _cast_up(query.d.to(like.device), like.dtype)
+    d = cast_up(query.d.to(like.device), like.dtype)
     start = {graph.output: -C.unflatten(2, graph.output_shape) if graph.output_shape else -C.squeeze(2)}
 
     def nonlinear(node: Node) -> bool:
@@ -84,7 +84,7 @@ def _overflow(graph: Graph, boxes: dict[Node, Interval]) -> Tensor:
     return total.unsqueeze(1)
 
 
-def _cast_up(d: Tensor, dtype: torch.dtype) -> Tensor:
+def cast_up(d: Tensor, dtype: torch.dtype) -> Tensor:
     """d in `dtype`, rounded up: a threshold that moved down would shrink the set of violations."""
     cast = d.to(dtype)
     return torch.where(cast.to(d.dtype) < d, torch.nextafter(cast, torch.full_like(cast, torch.inf)), cast)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -41,7 +43,7 @@ def output_bounds(
     both = torch.cat((rows, -rows), 1).to(sets.device)
     tree = Any(tuple(Atom(i, strict=True) for i in range(both.shape[1])))
     query = Query(graph.run, sets, both, both.new_zeros(both.shape[:2]), tree, text="output bounds")
-    bounds = verifier.bound(graph, query, budget).rows
+    bounds = verifier.bound(graph, query, replace(budget, tighten=True)).rows
     high, low = bounds[:, : rows.shape[1]], -bounds[:, rows.shape[1] :]
     if C is None:
         return low.reshape(-1, *graph.output_shape), high.reshape(-1, *graph.output_shape)
