@@ -35,7 +35,8 @@ class Parallel:
 def parallel_lines(lower: Sequence[Line], upper: Sequence[Line], box: Interval) -> Parallel:
     """The narrowest strip around the function with the slope of the first lower or the first upper line.
 
-    lower, upper: lines below and above the function on the box, at least one of each.
+    lower, upper: lines below and above the function on the box, at least one of each; the last two are also
+    used jointly, as the envelope that they form.
     """
     best: Parallel | None = None
     for slope in (lower[0][0], upper[0][0]):
@@ -58,15 +59,14 @@ def _negated(lines: Sequence[Line]) -> list[Line]:
 
 
 def _least(lines: Sequence[Line], slope: Tensor, box: Interval) -> Tensor:
-    """A lower bound of f(x) - slope * x over the box from lines below f: the best of lines and pairs."""
+    """A lower bound of f(x) - slope * x over the box: the best of each line and of the last two jointly."""
     least: Tensor | None = None
     for line in lines:
         value = torch.minimum(_at(line, slope, box.lower), _at(line, slope, box.upper))
         least = value if least is None else torch.maximum(least, value)
     assert least is not None  # there is one line at least
-    for i, one in enumerate(lines):
-        for other in lines[i + 1 :]:
-            least = torch.maximum(least, _of_envelope(one, other, slope, box))
+    if len(lines) > 1:
+        least = torch.maximum(least, _of_envelope(lines[-2], lines[-1], slope, box))
     return least
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..graph import Node
 from ..interval import Interval
+from ..parallel import Parallel
 from ..rule import Elementwise, Lines, register
 
 aten = torch.ops.aten
@@ -66,6 +67,14 @@ class LeakyRelu(Elementwise):
         if slope <= 1:
             return Lines(end, chord, None, offset)
         return Lines(chord, end, offset, None)
+
+    def parallel(self, node: Node, box: Interval) -> Parallel:
+        """A strip of the chord's slope: through the kink, and the chord itself."""
+        lines, zero = self.lines(node, box), torch.zeros_like(box.lower)
+        if lines.upper_offset is not None:
+            return Parallel(lines.upper_slope, zero, lines.upper_offset)
+        low = zero if lines.lower_offset is None else lines.lower_offset
+        return Parallel(lines.lower_slope, low, zero)
 
 
 class Relu(LeakyRelu):
