@@ -43,6 +43,15 @@ class Interval:
         """The same bounds with a new axis of length one."""
         return Interval(self.lower.unsqueeze(axis), self.upper.unsqueeze(axis))
 
+    def scaled(self, factor: Tensor | float) -> Interval:
+        """Bounds of factor * value, with broadcasting; NaN stays NaN."""
+        one, other = self.lower * factor, self.upper * factor
+        return Interval(torch.minimum(one, other), torch.maximum(one, other))
+
+    def plus(self, other: Interval) -> Interval:
+        """Bounds of the sum, with broadcasting."""
+        return Interval(self.lower + other.lower, self.upper + other.upper)
+
     def times(self, other: Interval) -> Interval:
         """All products of a value of one and a value of the other, with broadcasting; NaN stays NaN."""
         ends = [a * b for a in (self.lower, self.upper) for b in (other.lower, other.upper)]

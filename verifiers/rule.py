@@ -20,6 +20,7 @@ from torch import Tensor
 
 from robustbench_local.errors import UnsupportedOpError
 
+from .derivatives import affine_cotangent, affine_tangent, monotone_cotangent, no_derivative
 from .graph import Graph, Node
 from .interval import Interval, contract, contract_rows
 from .windows import WindowRows
@@ -33,7 +34,6 @@ __all__ = [
     "Pulled",
     "PulledWindows",
     "Rule",
-    "broadcast_rows",
     "check_rules",
     "contract",
     "contract_rows",
@@ -115,14 +115,14 @@ class Rule(ABC):
         `boxes`; result (B or 1, K, *node.shape). Where the operator has kinks the bounds enclose the
         generalised derivatives (Clarke 1983), so that the mean value theorem holds.
         """
-        raise _no_derivative(node)
+        raise no_derivative(node)
 
     def cotangent(self, node: Node, boxes: Boxes, rows: Interval) -> tuple[Interval, ...]:
         """Bounds of the derivatives of K quantities by the inputs, from those by the output: backward mode.
 
         rows: (B or 1, K, *node.shape); result, one per input, (B or 1, K, *its shape).
         """
-        raise _no_derivative(node)
+        raise no_derivative(node)
 
 
 class Affine(Rule):
@@ -136,30 +136,17 @@ class Affine(Rule):
 
     def tangent(self, node: Node, boxes: Boxes, tangents: tuple[Interval, ...]) -> Interval:
         """By default the operator's interval minus its value at zero."""
-        many = broadcast_rows(tangents)
-        batch = many[0].lower.shape[:2]
-        flat = [Interval(t.lower.flatten(0, 1), t.upper.flatten(0, 1)) for t in many]
-        zeros = [Interval(z, z) for z in (torch.zeros_like(t.lower[:1]) for t in flat)]
-        image, origin = self.interval(node, *flat), self.interval(node, *zeros)
-        lower, upper = image.lower - origin.upper, image.upper - origin.lower
-        return Interval(lower.unflatten(0, batch), upper.unflatten(0, batch))
+        return affine_tangent(self, node, tangents)
 
     def cotangent(self, node: Node, boxes: Boxes, rows: Interval) -> tuple[Interval, ...]:
         """By default the adjoint on both ends where the map is monotone (see `interval`), else its matrix."""
         if type(self).interval is Affine.interval:
-            low, high = (self.backward(node, a, boxes).coefficients for a in (rows.lower, rows.upper))
-            return tuple(Interval(*ends) for ends in zip(low, high, strict=True))
-        size = node.numel
-        identity = torch.eye(size, dtype=rows.lower.dtype, device=rows.lower.device)
-        matrices = self.backward(node, identity.reshape(1, size, *node.shape), boxes).coefficients
-        mid, radius = (t.reshape(*t.shape[:2], size) for t in rows.mid_radius())
-        return tuple(
-            Interval(*(t.unflatten(2, p.shape) if p.shape else t.squeeze(2) for t in (i.lower, i.upper)))
-            for i, p in (
-                (Interval.around(mid @ m, radius @ m.abs()), p)
-                for m, p in zip((m.reshape(size, -1) for m in matrices), node.inputs, strict=True)
-            )
-        )
+            return monotone_cotangent(self, node, boxes, rows)
+        return affine_cotangent(self, node, boxes, rows)
+
+    def spectral_norms(self, node: Node) -> tuple[float, ...] | None:
+        """Upper bounds of the l2 operator norms by each input; None: no better one than sqrt(l1 linf)."""
+        return None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -195,7 +182,7 @@ class Elementwise(Rule):
 
         Where the box is NaN or infinite the values may be anything: the engine then makes them NaN.
         """
-        raise _no_derivative(node)
+        raise no_derivative(node)
 
     def tangent(self, node: Node, boxes: Boxes, tangents: tuple[Interval, ...]) -> Interval:
         """The product of two intervals: derivative and tangent."""
@@ -259,20 +246,6 @@ class Elementwise(Rule):
             low = ((rows.a - negative) * lines.lower_offset).flatten(2).sum(2)
             offset = low if offset is None else offset + low
         return PulledWindows((rows.with_coefficients(pulled, clean=True),), offset)
-
-
-def broadcast_rows(tangents: Sequence[Interval]) -> tuple[Interval, ...]:
-    """The same tangents with one batch axis and one row axis for all: (B, K, *each its shape)."""
-    batch = torch.broadcast_shapes(*(t.lower.shape[:2] for t in tangents))
-    return tuple(Interval(*(v.expand(*batch, *v.shape[2:]) for v in (t.lower, t.upper))) for t in tangents)
-
-
-def _no_derivative(node: Node) -> UnsupportedOpError:
-    return UnsupportedOpError(
-        f"no bounds of the derivative of {node.op}",
-        where=f"node {node.name}",
-        cure="give its rule `derivative` (one input, coordinate by coordinate) or `tangent` and `cotangent`",
-    )
 
 
 def _mapped_lines(lines: Lines, change: Callable[[Tensor], Tensor]) -> Lines:

@@ -26,6 +26,13 @@ def unbroadcast(a: Tensor, shape: tuple[int, ...]) -> Tensor:
     return a.sum(ones, keepdim=True) if ones else a
 
 
+def aligned(tangent: Interval, rank: int) -> Interval:
+    """A tangent (B, K, *shape) with axes of length one, so that samples broadcast as ones of `rank` axes."""
+    shape = tangent.lower.shape
+    ones = (1,) * (rank + 2 - len(shape))
+    return Interval(*(t.reshape(*shape[:2], *ones, *shape[2:]) for t in (tangent.lower, tangent.upper)))
+
+
 def sample_constant(node: Node, value: Any, like: Tensor) -> Tensor:
     """A constant operand as a tensor that broadcasts over one sample, refused where it varies by sample."""
     tensor = value if isinstance(value, Tensor) else torch.as_tensor(value)
@@ -86,6 +93,24 @@ class Sum(Affine):
                 offset = contract(a, shift.unsqueeze(0))
         return Pulled(tuple(coefficients), offset)
 
+    def tangent(self, node: Node, boxes: Boxes, tangents: tuple[Interval, ...]) -> Interval:
+        total: Interval | None = None
+        for operand, factor in self.factors(node):
+            if isinstance(operand, Slot):
+                part = aligned(tangents[operand.index], len(node.shape)).scaled(factor)
+                total = part if total is None else total.plus(part)
+        assert total is not None  # some operand depends on the input
+        shape = (*total.lower.shape[:2], *node.shape)
+        return Interval(total.lower.expand(shape), total.upper.expand(shape))
+
+    def cotangent(self, node: Node, boxes: Boxes, rows: Interval) -> tuple[Interval, ...]:
+        pulled = [rows] * len(node.inputs)
+        for operand, factor in self.factors(node):
+            if isinstance(operand, Slot):
+                part, shape = rows.scaled(factor), node.inputs[operand.index].shape
+                pulled[operand.index] = Interval(*(unbroadcast(a, shape) for a in (part.lower, part.upper)))
+        return tuple(pulled)
+
     def backward_windows(
         self, node: Node, rows: WindowRows, boxes: Boxes, free: Tensor | None = None
     ) -> PulledWindows | None:
@@ -127,6 +152,14 @@ class Scale(Affine):
     def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         return Pulled((unbroadcast(a * self.factor(node, a), node.inputs[0].shape),))
 
+    def tangent(self, node: Node, boxes: Boxes, tangents: tuple[Interval, ...]) -> Interval:
+        factor = self.factor(node, tangents[0].lower)
+        return aligned(tangents[0], len(node.shape)).scaled(factor)
+
+    def cotangent(self, node: Node, boxes: Boxes, rows: Interval) -> tuple[Interval, ...]:
+        scaled, shape = rows.scaled(self.factor(node, rows.lower)), node.inputs[0].shape
+        return (Interval(unbroadcast(scaled.lower, shape), unbroadcast(scaled.upper, shape)),)
+
 
 class Negate(Affine):
     """-x."""
@@ -138,6 +171,9 @@ class Negate(Affine):
 
     def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         return Pulled((-a,))
+
+    def cotangent(self, node: Node, boxes: Boxes, rows: Interval) -> tuple[Interval, ...]:
+        return (rows.scaled(-1.0),)
 
 
 register(aten.add.Tensor, aten.add.Scalar)(Sum(1))

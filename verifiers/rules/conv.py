@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from ..adjoint import Geometry, pull_conv2d
 from ..graph import Node, Slot
 from ..interval import Interval
 from ..rule import Affine, Boxes, Pulled, PulledWindows, contract, register
+from ..spectral import convolution_norm_bound
 from ..windows import WindowRows
 
 aten = torch.ops.aten
@@ -59,6 +61,19 @@ class _Convolution(Affine):
         centre = node.run(mid)
         spread = self._apply(node, radius, node.args[1].abs())
         return Interval.around(centre, spread)
+
+    def tangent(self, node: Node, boxes: Boxes, tangents: tuple[Interval, ...]) -> Interval:
+        rows = tangents[0].lower.shape[:2]
+        weight: Tensor = node.args[1]
+        mid, radius = (t.flatten(0, 1) for t in tangents[0].mid_radius())
+        centre, spread = self._apply(node, mid, weight), self._apply(node, radius, weight.abs())
+        return Interval.around(centre.unflatten(0, rows), spread.unflatten(0, rows))
+
+    def cotangent(self, node: Node, boxes: Boxes, rows: Interval) -> tuple[Interval, ...]:
+        mid, radius = rows.mid_radius()
+        absolute = replace(node, args=(node.args[0], node.args[1].abs(), *node.args[2:]))
+        centre, spread = self.backward(node, mid, boxes), self.backward(absolute, radius, boxes)
+        return (Interval.around(centre.coefficients[0], spread.coefficients[0]),)
 
     def _apply(self, node: Node, x: Tensor, weight: Tensor) -> Tensor:
         """The operator without bias and with other weights."""
@@ -108,6 +123,11 @@ class Convolution(_Convolution):
             pulled = self.transpose(rows, weight, None, stride, before, rest, groups, dilation)
         return Pulled((pulled.unflatten(0, a.shape[:2]),), _bias_offset(a, self.bias(node)))
 
+    def spectral_norms(self, node: Node) -> tuple[float, ...] | None:
+        stride, dilation = self._ints(node, 3, "stride", 1), self._ints(node, 5, "dilation", 1)
+        size, groups = node.inputs[0].shape[1:], node.argument(6, "groups", 1)
+        return (convolution_norm_bound(node.args[1], size, stride, dilation, groups),)
+
     def backward_windows(
         self, node: Node, rows: WindowRows, boxes: Boxes, free: Tensor | None = None
     ) -> PulledWindows | None:
@@ -154,6 +174,12 @@ class TransposedConvolution(_Convolution):
         for i in range(self.rank):
             rows = rows.narrow(2 + i, 0, size[i])  # output padding can leave room for one more window
         return Pulled((rows.unflatten(0, a.shape[:2]),), _bias_offset(a, self.bias(node)))
+
+    def spectral_norms(self, node: Node) -> tuple[float, ...] | None:
+        # the adjoint of the convolution with the same numbers has the same norm
+        stride, dilation = self._ints(node, 3, "stride", 1), self._ints(node, 7, "dilation", 1)
+        size, groups = node.shape[1:], node.argument(6, "groups", 1)
+        return (convolution_norm_bound(node.args[1], size, stride, dilation, groups),)
 
 
 register(aten.conv1d.default, aten.conv1d.padding)(Convolution(1, functional.conv_transpose1d))

@@ -11,6 +11,7 @@ from robustbench_local.errors import UnsupportedOpError
 from ..graph import Node, Slot
 from ..interval import Interval
 from ..rule import Affine, Boxes, Pulled, contract, register
+from ..spectral import matrix_norm_bound
 
 aten = torch.ops.aten
 
@@ -36,6 +37,19 @@ class MatrixProduct(Affine):
         weight, bias = self.weight(node)
         offset = None if bias is None else contract(a, bias.expand(node.shape).unsqueeze(0))
         return Pulled((a @ weight,), offset)
+
+    def tangent(self, node: Node, boxes: Boxes, tangents: tuple[Interval, ...]) -> Interval:
+        weight, _ = self.weight(node)
+        mid, radius = tangents[0].mid_radius()
+        return Interval.around(functional.linear(mid, weight), functional.linear(radius, weight.abs()))
+
+    def cotangent(self, node: Node, boxes: Boxes, rows: Interval) -> tuple[Interval, ...]:
+        weight, _ = self.weight(node)
+        mid, radius = rows.mid_radius()
+        return (Interval.around(mid @ weight, radius @ weight.abs()),)
+
+    def spectral_norms(self, node: Node) -> tuple[float, ...] | None:
+        return (matrix_norm_bound(self.weight(node)[0]),)
 
 
 class AddMM(MatrixProduct):

@@ -48,6 +48,12 @@ class BatchNorm(Affine):
         scale, shift = self.scale_shift(node)
         return Pulled((a * scale,), contract(a, shift.expand(node.shape).unsqueeze(0)))
 
+    def tangent(self, node: Node, boxes: Boxes, tangents: tuple[Interval, ...]) -> Interval:
+        return tangents[0].scaled(self.scale_shift(node)[0])
+
+    def cotangent(self, node: Node, boxes: Boxes, rows: Interval) -> tuple[Interval, ...]:
+        return (rows.scaled(self.scale_shift(node)[0]),)
+
     def backward_windows(
         self, node: Node, rows: WindowRows, boxes: Boxes, free: Tensor | None = None
     ) -> PulledWindows | None:

@@ -157,6 +157,47 @@ class MaxPool(Rule):
         pulled = zeros.scatter_add(3, place, through.flatten(3).expand(batch, rows, -1, -1))
         return Pulled((pulled.reshape(batch, rows, *node.inputs[0].shape),), contract(negative, constant))
 
+    def tangent(self, node: Node, boxes: Boxes, tangents: tuple[Interval, ...]) -> Interval:
+        """The chosen input's tangent where it surely wins, else the hull of the window's tangents."""
+        index, surely, _ = self.choose(node, boxes[node.inputs[0]])
+        many = tangents[0].lower.shape[:2]
+        batch = torch.broadcast_shapes(many, (index.shape[0], 1))
+        ends = []
+        for sign, end in ((-1, tangents[0].lower), (1, tangents[0].upper)):
+            t = self._lift(sign * end.flatten(0, 1))
+            hull = functional.max_pool2d(t, **self._window(node)).unflatten(0, many)
+            place = index.flatten(2).unsqueeze(1).expand(*batch, -1, -1)
+            own = t.unflatten(0, many).flatten(3).expand(*batch, -1, -1).gather(3, place)
+            chosen = torch.where(surely.unsqueeze(1), own.unflatten(3, surely.shape[-2:]), hull)
+            ends.append(sign * chosen.reshape(*batch, *node.shape))
+        return Interval(*ends)
+
+    def cotangent(self, node: Node, boxes: Boxes, rows: Interval) -> tuple[Interval, ...]:
+        """The row to the chosen input where it surely wins, else between none and all to every candidate."""
+        box = boxes[node.inputs[0]]
+        index, surely, _ = self.choose(node, box)
+        window, out = self._window(node), surely.shape[-2:]
+        lower, upper = self._lift(box.lower), self._lift(box.upper)
+        size = lower[0].numel()
+        # float64 holds every place exactly; padding gets -inf and goes to a spare column
+        numbers = torch.arange(size, device=lower.device, dtype=torch.float64).reshape(1, *lower.shape[1:])
+        places = _windows(numbers, window, out)
+        places = torch.where(places.isfinite(), places, float(size)).long()
+        best = functional.max_pool2d(lower, **window).flatten(2).unsqueeze(2)
+        maybe = ~(_windows(upper, window, out) < best)  # NaN bounds exclude nothing
+        offsets = torch.arange(lower.shape[1], device=lower.device).reshape(1, -1, 1) * lower[0, 0].numel()
+        winner = (index.flatten(2) + offsets).unsqueeze(2) == places
+        sure = surely.flatten(2).unsqueeze(2)
+        maybe, always = torch.where(sure, winner, maybe).unsqueeze(1), (sure & winner).unsqueeze(1)
+        ends = []
+        for sign, end in ((-1, rows.lower), (1, rows.upper)):
+            a = (sign * end).reshape(*end.shape[:2], lower.shape[1], 1, -1)
+            part = torch.where(always, a, torch.where(maybe, a.clamp(min=0), torch.zeros_like(a)))
+            target = places.flatten().expand(*part.shape[:2], -1)
+            pulled = part.new_zeros(*part.shape[:2], size + 1).scatter_add(2, target, part.flatten(2))
+            ends.append(sign * pulled[..., :-1].reshape(*part.shape[:2], *node.inputs[0].shape))
+        return (Interval(*ends),)
+
     def _lift(self, t: Tensor) -> Tensor:
         return t.unsqueeze(-2) if self.rank == 1 else t
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from robustbench_local.errors import UnsupportedOpError
 
+from ..derivatives import monotone_cotangent
 from ..graph import Node, Slot, concatenate
 from ..interval import Interval
 from ..rule import Affine, Boxes, Pulled, contract, register
@@ -155,6 +156,9 @@ class Concatenate(Affine):
                 shift = contract(piece, operand)
                 offset = shift if offset is None else offset + shift
         return Pulled(tuple(coefficients), offset)
+
+    def cotangent(self, node: Node, boxes: Boxes, rows: Interval) -> tuple[Interval, ...]:
+        return monotone_cotangent(self, node, boxes, rows)
 
 
 class Pad(Affine):
