@@ -71,6 +71,10 @@ class Rule(ABC):
     #: Each output coordinate depends on one input coordinate only.
     coordinatewise: bool = False
 
+    def at(self, node: Node) -> Rule:
+        """The rule for this node: another one where its kind depends on which operands are perturbed."""
+        return self
+
     def check(self, node: Node) -> None:  # noqa: B027  (most rules take every argument)
         """Raise UnsupportedOpError if the rule cannot handle this node's arguments."""
 
@@ -284,7 +288,7 @@ def find_rule(node: Node) -> Rule:
             where=f"node {node.name}",
             cure=f"add one in verifiers/rules/ (see CONTRIBUTING) or use only: {', '.join(known)}",
         )
-    return rule
+    return rule.at(node)
 
 
 def check_rules(graph: Graph) -> None:
