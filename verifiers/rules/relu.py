@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from robustbench_local.errors import UnsupportedOpError
+
 from ..graph import Node
 from ..interval import Interval
 from ..parallel import Parallel
@@ -97,5 +99,19 @@ class Relu(LeakyRelu):
         return Lines(torch.where(crossing, free[0], chord), chord, None, -low * chord)
 
 
+class RandomizedRelu(LeakyRelu):
+    """Leaky ReLU with a random slope, which in evaluation is the middle of its range."""
+
+    def check(self, node: Node) -> None:
+        if bool(node.argument(3, "training", False)):
+            raise UnsupportedOpError(
+                "rrelu in training is random", where=f"node {node.name}", cure="use evaluation mode"
+            )
+
+    def slope(self, node: Node) -> float:
+        return (float(node.argument(1, "lower", 1 / 8)) + float(node.argument(2, "upper", 1 / 3))) / 2
+
+
 register(aten.relu.default)(Relu())
 register(aten.leaky_relu.default)(LeakyRelu())
+register(aten.rrelu.default)(RandomizedRelu())

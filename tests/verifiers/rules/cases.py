@@ -1,13 +1,17 @@
 """One or more small networks for every operator that has a bound rule: `CASES[name]`.
 
-A new operator needs a line here: `test_every_rule.py` fails without one, and applies all its properties.
+A new operator needs a line here, or in one of the files `*_cases.py` beside this one: `test_every_rule.py`
+fails without one, and applies all its properties.
 """
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -239,3 +243,7 @@ case("sigmoid", aten.sigmoid.default, (4,), lambda x: torch.sigmoid(3 * x))
 case("sigmoid on one number", aten.sigmoid.default, (4,), lambda x: torch.sigmoid(x.sum(1)))
 case("tanh", aten.tanh.default, (4,), lambda x: torch.tanh(x - 2 * x.flip(1)))
 case("tanh on images", aten.tanh.default, (2, 3, 3), lambda x, m: m(x).tanh(), partial(nn.Conv2d, 2, 3, 2))
+
+for _module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+    if _module.name.endswith("_cases"):
+        importlib.import_module(f"{__package__}.{_module.name}")

@@ -1,0 +1,121 @@
+"""Cases of piecewise linear functions, steps, choices, extremes and pooling."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .cases import case, layer
+
+aten = torch.ops.aten
+
+ABS, PRELU, CLAMP = aten.abs.default, aten.prelu.default, aten.clamp.default
+case("abs", ABS, (4,), lambda x: x.abs())
+case("abs on images", ABS, (2, 3, 3), lambda x, m: m(x).abs(), partial(nn.Conv2d, 2, 3, 2))
+case("prelu", PRELU, (4,), lambda x: F.prelu(x, torch.tensor([0.3])))
+case("prelu concave", PRELU, (4,), lambda x: F.prelu(x, torch.tensor([1.5])))
+case("prelu falling", PRELU, (4,), lambda x: F.prelu(x, torch.tensor([-0.5])))
+layer("prelu learned", PRELU, (3,), nn.PReLU)
+layer("prelu per channel", PRELU, (3, 2, 2), nn.PReLU, 3)
+case("prelu on images", PRELU, (2, 4, 4), lambda x, m, w: F.prelu(m(x), w), partial(nn.Conv2d, 2, 3, 2), (3,))
+case("rrelu", aten.rrelu.default, (4,), F.rrelu)
+case("relu6", aten.relu6.default, (4,), lambda x: F.relu6(4 * x))
+case("hardtanh", aten.hardtanh.default, (4,), lambda x: F.hardtanh(x))
+case("hardtanh uneven", aten.hardtanh.default, (4,), lambda x: F.hardtanh(x, -0.25, 2.0))
+case("hardsigmoid", aten.hardsigmoid.default, (4,), lambda x: F.hardsigmoid(4 * x))
+case("hardswish", aten.hardswish.default, (4,), lambda x: F.hardswish(4 * x))
+case("hardswish plain", aten.hardswish.default, (4,), F.hardswish)
+case("clamp", CLAMP, (4,), lambda x: x.clamp(-0.4, 0.7))
+case("clamp low", CLAMP, (4,), lambda x: x.clamp(min=0.1))
+case("clamp high", CLAMP, (4,), lambda x: x.clamp(max=0.1))
+case("clamp crossed", CLAMP, (4,), lambda x: x.clamp(0.5, 0.2))
+case("clamp in place", CLAMP, (4,), lambda x: (2 * x).clamp_(-1, 1))
+case("clip", aten.clip.default, (4,), lambda x: x.clip(0.0, 1.0))
+case("clamp_min", aten.clamp_min.default, (4,), lambda x: x.clamp_min(0.2))
+case("clamp_max", aten.clamp_max.default, (4,), lambda x: x.clamp_max(0.2))
+case("clamp.Tensor", aten.clamp.Tensor, (4,), lambda x: x.clamp(torch.tensor(-0.3), torch.tensor(0.6)))
+case("clamp by tensors", aten.clamp.Tensor, (2, 3), lambda x, a, b: x.clamp(a, b), (3,), (2, 1))
+case("clip.Tensor", aten.clip.Tensor, (4,), lambda x: x.clip(torch.tensor(-0.3)))
+case("clamp_min.Tensor", aten.clamp_min.Tensor, (4,), lambda x: x.clamp_min(torch.tensor(0.1)))
+case("clamp_max.Tensor", aten.clamp_max.Tensor, (4,), lambda x: x.clamp_max(torch.tensor(0.1)))
+case(
+    "clamp images by tensors",
+    aten.clamp.Tensor,
+    (2, 4, 4),
+    lambda x, m, a: m(x).clamp(a, a + 0.5),
+    partial(nn.Conv2d, 2, 3, 2),
+    (3, 3, 3),
+)
+case("softshrink", aten.softshrink.default, (4,), lambda x: F.softshrink(x, 0.3))
+case("hardshrink", aten.hardshrink.default, (4,), lambda x: F.hardshrink(x, 0.3))
+case("threshold", aten.threshold.default, (4,), lambda x: F.threshold(x, 0.2, -0.5))
+case("threshold above", aten.threshold.default, (4,), lambda x: F.threshold(x, 0.2, 1.5))
+
+case("sign", aten.sign.default, (4,), torch.sign)
+case("sgn", aten.sgn.default, (4,), torch.sgn)
+case("heaviside", aten.heaviside.default, (4,), lambda x: torch.heaviside(x, torch.tensor(0.5)))
+case("floor", aten.floor.default, (4,), lambda x: (2 * x).floor())
+case("ceil", aten.ceil.default, (4,), lambda x: (2 * x).ceil())
+case("round", aten.round.default, (4,), lambda x: (2 * x).round())
+case("trunc", aten.trunc.default, (4,), lambda x: (2 * x).trunc())
+case("fix", aten.fix.default, (4,), lambda x: torch.fix(2 * x))
+case("frac", aten.frac.default, (4,), lambda x: (2 * x).frac())
+COMPARE = {
+    "gt": (aten.gt.Scalar, aten.gt.Tensor, torch.gt),
+    "ge": (aten.ge.Scalar, aten.ge.Tensor, torch.ge),
+    "lt": (aten.lt.Scalar, aten.lt.Tensor, torch.lt),
+    "le": (aten.le.Scalar, aten.le.Tensor, torch.le),
+    "eq": (aten.eq.Scalar, aten.eq.Tensor, torch.eq),
+    "ne": (aten.ne.Scalar, aten.ne.Tensor, torch.ne),
+}
+for _name, (_number, _tensor, _compare) in COMPARE.items():
+    case(_name, _number, (4,), lambda x, f=_compare: f(x, 0.1).type_as(x))
+    case(f"{_name} tensor", _tensor, (4,), lambda x, b, f=_compare: f(x, b).type_as(x), (4,))
+    case(f"{_name} both", _tensor, (4,), lambda x, f=_compare: f(x, x.flip(1)).to(x.dtype))
+case("gt broadcast", aten.gt.Tensor, (2, 3), lambda x: (x[:, :1] > 2 * x).type_as(x))
+case("to number", aten.to.dtype, (4,), lambda x: (x > 0).to(x.dtype))
+case("type_as", aten.type_as.default, (4,), lambda x: (x > 0).type_as(x))
+
+WHERE = aten.where.self
+case("where", WHERE, (4,), lambda x: torch.where(x > 0, x, -2 * x))
+case("where of constants", WHERE, (4,), lambda x, b: torch.where(x > 0.1, b, x), (4,))
+case("where mask", WHERE, (4,), lambda x, b: torch.where(b > 0, x, x.flip(1)), (4,))
+case("where mask and constant", WHERE, (2, 3), lambda x, b: torch.where(b > 0, b, x[:, :1]), (2, 3))
+case("where number", aten.where.ScalarOther, (4,), lambda x, b: torch.where(b > 0, x, 0.5), (4,))
+case("where number first", aten.where.ScalarSelf, (4,), lambda x: torch.where(x > x.flip(1), 0.5, x))
+case("where numbers", aten.where.Scalar, (4,), lambda x: torch.where(x > 0.2, 2.0, -1.0).type_as(x))
+case("masked_fill", aten.masked_fill.Scalar, (4,), lambda x, b: x.masked_fill(b > 0, -1.5), (4,))
+case("masked_fill perturbed", aten.masked_fill.Scalar, (4,), lambda x: x.masked_fill(x > 0.2, -1.5))
+case("masked_fill.Tensor", aten.masked_fill.Tensor, (4,), lambda x, b: x.masked_fill(b > 0, b[0]), (4,))
+for _name, _op in (
+    ("logical_and", aten.logical_and.default),
+    ("logical_or", aten.logical_or.default),
+    ("bitwise_and", aten.bitwise_and.Tensor),
+    ("bitwise_or", aten.bitwise_or.Tensor),
+    ("__and__", aten.__and__.Tensor),
+    ("__or__", aten.__or__.Tensor),
+):
+    case(_name, _op, (4,), lambda x, f=_op: f(x > 0, x.flip(1) < 0.5).type_as(x))
+for _name, _op in (("logical_not", aten.logical_not.default), ("bitwise_not", aten.bitwise_not.default)):
+    case(_name, _op, (4,), lambda x, f=_op: f(x > 0).type_as(x))
+
+for _name, _op in (
+    ("maximum", aten.maximum.default),
+    ("minimum", aten.minimum.default),
+    ("max.other", aten.max.other),
+    ("min.other", aten.min.other),
+    ("fmax", aten.fmax.default),
+    ("fmin", aten.fmin.default),
+):
+    case(_name, _op, (4,), lambda x, f=_op: f(x, x.flip(1) * 0.5))
+case("maximum with constant", aten.maximum.default, (2, 3), lambda x, b: torch.maximum(x, b), (3,))
+case("minimum broadcast", aten.minimum.default, (2, 3), lambda x: torch.minimum(x[:, :1], x))
+case("maximum of itself", aten.maximum.default, (3,), lambda x: torch.maximum(x, x))
+case("amax", aten.amax.default, (2, 3), lambda x: x.amax(1))
+case("amax axes", aten.amax.default, (2, 3, 2), lambda x: x.amax((-1, 1)))
+case("amax kept", aten.amax.default, (2, 3), lambda x: x.amax(2, keepdim=True))
+case("amax of many", aten.amax.default, (40,), lambda x: x.amax(1))
+case("amin", aten.amin.default, (2, 3), lambda x: x.amin(-1))
