@@ -1,99 +1,57 @@
-"""Sigmoid and tanh: convex below zero, concave above, symmetric about their value at zero.
+"""Increasing functions that are convex below zero and concave above: sigmoid, tanh, erf, arctan, asinh.
 
-The two lines follow CROWN (Zhang et al. 2018, arXiv 1811.00866, table 2): the chord on the side where
-the curve bends away from it, a tangent on the other; on intervals around zero the tangent is the one
-through the far end, found by bisection and kept on the safe side.
+The lines follow CROWN (Zhang et al. 2018, arXiv 1811.00866, table 2): the chord on the side where the
+curve bends away from it, a tangent on the other; on boxes around zero the one through the far end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
 
 import torch
 from torch import Tensor
 
-from ..graph import Node
-from ..interval import Interval
-from ..rule import Elementwise, Lines, register
+from ..rule import register
+from .contact import Function, Slope, convex_then_concave
+from .curves import Curve, Shape
 
 aten = torch.ops.aten
 
-_STEPS = 30  # halvings of the tangent point's interval: below float32 resolution for bounds up to 100
+
+def s_shaped(value: Function, slope: Slope) -> Curve:
+    """The rule of a function that is steepest at zero."""
+    zero = torch.zeros((), dtype=torch.float64)
+    steepest = float(slope(zero, value(zero)))
+    return Curve(Shape(value, slope, *convex_then_concave(value, slope), bends=((0.0, steepest),)))
 
 
-class SShaped(Elementwise):
-    """An increasing function that is convex on x <= 0, concave on x >= 0, with f(-x) = 2 f(0) - f(x)."""
-
-    def __init__(
-        self, function: Callable[[Tensor], Tensor], steepness: Callable[[Tensor], Tensor], middle: float
-    ) -> None:
-        self.function = function  # f
-        self.steepness = steepness  # f'(x) given f(x)
-        self.middle = middle  # f(0)
-
-    def interval(self, node: Node, *inputs: Interval) -> Interval:
-        return Interval(self.function(inputs[0].lower), self.function(inputs[0].upper))
-
-    def undecided(self, node: Node, position: int, box: Interval) -> Tensor | None:
-        return box.lower < box.upper
-
-    def lines(self, node: Node, box: Interval, free: Sequence[Tensor] = ()) -> Lines:
-        slope, offset = self.below(box.lower, box.upper)
-        # above f on [l, u] is the mirror image of below f on [-u, -l]
-        mirrored, shift = self.below(-box.upper, -box.lower)
-        return Lines(slope, mirrored, offset, 2 * self.middle - shift)
-
-    def derivative(self, node: Node, box: Interval) -> Interval:
-        ends = self.steepness(self.function(box.lower)), self.steepness(self.function(box.upper))
-        # f' rises up to zero and falls behind it
-        peak = self.steepness(self.function(torch.zeros_like(box.lower)))
-        inside = (box.lower <= 0) & (box.upper >= 0)
-        slack = 4 * torch.finfo(box.lower.dtype).eps  # 1 - f(x)^2 cancels where the curve is flat
-        lower = torch.minimum(*ends) - slack
-        upper = torch.where(inside, peak, torch.maximum(*ends) + slack)
-        return Interval(lower.clamp(min=0), torch.minimum(upper, peak))
-
-    def below(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        """Slope and offset of a line below f on [low, high]."""
-        f_low, f_high = self.function(low), self.function(high)
-        width = high - low
-        narrow = width < 1e-6 * (1 + low.abs())  # the chord's quotient is noise there
-        chord = (f_high - f_low) / torch.where(narrow, torch.ones_like(width), width)
-        flat = torch.minimum(self.steepness(f_low), self.steepness(f_high))
-        chord = torch.where(narrow, flat, chord)
-        # The chord lies below f on the concave side. Anchored at either end it must stay below both.
-        chord_offset = torch.minimum(f_low - chord * low, f_high - chord * high)
-        tangent = self._tangent_point(low, high, f_high)
-        value = self.function(tangent)
-        steep = self.steepness(value)
-        use_chord = (low >= 0) | (tangent < low)
-        slope = torch.where(use_chord, chord, steep)
-        return slope, torch.where(use_chord, chord_offset, value - steep * tangent)
-
-    def _tangent_point(self, low: Tensor, high: Tensor, f_high: Tensor) -> Tensor:
-        """A point of tangency whose line is below f up to `high`: the middle where the interval is convex.
-
-        Where `high` > 0 this is the largest safe point; it lies left of `low` where only the chord is safe.
-        """
-        with torch.no_grad():
-            left = torch.minimum(low, -high) - 1  # safe, or left of `low`
-            right = torch.zeros_like(low)
-            for _ in range(_STEPS):
-                middle = (left + right) / 2
-                value = self.function(middle)
-                safe = value + self.steepness(value) * (high - middle) <= f_high
-                left = torch.where(safe, middle, left)
-                right = torch.where(safe, right, middle)
-        return torch.where(high <= 0, (low + high) / 2, left)
-
-
-def _sigmoid_derivative(value: Tensor) -> Tensor:
+def _sigmoid_slope(x: Tensor, value: Tensor) -> Tensor:
     return value * (1 - value)
 
 
-def _tanh_derivative(value: Tensor) -> Tensor:
+def _tanh_slope(x: Tensor, value: Tensor) -> Tensor:
     return 1 - value * value
 
 
-register(aten.sigmoid.default)(SShaped(torch.sigmoid, _sigmoid_derivative, 0.5))
-register(aten.tanh.default)(SShaped(torch.tanh, _tanh_derivative, 0.0))
+def _erf_slope(x: Tensor, value: Tensor) -> Tensor:
+    return torch.exp(-x * x) * (2 / math.sqrt(math.pi))
+
+
+def _normal_slope(x: Tensor, value: Tensor) -> Tensor:
+    return torch.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
+
+
+def _arctan_slope(x: Tensor, value: Tensor) -> Tensor:
+    return 1 / (1 + x * x)
+
+
+def _asinh_slope(x: Tensor, value: Tensor) -> Tensor:
+    return torch.rsqrt(1 + x * x)
+
+
+register(aten.sigmoid.default, aten.special_expit.default)(s_shaped(torch.sigmoid, _sigmoid_slope))
+register(aten.tanh.default)(s_shaped(torch.tanh, _tanh_slope))
+register(aten.erf.default, aten.special_erf.default)(s_shaped(torch.erf, _erf_slope))
+register(aten.special_ndtr.default)(s_shaped(torch.special.ndtr, _normal_slope))
+register(aten.atan.default, aten.arctan.default)(s_shaped(torch.atan, _arctan_slope))
+register(aten.asinh.default, aten.arcsinh.default)(s_shaped(torch.asinh, _asinh_slope))
