@@ -1,4 +1,4 @@
-"""Sums and differences of tensors; products and quotients with constants."""
+"""Sums and differences of tensors; the affine case of products and quotients."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class Sum(Affine):
 
 
 class Scale(Affine):
-    """x * c or x / c with a constant c."""
+    """x * c or x / c with a constant c: what products and quotients become where one operand is constant."""
 
     coordinatewise = True
 
@@ -131,11 +131,11 @@ class Scale(Affine):
         self.divide = divide
 
     def check(self, node: Node) -> None:
-        if len(node.inputs) != 1 or (self.divide and not isinstance(node.args[0], Slot)) or node.kwargs:
+        if node.kwargs:
             raise UnsupportedOpError(
-                f"{node.op} of two perturbed tensors, or division by one, has no rule in this version",
+                f"{node.op} with {', '.join(node.kwargs)}",
                 where=f"node {node.name}",
-                cure="multiply or divide by constants only",
+                cure="multiply or divide without further arguments",
             )
 
     def factor(self, node: Node, like: Tensor) -> Tensor:
@@ -179,6 +179,4 @@ class Negate(Affine):
 register(aten.add.Tensor, aten.add.Scalar)(Sum(1))
 register(aten.sub.Tensor, aten.sub.Scalar)(Sum(-1))
 register(aten.rsub.Scalar, aten.rsub.Tensor)(Sum(-1, reflected=True))
-register(aten.mul.Tensor, aten.mul.Scalar)(Scale(divide=False))
-register(aten.div.Tensor, aten.div.Scalar)(Scale(divide=True))
 register(aten.neg.default)(Negate())

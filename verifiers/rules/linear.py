@@ -1,4 +1,4 @@
-"""Matrix products with a constant: linear, addmm, matmul."""
+"""Matrix products with a constant matrix on the right: the fast, usual case."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from robustbench_local.errors import UnsupportedOpError
-
-from ..graph import Node, Slot
+from ..graph import Node
 from ..interval import Interval
 from ..rule import Affine, Boxes, Pulled, contract, register
 from ..spectral import matrix_norm_bound
@@ -53,35 +51,17 @@ class MatrixProduct(Affine):
 
 
 class AddMM(MatrixProduct):
-    """addmm(b, x, W) = b + x W."""
-
-    def check(self, node: Node) -> None:
-        if not isinstance(node.args[1], Slot) or any(float(v) != 1 for v in node.kwargs.values()):
-            raise UnsupportedOpError(
-                "addmm is supported as bias + x @ constant only",
-                where=f"node {node.name}",
-                cure="use torch.nn.Linear",
-            )
+    """addmm(b, x, W) = b + x W with constants b and W; see `matmul` for other factors."""
 
     def weight(self, node: Node) -> tuple[Tensor, Tensor | None]:
         return node.args[2].mT, node.args[0]
 
 
 class MatMul(MatrixProduct):
-    """x @ W with a constant matrix on the right."""
-
-    def check(self, node: Node) -> None:
-        if not isinstance(node.args[0], Slot) or isinstance(node.args[1], Slot) or node.args[1].dim() != 2:
-            raise UnsupportedOpError(
-                "matmul is supported as x @ constant matrix only",
-                where=f"node {node.name}",
-                cure="use torch.nn.Linear; products of two perturbed tensors have no rule in this version",
-            )
+    """x @ W with a constant matrix on the right; see `matmul` for other factors."""
 
     def weight(self, node: Node) -> tuple[Tensor, Tensor | None]:
         return node.args[1].mT, None
 
 
 register(aten.linear.default)(MatrixProduct())
-register(aten.addmm.default)(AddMM())
-register(aten.matmul.default, aten.mm.default)(MatMul())

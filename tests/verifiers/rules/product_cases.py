@@ -1,0 +1,46 @@
+"""Cases of products, quotients, matrix products and softmax of perturbed tensors."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+from .cases import case
+
+aten = torch.ops.aten
+
+MUL, DIV = aten.mul.Tensor, aten.div.Tensor
+case("mul of two", MUL, (3,), lambda x: x * x.flip(1))
+case("mul of broadcast", MUL, (2, 3), lambda x: (x - 1) * x[:, :, :1])
+case("mul of lower rank", MUL, (2, 3), lambda x: x * x[:, :1].sum(2, keepdim=True))
+case("mul of two numbers", MUL, (3,), lambda x: x[:, 0] * x[:, 1])
+case("mul with itself", MUL, (3,), lambda x: x * x)
+case("div of two", DIV, (3,), lambda x: x / (2 + x.sigmoid()).flip(1))
+case("div by negative", DIV, (2, 3), lambda x: x[:, :, :1] / (-2 - x.sigmoid()))
+case("div of constant", DIV, (3,), lambda x, b: b / (2 + x.sigmoid())[:, None], (1, 2, 3))
+case("true_divide", aten.true_divide.Tensor, (3,), lambda x: torch.true_divide(x, 2 + x.sigmoid()))
+
+MATMUL = aten.matmul.default
+case(
+    "addmm scaled",
+    aten.addmm.default,
+    (4,),
+    lambda x, w: torch.addmm(x[:, :3], x, w, beta=2, alpha=-0.5),
+    (4, 3),
+)
+case("matmul from left", MATMUL, (4, 2), lambda x, w: w @ x, (3, 4))
+case("matmul of stacks", MATMUL, (2, 3, 4), lambda x, w: x @ w, (2, 4, 3))
+case("matmul of stacks from left", MATMUL, (2, 3, 4), lambda x, w: w @ x, (2, 2, 3))
+case("matmul with vector", MATMUL, (2, 4), lambda x, w: x @ w, (4,))
+case("matmul with vector from left", MATMUL, (4, 2), lambda x, w: w @ x, (4,))
+case("mv", aten.mv.default, (4,), lambda x, w: torch.mv(x, w), (4,))
+case("matmul of two", MATMUL, (2, 3), lambda x: x @ x.transpose(1, 2))
+case("matmul of two stacks", MATMUL, (2, 3, 2), lambda x: x @ (1 - 2 * x[:, :1]).transpose(2, 3))
+case("bmm", aten.bmm.default, (2, 3), lambda x: torch.bmm(x.transpose(1, 2), x + 1))
+
+SOFTMAX = aten.softmax.int
+case("softmax", SOFTMAX, (4,), lambda x: torch.softmax(x, -1))
+case("softmax of two", SOFTMAX, (2,), lambda x: torch.softmax(3 * x, 1))
+case("softmax of one", SOFTMAX, (1, 3), lambda x: torch.softmax(x, 1) + x)
+case("softmax along the first axis", SOFTMAX, (3, 2), lambda x: F.softmax(x, 1))
+case("_softmax", aten._softmax.default, (3, 2), lambda x: aten._softmax(x, 1, False))
