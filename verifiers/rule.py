@@ -23,6 +23,7 @@ from robustbench_local.errors import UnsupportedOpError
 from .derivatives import affine_cotangent, affine_tangent, monotone_cotangent, no_derivative
 from .graph import Graph, Node
 from .interval import Interval, contract, contract_rows
+from .parallel import Parallel, parallel_lines
 from .windows import WindowRows
 
 __all__ = [
@@ -201,6 +202,17 @@ class Elementwise(Rule):
         slopes = self.derivative(node, box)
         bad = 0 * (box.upper - box.lower)  # NaN where a bound is NaN or infinite
         return Interval(slopes.lower + bad, slopes.upper + bad).unsqueeze(1)
+
+    def parallel(self, node: Node, box: Interval) -> Parallel:
+        """Two parallel lines that enclose the function on the box, for forward bounds; exact where l = u.
+
+        By default the narrowest strip that follows from `lines`, with the parameters' own choice and with
+        all of them at 0 and at 1.
+        """
+        ends = (torch.zeros_like(box.lower), torch.ones_like(box.lower)) if self.parameters else ()
+        found = [self.lines(node, box), *(self.lines(node, box, (end,) * self.parameters) for end in ends)]
+        lower = [(lines.lower_slope, lines.lower_offset) for lines in found]
+        return parallel_lines(lower, [(lines.upper_slope, lines.upper_offset) for lines in found], box)
 
     def first(self, node: Node, box: Interval) -> tuple[Tensor, ...]:
         """First values of the free parameters, each of the box's shape; by default one half."""
