@@ -44,7 +44,7 @@ class Computed:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Result number `index` of an operator with several: `Piece(aten.max.dim, 0)` is an operator of its own."""
+    """Result number `index` of an operator with several, as an operator: `Piece(aten.max.dim, 0)`."""
 
     op: Callable[..., Any]
     index: int

@@ -120,7 +120,8 @@ def prepared(graph: Graph, query: Query) -> tuple[Graph, Query]:
     Raises ShapeError where the two do not fit, UnsupportedOpError where an operator has no rule.
     """
     check_fit(graph, query)
+    graph = graph.resolved()  # rules look at constants, not at expressions of them
     check_rules(graph)
     if isinstance(query.inputs, Ball) and math.isinf(query.inputs.p):
         query = replace(query, inputs=query.inputs.box())
-    return graph.resolved(), query
+    return graph, query

@@ -31,9 +31,8 @@ def refusal(function: Function, *shape: int, parts: tuple[nn.Module, ...] = ()) 
 @pytest.mark.parametrize(
     ("function", "node", "op"),
     [
-        (lambda x: torch.erf(x), "erf", "aten.erf.default"),
-        (lambda x: x.softmax(1), "softmax", "aten.softmax.int"),
-        (lambda x: F.gelu(x), "gelu", "aten.gelu.default"),
+        (lambda x: torch.lgamma(x), "lgamma", "aten.lgamma.default"),
+        (lambda x: torch.nextafter(x, x + 1), "nextafter", "aten.nextafter.default"),
         (lambda x: x.zero_(), "zero_", "aten.zero.default"),
     ],
 )
@@ -43,7 +42,7 @@ def test_an_operator_without_a_rule_is_named(function: Function, node: str, op: 
     assert str(error).startswith(
         f"no bound rule for {op} (node {node}). Add one in verifiers/rules/ (see CONTRIBUTING) or use only: "
     )
-    assert "conv2d, conv3d" in str(error) and "sigmoid, slice, sub, sum, tanh, transpose" in str(error)
+    assert all(word in str(error) for word in ("conv2d, conv3d", "sigmoid, ", "sub, sum, ", "tanh, "))
 
 
 @pytest.mark.parametrize(
@@ -77,13 +76,8 @@ def test_pieces_are_equal_by_value() -> None:
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        (lambda x: x * x, "aten.mul.Tensor of two perturbed tensors"),
-        (lambda x: 1 / (x + 9), "aten.reciprocal.default"),
-        (lambda x: torch.ones(1, 4) / (x + 9), "division by one"),
         (lambda x: torch.div(x, 2, rounding_mode="floor"), "aten.div.Tensor_mode"),
         (lambda x: torch.addmm(x, torch.ones(2, 4), torch.ones(4, 4)), "batch"),
-        (lambda x: torch.addmm(torch.ones(4), x, torch.eye(4), beta=2), "bias + x @ constant only"),
-        (lambda x: torch.ones(3, 4) @ x[:, :, None], "x @ constant matrix only"),
         (lambda x: F.avg_pool1d(x, 2), "needs (batch, channels, *space), one sample has shape (4,)"),
         (lambda x: F.adaptive_avg_pool1d(x, 2), "needs (batch, channels, *space)"),
         (lambda x: F.max_pool1d(x, 2), "needs (batch, channels, *space)"),
@@ -266,5 +260,5 @@ def test_the_identity_network() -> None:
     for engine in VERIFIERS.values():
         if engine.name != "auto-lirpa":
             lower, upper = output_bounds(graph, x - 0.5, x, engine)
-            torch.testing.assert_close(lower, x - 0.5)
-            torch.testing.assert_close(upper, x)
+            torch.testing.assert_close(lower, x - 0.5, check_dtype=False)
+            torch.testing.assert_close(upper, x, check_dtype=False)

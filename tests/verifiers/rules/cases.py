@@ -16,6 +16,9 @@ from typing import Any
 
 import torch
 from robustbench_local.verifiers.graph import concatenate
+from robustbench_local.verifiers.rules.centred import centred
+from robustbench_local.verifiers.rules.normalised import normalised
+from robustbench_local.verifiers.rules.stack import stacked
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -212,6 +215,10 @@ case("cat", CAT, (2, 3), lambda x: torch.cat([x, 2 * x, x], -1))
 case("cat with parameter", concatenate, (3,), lambda x, b: torch.cat([b.expand(x.shape[0], 2), x], 1), (2,))
 case("cat with zeros", concatenate, (2, 3), lambda x: torch.cat([x, torch.ones(x.shape[0], 1, 3)], dim=1))
 case("stack by cat", CAT, (3,), lambda x: torch.cat([x[:, None], -x[:, None]], 1))
+STACK = aten.stack.default
+case("stack", STACK, (2, 3), lambda x: torch.stack([x, 2 * x, x.flip(1)], 1))
+case("stack last", STACK, (2, 3), lambda x: torch.stack([x, -x], -1))
+case("stack with parameter", stacked, (3,), lambda x, b: torch.stack([b.expand(x.shape[0], 3), x], 1), (3,))
 PAD = aten.pad.default
 case("pad", PAD, (2, 3), lambda x: F.pad(x, (1, 2)))
 case("pad with value", PAD, (2, 3, 2), lambda x: F.pad(x, (1, 0, 2, 1), value=-0.5))
@@ -227,6 +234,16 @@ case("sum axes", SUM, (2, 3, 2), lambda x: x.sum((-1, 1)))
 case("sum to one number", SUM, (2, 3), lambda x: x.sum((1, 2)))
 case("sum kept", SUM, (2, 3), lambda x: x.sum(-1, keepdim=True))
 case("mean", MEAN, (2, 3), lambda x: x.mean(2))
+case("lerp", aten.lerp.Tensor, (3,), lambda x: torch.lerp(x, 2 - x.flip(1), x.roll(1, 1)))
+case("gated", aten.lerp.Tensor, (2, 3), lambda x: torch.lerp(x[:, :1], x, x.sigmoid().mean(1, keepdim=True)))
+case("variance", centred, (2, 4), lambda x: x.var(2))
+case("variance over two axes", centred, (2, 3), lambda x: x.var((1, 2), unbiased=False, keepdim=True) + x)
+layer("layer norm", normalised, (2, 4), nn.LayerNorm, 4)
+layer("layer norm of two", normalised, (2, 2), nn.LayerNorm, 2, elementwise_affine=False, eps=1e-3)
+layer("layer norm over two axes", normalised, (2, 3), nn.LayerNorm, (2, 3))
+layer("root mean square norm", normalised, (2, 4), nn.RMSNorm, 4, eps=1e-5)
+layer("group norm", normalised, (4, 3), nn.GroupNorm, 2, 4)
+layer("instance norm", normalised, (2, 2, 3), nn.InstanceNorm2d, 2, affine=True)
 case("mean centred", MEAN, (2, 3), lambda x: x - x.mean((1, 2), keepdim=True))
 case("mean over images", MEAN, (2, 3, 2), lambda x: x.mean((-2, -1)))
 

@@ -1,0 +1,14 @@
+"""Composite operators, rewritten into simple ones when a graph is made; one file per family.
+
+Importing this package enters all of them in `EXPANSIONS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+__all__: list[str] = []
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
