@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..graph import Node, Slot
+from ..graph import Node, Piece, Slot
 from ..interval import Interval
 from ..rule import Boxes, Pulled, Rule, contract_rows, register
 from .arithmetic import sample_constant, unbroadcast
@@ -290,5 +290,5 @@ def _three_largest(x: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
 
 register(aten.maximum.default, aten.max.other, aten.fmax.default)(OfTwo(1))
 register(aten.minimum.default, aten.min.other, aten.fmin.default)(OfTwo(-1))
-register(aten.amax.default)(Reduction(1))
-register(aten.amin.default)(Reduction(-1))
+register(aten.amax.default, Piece(aten.max.dim, 0), Piece(aten.aminmax.default, 1))(Reduction(1))
+register(aten.amin.default, Piece(aten.min.dim, 0), Piece(aten.aminmax.default, 0))(Reduction(-1))

@@ -6,21 +6,17 @@ and the last jump of each kind. NaN stays NaN.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from robustbench_local.errors import UnsupportedOpError
-
 from ..graph import Node, Slot
 from ..interval import Interval
-from ..rule import Affine, Boxes, Pulled, Rule, contract, find_rule, register
+from ..rule import Boxes, Pulled, Rule, contract, register
 from .arithmetic import sample_constant, unbroadcast
 from .hull import Corner
 from .piecewise import PiecewiseLinear, Step, attained, limit
 
-__all__ = ["Ceil", "Compare", "Floor", "Frac", "Round", "ToNumber", "Trunc"]
+__all__ = ["Ceil", "Compare", "Floor", "Frac", "Round", "Trunc"]
 
 aten = torch.ops.aten
 
@@ -160,47 +156,6 @@ class Compare(Rule):
         return Pulled(tuple(coefficients), offset)
 
 
-class ToNumber(Affine):
-    """A cast of truth values, which are the numbers 0 and 1 here, to another type; nothing else is cast."""
-
-    coordinatewise = True
-
-    def check(self, node: Node) -> None:
-        if not _is_truth(node.inputs[0]):
-            raise UnsupportedOpError(
-                f"{node.op} changes the type of numbers",
-                where=f"node {node.name}",
-                cure="compute in one floating-point type",
-            )
-
-    def interval(self, node: Node, *inputs: Interval) -> Interval:
-        return inputs[0]
-
-    def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
-        rest = (a.new_zeros(1, 1, *p.shape).expand(*a.shape[:2], *p.shape) for p in node.inputs[1:])
-        return Pulled((a, *rest))  # a further operand names the type only
-
-
-def _is_truth(node: Node) -> bool:
-    """Whether a node's values are 0 and 1: comparisons and what only moves or joins them."""
-    if node.op is None:
-        return False
-    rule: Any = find_rule(node)
-    return isinstance(rule, Compare) or (node.op in _LOGICAL)
-
-
-_LOGICAL = (
-    aten.logical_and.default,
-    aten.logical_or.default,
-    aten.logical_not.default,
-    aten.logical_xor.default,
-    aten.bitwise_and.Tensor,
-    aten.bitwise_or.Tensor,
-    aten.bitwise_not.default,
-    aten.__and__.Tensor,
-    aten.__or__.Tensor,
-)
-
 register(aten.floor.default)(Floor())
 register(aten.ceil.default)(Ceil())
 register(aten.round.default)(Round())
@@ -212,4 +167,3 @@ register(aten.lt.Scalar, aten.lt.Tensor)(Compare(1.0, 0.0, 0.0))
 register(aten.le.Scalar, aten.le.Tensor)(Compare(1.0, 1.0, 0.0))
 register(aten.eq.Scalar, aten.eq.Tensor)(Compare(0.0, 1.0, 0.0))
 register(aten.ne.Scalar, aten.ne.Tensor)(Compare(1.0, 0.0, 1.0))
-register(aten.to.dtype, aten._to_copy.default, aten.type_as.default)(ToNumber())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import torch
+from robustbench_local.verifiers.graph import Piece
 from torch import nn
 from torch.nn import functional as F
 
@@ -15,9 +16,9 @@ aten = torch.ops.aten
 ABS, PRELU, CLAMP = aten.abs.default, aten.prelu.default, aten.clamp.default
 case("abs", ABS, (4,), lambda x: x.abs())
 case("abs on images", ABS, (2, 3, 3), lambda x, m: m(x).abs(), partial(nn.Conv2d, 2, 3, 2))
-case("prelu", PRELU, (4,), lambda x: F.prelu(x, torch.tensor([0.3])))
-case("prelu concave", PRELU, (4,), lambda x: F.prelu(x, torch.tensor([1.5])))
-case("prelu falling", PRELU, (4,), lambda x: F.prelu(x, torch.tensor([-0.5])))
+case("prelu", PRELU, (4,), lambda x: F.prelu(x, torch.tensor([0.3], dtype=x.dtype)))
+case("prelu concave", PRELU, (4,), lambda x: F.prelu(x, torch.tensor([1.5], dtype=x.dtype)))
+case("prelu falling", PRELU, (4,), lambda x: F.prelu(x, torch.tensor([-0.5], dtype=x.dtype)))
 layer("prelu learned", PRELU, (3,), nn.PReLU)
 layer("prelu per channel", PRELU, (3, 2, 2), nn.PReLU, 3)
 case("prelu on images", PRELU, (2, 4, 4), lambda x, m, w: F.prelu(m(x), w), partial(nn.Conv2d, 2, 3, 2), (3,))
@@ -56,7 +57,9 @@ case("threshold above", aten.threshold.default, (4,), lambda x: F.threshold(x, 0
 
 case("sign", aten.sign.default, (4,), torch.sign)
 case("sgn", aten.sgn.default, (4,), torch.sgn)
-case("heaviside", aten.heaviside.default, (4,), lambda x: torch.heaviside(x, torch.tensor(0.5)))
+case(
+    "heaviside", aten.heaviside.default, (4,), lambda x: torch.heaviside(x, torch.tensor(0.5, dtype=x.dtype))
+)
 case("floor", aten.floor.default, (4,), lambda x: (2 * x).floor())
 case("ceil", aten.ceil.default, (4,), lambda x: (2 * x).ceil())
 case("round", aten.round.default, (4,), lambda x: (2 * x).round())
@@ -76,8 +79,6 @@ for _name, (_number, _tensor, _compare) in COMPARE.items():
     case(f"{_name} tensor", _tensor, (4,), lambda x, b, f=_compare: f(x, b).type_as(x), (4,))
     case(f"{_name} both", _tensor, (4,), lambda x, f=_compare: f(x, x.flip(1)).to(x.dtype))
 case("gt broadcast", aten.gt.Tensor, (2, 3), lambda x: (x[:, :1] > 2 * x).type_as(x))
-case("to number", aten.to.dtype, (4,), lambda x: (x > 0).to(x.dtype))
-case("type_as", aten.type_as.default, (4,), lambda x: (x > 0).type_as(x))
 
 WHERE = aten.where.self
 case("where", WHERE, (4,), lambda x: torch.where(x > 0, x, -2 * x))
@@ -86,7 +87,7 @@ case("where mask", WHERE, (4,), lambda x, b: torch.where(b > 0, x, x.flip(1)), (
 case("where mask and constant", WHERE, (2, 3), lambda x, b: torch.where(b > 0, b, x[:, :1]), (2, 3))
 case("where number", aten.where.ScalarOther, (4,), lambda x, b: torch.where(b > 0, x, 0.5), (4,))
 case("where number first", aten.where.ScalarSelf, (4,), lambda x: torch.where(x > x.flip(1), 0.5, x))
-case("where numbers", aten.where.Scalar, (4,), lambda x: torch.where(x > 0.2, 2.0, -1.0).type_as(x))
+case("where numbers", aten.gt.Scalar, (4,), lambda x: torch.where(x > 0.2, 2.0, -1.0).type_as(x))
 case("masked_fill", aten.masked_fill.Scalar, (4,), lambda x, b: x.masked_fill(b > 0, -1.5), (4,))
 case("masked_fill perturbed", aten.masked_fill.Scalar, (4,), lambda x: x.masked_fill(x > 0.2, -1.5))
 case("masked_fill.Tensor", aten.masked_fill.Tensor, (4,), lambda x, b: x.masked_fill(b > 0, b[0]), (4,))
@@ -119,3 +120,44 @@ case("amax axes", aten.amax.default, (2, 3, 2), lambda x: x.amax((-1, 1)))
 case("amax kept", aten.amax.default, (2, 3), lambda x: x.amax(2, keepdim=True))
 case("amax of many", aten.amax.default, (40,), lambda x: x.amax(1))
 case("amin", aten.amin.default, (2, 3), lambda x: x.amin(-1))
+case("max.dim", Piece(aten.max.dim, 0), (2, 3), lambda x: x.max(1).values)
+case("min.dim", Piece(aten.min.dim, 0), (2, 3), lambda x: x.min(-1, keepdim=True)[0])
+case("aminmax", Piece(aten.aminmax.default, 0), (2, 3), lambda x: torch.aminmax(x, dim=1)[0])
+case("aminmax above", Piece(aten.aminmax.default, 1), (2, 3), lambda x: torch.aminmax(x, dim=-1)[1])
+
+MP2, MP3 = aten.max_pool2d.default, aten.max_pool3d.default
+layer("max 2d wide", MP2, (2, 5, 5), nn.MaxPool2d, 3, stride=2, padding=1)
+layer("max 2d leaves a rest", MP2, (1, 5, 7), nn.MaxPool2d, 2, stride=(2, 3), padding=(1, 0))
+case("max 2d of images", MP2, (2, 5, 5), lambda x, m: F.max_pool2d(m(x), 2), partial(nn.Conv2d, 2, 3, 2))
+layer("max 3d", MP3, (1, 3, 4, 3), nn.MaxPool3d, 2, stride=1)
+layer("max 3d uneven", MP3, (2, 3, 4, 4), nn.MaxPool3d, (1, 2, 3), padding=(0, 1, 1), ceil_mode=True)
+for _rank, _pool in enumerate((F.max_pool1d, F.max_pool2d, F.max_pool3d), start=1):
+    _op = (aten.max_pool1d_with_indices, aten.max_pool2d_with_indices, aten.max_pool3d_with_indices)[
+        _rank - 1
+    ]
+    _space = (4, 2, 2)[:_rank]
+    case(
+        f"max {_rank}d values",
+        Piece(_op.default, 0),
+        (1, *_space),
+        lambda x, f=_pool: f(x, 2, return_indices=True)[0],
+    )
+_ADAPTIVE = (aten.adaptive_max_pool1d, aten.adaptive_max_pool2d, aten.adaptive_max_pool3d)
+_KINDS = (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
+layer("adaptive max 1d", Piece(_ADAPTIVE[0].default, 0), (2, 5), _KINDS[0], 3)
+layer("adaptive max 2d", Piece(_ADAPTIVE[1].default, 0), (2, 5, 4), _KINDS[1], (2, 3))
+layer("adaptive max 3d", Piece(_ADAPTIVE[2].default, 0), (1, 3, 4, 2), _KINDS[2], 2)
+layer("average 3d", aten.avg_pool3d.default, (2, 3, 4, 2), nn.AvgPool3d, 2, stride=1, padding=1)
+layer("adaptive 3d", aten.adaptive_avg_pool3d.default, (1, 3, 4, 2), nn.AdaptiveAvgPool3d, (2, 3, 1))
+
+TOPK, SORT = Piece(aten.topk.default, 0), Piece(aten.sort.default, 0)
+case("topk", TOPK, (5,), lambda x: x.topk(2).values)
+case("topk smallest", TOPK, (2, 4), lambda x: x.topk(3, dim=1 + 1, largest=False)[0])
+case("topk of axis", TOPK, (4, 2), lambda x: x.topk(2, 1)[0])
+case("sum of the two largest", TOPK, (5,), lambda x: x.topk(2).values.sum(1))
+case("sort", SORT, (4,), lambda x: x.sort().values)
+case("sort falling", SORT, (3, 2), lambda x: x.sort(1, descending=True)[0])
+case("sort stable", Piece(aten.sort.stable, 0), (4,), lambda x: x.sort(stable=True, dim=1)[0])
+case("kthvalue", Piece(aten.kthvalue.default, 0), (5,), lambda x: x.kthvalue(2).values)
+case("kthvalue kept", Piece(aten.kthvalue.default, 0), (3, 2), lambda x: x.kthvalue(3, 1, True)[0])
+case("median", Piece(aten.median.dim, 0), (4,), lambda x: x.median(1).values)

@@ -1,0 +1,78 @@
+"""Enlarging images: nearest, linear in one to three dimensions, cubic.
+
+All are affine with the same weights along each axis for every other axis. Nearest and linear weights are not
+negative. Cubic ones are: their absolute values come from the operator itself, run on images that vary along
+one axis only.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from robustbench_local.errors import UnsupportedOpError
+
+from ..graph import Node
+from ..interval import Interval
+from ..rule import register
+from .monotone import Monotone
+
+__all__ = ["Cubic", "Upsample"]
+
+aten = torch.ops.aten
+
+
+class Upsample(Monotone):
+    """Interpolation over `rank` axes with non-negative weights."""
+
+    def __init__(self, rank: int, *, moves: bool = False) -> None:
+        super().__init__(moves=moves)
+        self.rank = rank
+
+    def check(self, node: Node) -> None:
+        if len(node.shape) != self.rank + 1:
+            raise UnsupportedOpError(
+                f"{node.op} of a sample of shape {node.inputs[0].shape}",
+                where=f"node {node.name}",
+                cure="give (batch, channels, *space)",
+            )
+
+
+class Cubic(Upsample):
+    """Interpolation over two axes with weights of either sign."""
+
+    def interval(self, node: Node, *inputs: Interval) -> Interval:
+        mid, radius = inputs[0].mid_radius()
+        rows, columns = self._weights(node, mid)
+        return Interval.around(node.run(mid), rows.abs() @ radius @ columns.abs().mT)
+
+    def _weights(self, node: Node, like: Tensor) -> tuple[Tensor, Tensor]:
+        """The matrices that act on rows (out, in) and on columns; weights along an axis sum to one."""
+        height, width = node.inputs[0].shape[1:]
+        rows = torch.eye(height, dtype=like.dtype, device=like.device)[:, None, :, None]
+        columns = torch.eye(width, dtype=like.dtype, device=like.device)[:, None, None, :]
+        vertical = node.run(rows.expand(-1, 1, height, width))[:, 0, :, 0]
+        horizontal = node.run(columns.expand(-1, 1, height, width))[:, 0, 0, :]
+        return vertical.mT, horizontal.mT
+
+
+for _rank, _nearest, _exact in (
+    (1, aten.upsample_nearest1d, aten._upsample_nearest_exact1d),
+    (2, aten.upsample_nearest2d, aten._upsample_nearest_exact2d),
+    (3, aten.upsample_nearest3d, aten._upsample_nearest_exact3d),
+):
+    register(_nearest.vec, _nearest.default, _exact.vec, _exact.default)(Upsample(_rank, moves=True))
+register(aten.upsample_linear1d.vec, aten.upsample_linear1d.default)(Upsample(1))
+register(
+    aten.upsample_bilinear2d.vec,
+    aten.upsample_bilinear2d.default,
+    aten._upsample_bilinear2d_aa.vec,
+    aten._upsample_bilinear2d_aa.default,
+)(Upsample(2))
+register(aten.upsample_trilinear3d.vec, aten.upsample_trilinear3d.default)(Upsample(3))
+register(
+    aten.upsample_bicubic2d.vec,
+    aten.upsample_bicubic2d.default,
+    aten._upsample_bicubic2d_aa.vec,
+    aten._upsample_bicubic2d_aa.default,
+)(Cubic(2))

@@ -1,0 +1,181 @@
+"""Maximum pooling over windows, fixed or adaptive, in one to three dimensions."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..graph import Node, Piece
+from ..interval import Interval
+from ..rule import Boxes, Pulled, PulledWindows, register
+from ..windows import WindowRows
+from .extremes import Extreme, contested, upper_plane, weights_below
+from .pooling import check_axes, sizes
+
+__all__ = ["AdaptiveMaxPool", "MaxPool"]
+
+aten = torch.ops.aten
+
+_Places = list[list[list[int]]]
+"""Per axis and output position: the input positions of its window."""
+
+
+class _WindowMaximum(Extreme):
+    """The largest entry of every window; windows are products of ranges along `rank` axes."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__(1)
+        self.rank = rank
+
+    @abstractmethod
+    def places(self, node: Node) -> _Places:
+        """The windows; positions outside the map are left out."""
+
+    def check(self, node: Node) -> None:
+        check_axes(node, self.rank)
+
+    def table(self, node: Node, device: torch.device) -> Tensor:
+        """Flat input positions of every window (n, *output space); -1 where a window has fewer entries."""
+        space, out = node.inputs[0].shape[1:], node.shape[1:]
+        flat = torch.zeros((1, *(1,) * self.rank), dtype=torch.long, device=device)
+        inside = torch.ones_like(flat, dtype=torch.bool)
+        for axis, windows in enumerate(self.places(node)):
+            longest = max(len(w) for w in windows)
+            padded = torch.tensor([w + [-1] * (longest - len(w)) for w in windows], device=device)
+            shape = [1] * (self.rank + 1)
+            shape[0], shape[axis + 1] = longest, out[axis]
+            step = padded.mT.reshape(longest, 1, *shape[1:])
+            flat = (flat.unsqueeze(0) * space[axis] + step).flatten(0, 1)
+            inside = (inside.unsqueeze(0) & (step >= 0)).flatten(0, 1)
+        return torch.where(inside, flat, -1)
+
+    def entries(self, node: Node, values: Sequence[Tensor]) -> Tensor:
+        table = self.table(node, values[0].device)
+        picked = values[0].flatten(2).index_select(2, table.clamp(min=0).flatten())
+        return picked.unflatten(2, table.shape).movedim(2, 1)
+
+    def among(self, node: Node, like: Tensor) -> Tensor | None:
+        table = self.table(node, like.device)
+        return (table >= 0).unsqueeze(0).unsqueeze(2) if bool((table < 0).any()) else None
+
+    def spread(self, node: Node, a: Tensor) -> Pulled:
+        """Every input position adds up the windows that hold it."""
+        table = self.table(node, a.device).flatten()
+        size = math.prod(node.inputs[0].shape[1:])
+        order = torch.argsort(torch.where(table < 0, size, table), stable=True)
+        count = torch.bincount(table[table >= 0], minlength=size)
+        start = torch.cumsum(count, 0) - count
+        which = torch.arange(int(count.max()), device=a.device).unsqueeze(1)
+        used = which < count
+        slot = torch.where(used, order[(start + which).clamp(max=order.shape[0] - 1)], 0)  # (m, size)
+        flat = a.movedim(2, 3).flatten(3)  # (B, K, C, n * windows)
+        pulled = flat.index_select(3, slot.flatten()).unflatten(3, slot.shape)
+        if not bool(used.all()):
+            pulled = pulled * used
+        return Pulled((pulled.sum(3).unflatten(3, node.inputs[0].shape[1:]),))
+
+    def undecided(self, node: Node, position: int, box: Interval) -> Tensor | None:
+        entries = Interval(self.entries(node, [box.lower]), self.entries(node, [box.upper]))
+        wanted = contested(entries, 1, self.among(node, box.lower))
+        (mask,) = self.spread(node, wanted.unsqueeze(1).to(box.lower.dtype)).coefficients
+        return (mask.squeeze(1) > 0) & (box.lower < box.upper)
+
+
+class MaxPool(_WindowMaximum):
+    """max_pool1d, 2d, 3d: windows of one size at equal steps."""
+
+    def _numbers(self, node: Node) -> tuple[list[int], list[int], list[int], list[int]]:
+        """Kernel, stride, padding, dilation per axis."""
+        kernel = sizes(node, 1, "kernel_size", 1, self.rank)
+        return (
+            kernel,
+            sizes(node, 2, "stride", [], self.rank) or kernel,
+            sizes(node, 3, "padding", 0, self.rank),
+            sizes(node, 4, "dilation", 1, self.rank),
+        )
+
+    def places(self, node: Node) -> _Places:
+        return [
+            [
+                [p for p in range(o * step - pad, o * step - pad + reach * gap, gap) if 0 <= p < length]
+                for o in range(out)
+            ]
+            for reach, step, pad, gap, length, out in zip(
+                *self._numbers(node), node.inputs[0].shape[1:], node.shape[1:], strict=True
+            )
+        ]
+
+    def backward_windows(
+        self, node: Node, rows: WindowRows, boxes: Boxes, free: Tensor | None = None
+    ) -> PulledWindows | None:
+        """Each row's window grows by the pool's; the planes are made on the map, once for all rows."""
+        if self.rank != 2 or free is not None:
+            return None
+        box = boxes[node.inputs[0]]
+        kernel, stride, padding, dilation = self._numbers(node)
+        lower, upper = (self._framed(node, t) for t in (box.lower, box.upper))
+        among = self._framed(node, torch.ones_like(box.lower[:1])) > 0
+        entries = Interval(lower, upper)
+        weights = weights_below(entries, 1, None, among)
+        plane = upper_plane(entries, 1, None, among)
+        negative = rows.a.clamp(max=0)
+        positive = rows.a - negative
+        (h, w), (sh, sw) = rows.size, stride
+        size = [(rows.size[i] - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1 for i in range(2)]
+        pulled = positive.new_zeros(
+            max(positive.shape[0], lower.shape[0]), *positive.shape[1:3], size[0], size[1]
+        )
+        taps = itertools.product(range(kernel[0]), range(kernel[1]))
+        for tap, (i, j) in enumerate(taps):
+            below, above = rows.view(weights[:, tap]), rows.view(plane.slopes[:, tap])
+            top, left = i * dilation[0], j * dilation[1]
+            part = torch.addcmul(positive * below, negative, above)
+            pulled[..., top : top + (h - 1) * sh + 1 : sh, left : left + (w - 1) * sw + 1 : sw] += part
+        offset = (negative * rows.view(plane.offset)).flatten(2).sum(2)
+        moved = WindowRows(
+            pulled,
+            rows.position,
+            rows.steps,
+            (rows.stride[0] * sh, rows.stride[1] * sw),
+            (rows.pad[0] * sh + padding[0], rows.pad[1] * sw + padding[1]),
+            tuple(node.inputs[0].shape),  # type: ignore[arg-type]
+            True,
+        )
+        return PulledWindows((moved,), offset)
+
+    def _framed(self, node: Node, x: Tensor) -> Tensor:
+        """The full windows (B, kernel, C, *output), zero where they leave the map, in the taps' order."""
+        kernel, stride, padding, dilation = self._numbers(node)
+        out = node.shape[1:]
+        need = [(out[i] - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1 for i in range(2)]
+        after = [max(0, need[i] - x.shape[2 + i] - padding[i]) for i in range(2)]
+        padded = torch.nn.functional.pad(x, (padding[1], after[1], padding[0], after[0]))
+        views = []
+        for i, j in itertools.product(range(kernel[0]), range(kernel[1])):
+            top, left = i * dilation[0], j * dilation[1]
+            bottom, right = top + (out[0] - 1) * stride[0] + 1, left + (out[1] - 1) * stride[1] + 1
+            views.append(padded[..., top : bottom : stride[0], left : right : stride[1]])
+        return torch.stack(views, 1)
+
+
+class AdaptiveMaxPool(_WindowMaximum):
+    """The values of adaptive_max_pool1d, 2d, 3d: window o goes from floor(o n / m) to ceil((o + 1) n / m)."""
+
+    def places(self, node: Node) -> _Places:
+        return [
+            [list(range(o * length // out, -(-(o + 1) * length // out))) for o in range(out)]
+            for length, out in zip(node.inputs[0].shape[1:], node.shape[1:], strict=True)
+        ]
+
+
+register(aten.max_pool1d.default, Piece(aten.max_pool1d_with_indices.default, 0))(MaxPool(1))
+register(aten.max_pool2d.default, Piece(aten.max_pool2d_with_indices.default, 0))(MaxPool(2))
+register(aten.max_pool3d.default, Piece(aten.max_pool3d_with_indices.default, 0))(MaxPool(3))
+register(Piece(aten.adaptive_max_pool1d.default, 0))(AdaptiveMaxPool(1))
+register(Piece(aten.adaptive_max_pool2d.default, 0))(AdaptiveMaxPool(2))
+register(Piece(aten.adaptive_max_pool3d.default, 0))(AdaptiveMaxPool(3))
