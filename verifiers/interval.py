@@ -79,4 +79,5 @@ def contract_rows(a: Tensor, v: Tensor) -> Tensor:
     """<a_k, v_k>: a (B or 1, K, *shape), v (B or 1, K or 1, *shape), with an axis for rows -> (B, K)."""
     if v.shape[1] == 1:
         return contract(a, v.squeeze(1))
-    return (a * v).flatten(2).sum(2)
+    terms = a * v
+    return terms.reshape(*terms.shape[:2], -1).sum(2)  # a node of one number has no axes of its own
