@@ -16,6 +16,7 @@ import torch
 from robustbench_local.errors import UnsupportedOpError
 
 from ..rules.centred import centred
+from ..rules.inverse_deviation import inverse_deviation
 from ..rules.normalised import normalised
 from .registry import expansion
 
@@ -93,7 +94,7 @@ def _normalised(build: Build, d: Any, axes: list[int], eps: float, zero_sum: boo
     """d / sqrt(mean(d^2) + eps) along axes."""
     squares = build.call(aten.square.default, d)
     variance = build.call(aten.mean.dim, squares, axes, True)
-    rate = build.call(aten.rsqrt.default, build.call(aten.add.Tensor, variance, eps))
+    rate = build.call(inverse_deviation, variance, eps)
     return build.call(normalised, d, rate, axes, eps, zero_sum)
 
 

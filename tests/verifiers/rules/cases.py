@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from robustbench_local.verifiers.graph import concatenate
 from robustbench_local.verifiers.rules.centred import centred
+from robustbench_local.verifiers.rules.inverse_deviation import inverse_deviation
 from robustbench_local.verifiers.rules.normalised import normalised
 from robustbench_local.verifiers.rules.stack import stacked
 from torch import Tensor, nn
@@ -238,6 +239,7 @@ case("lerp", aten.lerp.Tensor, (3,), lambda x: torch.lerp(x, 2 - x.flip(1), x.ro
 case("gated", aten.lerp.Tensor, (2, 3), lambda x: torch.lerp(x[:, :1], x, x.sigmoid().mean(1, keepdim=True)))
 case("variance", centred, (2, 4), lambda x: x.var(2))
 case("variance over two axes", centred, (2, 3), lambda x: x.var((1, 2), unbiased=False, keepdim=True) + x)
+case("inverse deviation", inverse_deviation, (2, 4), lambda x: F.layer_norm(x, (4,), eps=0.5))
 layer("layer norm", normalised, (2, 4), nn.LayerNorm, 4)
 layer("layer norm of two", normalised, (2, 2), nn.LayerNorm, 2, elementwise_affine=False, eps=1e-3)
 layer("layer norm over two axes", normalised, (2, 3), nn.LayerNorm, (2, 3))
