@@ -17,7 +17,16 @@ from torch import Tensor
 
 from .interval import Interval
 
-__all__ = ["Chords", "RestPlanes", "Tangents", "exp_chords", "pivot_of", "rest_log_sum_exp"]
+__all__ = [
+    "Chords",
+    "RestPlanes",
+    "Tangents",
+    "exp_chords",
+    "log_odds",
+    "mean_decay",
+    "pivot_of",
+    "rest_log_sum_exp",
+]
 
 
 @torch.no_grad()
@@ -35,6 +44,11 @@ def rest_log_sum_exp(x: Tensor) -> Tensor:
     rest = (e.sum(-1, keepdim=True) - e).masked_fill(pivot, 1.0)
     without = torch.logsumexp(x.masked_fill(pivot, -torch.inf), -1, keepdim=True)
     return torch.where(pivot, without, top + torch.log(rest))
+
+
+def log_odds(box: Interval) -> Interval:
+    """The exact range of x_i - log sum_{j != i} exp(x_j) over a box (..., n)."""
+    return Interval(box.lower - rest_log_sum_exp(box.upper), box.upper - rest_log_sum_exp(box.lower))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

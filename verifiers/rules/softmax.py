@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from ..graph import Node
 from ..interval import Interval
-from ..log_sum_exp import Chords, RestPlanes, Tangents, exp_chords, mean_decay, rest_log_sum_exp
+from ..log_sum_exp import Chords, RestPlanes, Tangents, exp_chords, log_odds, mean_decay, rest_log_sum_exp
 from ..rule import Boxes, Pulled, Rule, register
 from ..sigmoid_lines import sigmoid_above, sigmoid_below, tangency_share
 from .shape import sample_axis
@@ -56,6 +56,8 @@ class Softmax(Rule):
 
     def start(self, node: Node, boxes: Boxes) -> Tensor | None:
         axis = self.axis(node)
+        if node.shape[axis] == 1:
+            return None
         shares = first_shares(_moved(boxes[node.inputs[0]], axis))
         return torch.stack([s.movedim(-1, axis) for s in shares], 1)
 
@@ -91,11 +93,6 @@ class Softmax(Rule):
             Interval(rows.lower.amin(axis, keepdim=True), rows.upper.amax(axis, keepdim=True))
         )
         return (p.times(rows.plus(mean.scaled(-1.0))),)
-
-
-def log_odds(box: Interval) -> Interval:
-    """The exact range of x_i - log sum_{j != i} exp(x_j) over a box (..., n)."""
-    return Interval(box.lower - rest_log_sum_exp(box.upper), box.upper - rest_log_sum_exp(box.lower))
 
 
 @torch.no_grad()
@@ -164,8 +161,7 @@ def _by_lse(box: Interval, odds: Interval, chords: Chords, position: Tensor, sha
     """The tangent of exp(x_i) / (sum of all chords), which is convex: Wei et al.'s lower LSE bound."""
     total = chords.total()
     sum_ = torch.maximum(torch.lerp(total.lower, total.upper, share), _LEAST_SHARE * total.upper)
-    ends = (-functional.softplus(-odds.lower), -functional.softplus(-odds.upper))
-    exponent = torch.lerp(*ends, position)
+    exponent = torch.lerp(functional.logsigmoid(odds.lower), functional.logsigmoid(odds.upper), position)
     value = torch.exp(exponent)
     top = chords.top
     factor = value / sum_ * torch.exp(chords.unit - top)
@@ -200,7 +196,7 @@ def _choice(box: Interval, odds: Interval, chords: Chords) -> tuple[Tensor, tupl
     slope, offset = sigmoid_below(odds.lower, odds.upper, position)
     total = chords.total()
     exponent = middle - chords.top - torch.log((total.lower + total.upper) / 2)
-    start, end = -functional.softplus(-odds.lower), -functional.softplus(-odds.upper)
+    start, end = functional.logsigmoid(odds.lower), functional.logsigmoid(odds.upper)
     along = torch.where(end > start, (exponent - start) / (end - start), torch.zeros_like(start)).clamp(0, 1)
     odds_against = ((-odds.lower).exp() + (-odds.upper).exp()) / 2
     reciprocal = torch.where(odds.lower > _LOWEST_ODDS, 1 / (1 + odds_against), torch.zeros_like(middle))
