@@ -32,6 +32,7 @@ __all__ = [
     "Tangent",
     "concave_then_convex",
     "convex_then_concave",
+    "pick",
 ]
 
 Function = Callable[[Tensor], Tensor]
@@ -67,6 +68,11 @@ class Tangent:
         """Whether the tangent does not pass below (above) the point (x, y)."""
         height = torch.addcmul(self.value, self.slope, x - self.point)
         return ((height >= y) if below else (height <= y)) | (x == self.point)
+
+
+def pick(mask: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """torch.where, but faster on a CPU where the mask is irregular; NaN where either is not finite."""
+    return torch.lerp(other, one, mask.to(other.dtype))
 
 
 class Side(ABC):
@@ -118,7 +124,7 @@ class Left(Side):
         return low, torch.maximum(low, torch.minimum(high, self.far(high)))
 
     def choice(self, ends: Ends, first: Tensor, last: Tensor) -> Tensor:
-        return torch.where(ends.high <= self.bend, torch.lerp(ends.low, ends.high, 0.5), last)
+        return pick(ends.high <= self.bend, torch.lerp(ends.low, ends.high, 0.5), last)
 
     def chord(self, ends: Ends, below: bool, tangent: Tangent) -> Tensor | None:
         return ends.s_low >= ends.chord if below else ends.s_low <= ends.chord
@@ -135,7 +141,7 @@ class Right(Side):
         return torch.minimum(high, torch.maximum(low, self.far(low))), high
 
     def choice(self, ends: Ends, first: Tensor, last: Tensor) -> Tensor:
-        return torch.where(ends.low >= self.bend, torch.lerp(ends.low, ends.high, 0.5), first)
+        return pick(ends.low >= self.bend, torch.lerp(ends.low, ends.high, 0.5), first)
 
     def chord(self, ends: Ends, below: bool, tangent: Tangent) -> Tensor | None:
         return ends.s_high <= ends.chord if below else ends.s_high >= ends.chord
@@ -177,15 +183,15 @@ class Tails(Side):
 
     def span(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         use, left, right = high < self.split, self.left.span(low, high), self.right.span(low, high)
-        return torch.where(use, left[0], right[0]), torch.where(use, left[1], right[1])
+        return pick(use, left[0], right[0]), pick(use, left[1], right[1])
 
     def choice(self, ends: Ends, first: Tensor, last: Tensor) -> Tensor:
         left, right = self.left.choice(ends, first, last), self.right.choice(ends, first, last)
-        return torch.where(ends.high < self.split, left, right)
+        return pick(ends.high < self.split, left, right)
 
     def chord(self, ends: Ends, below: bool, tangent: Tangent) -> Tensor | None:
-        steep = torch.where(ends.high < self.split, ends.s_low - ends.chord, ends.chord - ends.s_high)
-        return steep >= 0 if below else steep <= 0
+        steeper = pick(ends.high < self.split, ends.s_low - ends.chord, ends.chord - ends.s_high)
+        return steeper >= 0 if below else steeper <= 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -250,8 +256,10 @@ class Contact:
         table, steps = _table(self, x.dtype, x.device)
         root = (x - self.bend if self.leftward else self.bend - x).clamp(min=0).sqrt()
         place = _CELLS - _CELLS / (1 + root)
-        cell = place.long().clamp_(0, _CELLS - 1)  # whatever comes of NaN stays within the table
-        distance = table[cell] + (place - cell) * steps[cell]
+        cell = place.int().clamp_(0, _CELLS - 1)  # whatever comes of NaN stays within the table
+        flat, part = cell.flatten(), place - cell
+        start, step = (t.index_select(0, flat).reshape(cell.shape) for t in (table, steps))
+        distance = torch.addcmul(start, part, step)
         return self.bend - distance if self.leftward else self.bend + distance
 
     def distances(self) -> Tensor:

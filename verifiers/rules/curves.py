@@ -20,7 +20,7 @@ from torch import Tensor
 from ..graph import Node
 from ..interval import Interval
 from ..rule import Elementwise, Lines
-from .contact import Ends, Function, Side, Slope, Tangent
+from .contact import Ends, Function, Side, Slope, Tangent, pick
 
 __all__ = ["Curve", "Shape", "Smooth"]
 
@@ -29,17 +29,19 @@ __all__ = ["Curve", "Shape", "Smooth"]
 class Shape:
     """A function of one number: values, slopes and how it bends.
 
-    slope: f'(x) from x and f(x). below, above: where the two lines may touch. bends: points of inflection (or
-    kinks) with the slope there, where f' has its local extremes. rising: increasing, decreasing, or
-    None for a function that falls to `lowest` (x, f(x)) and rises from there. steep: lines may be so
-    steep that rounding matters. edges: ends of the domain, where slopes may be infinite.
+    slope: f'(x) from x and f(x). below, above: where the two lines may touch. peak, dip: the point of
+    inflection where f' is greatest, or least, and f' there; None where f' has no such extreme. rising:
+    increasing, decreasing, or None for a function that falls to `lowest` (x, f(x)) and rises from
+    there. steep: lines may be so steep that rounding matters. edges: ends of the domain, where slopes may be
+    infinite.
     """
 
     value: Function
     slope: Slope
     below: Side
     above: Side
-    bends: tuple[tuple[float, float], ...] = ()
+    peak: tuple[float, float] | None = None
+    dip: tuple[float, float] | None = None
     rising: bool | None = True
     lowest: tuple[float, float] = (0.0, 0.0)
     steep: bool = False
@@ -58,10 +60,10 @@ class Shape:
     def slopes(self, low: Tensor, high: Tensor, at_low: Tensor, at_high: Tensor) -> Interval:
         """The range of f' between `low` and `high`, where it is `at_low` and `at_high`."""
         least, most = torch.minimum(at_low, at_high), torch.maximum(at_low, at_high)
-        for point, slope in self.bends:
-            inside = (low <= point) & (point <= high)
-            least = torch.where(inside, least.clamp(max=slope), least)
-            most = torch.where(inside, most.clamp(min=slope), most)
+        if self.peak is not None:
+            most = torch.where((low <= self.peak[0]) & (self.peak[0] <= high), self.peak[1], most)
+        if self.dip is not None:
+            least = torch.where((low <= self.dip[0]) & (self.dip[0] <= high), self.dip[1], least)
         return Interval(least, most)
 
     def derivative(self, box: Interval) -> Interval:
@@ -74,11 +76,15 @@ class Shape:
         low, high = box.lower, box.upper
         f_low, f_high = self.value(low), self.value(high)
         s_low, s_high = self.slope(low, f_low), self.slope(high, f_high)
-        known = self.slopes(low, high, s_low, s_high) if slopes is None else slopes
-        width = high - low
-        chord = (f_high - f_low) / torch.where(width > 0, width, torch.ones_like(width))
-        # by the mean value theorem; in narrow boxes the quotient is noise
-        chord = torch.minimum(torch.maximum(chord, known.lower), known.upper)
+        chord = (f_high - f_low) / (high - low).clamp(min=torch.finfo(low.dtype).tiny)
+        # In narrow boxes the quotient is noise: by the mean value theorem it lies within the range of f'. At
+        # a single bend the chord serves only where it is no steeper than one end, or no less steep.
+        if slopes is None and self.peak is not None and self.dip is not None:
+            slopes = self.slopes(low, high, s_low, s_high)
+        if slopes is not None or self.dip is None:
+            chord = torch.maximum(chord, torch.minimum(s_low, s_high) if slopes is None else slopes.lower)
+        if slopes is not None or self.peak is None:
+            chord = torch.minimum(chord, torch.maximum(s_low, s_high) if slopes is None else slopes.upper)
         return Ends(low, high, f_low, f_high, s_low, s_high, chord)
 
     def line(self, ends: Ends, *, below: bool, free: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -90,7 +96,7 @@ class Shape:
             value = self.value(touch)
             slope = self.slope(touch, value)
             chosen = side.chord(ends, below, Tangent(touch, value, slope))
-            slope = slope if chosen is None else torch.where(chosen, ends.chord, slope)
+            slope = slope if chosen is None else pick(chosen, ends.chord, slope)
         offset = outer(_offset(ends.f_low, slope, ends.low), _offset(ends.f_high, slope, ends.high))
         if touch is not None:
             offset = outer(offset, _offset(value, slope, touch))

@@ -75,10 +75,9 @@ def elu(alpha: float, scale: float, rate: float) -> Shape:
     def slope(x: Tensor, y: Tensor) -> Tensor:
         return torch.where(x > 0, scale, steepest * torch.exp(rate * x.clamp(max=0)))
 
-    bends = ((0.0, scale), (0.0, steepest))
     if alpha * rate <= 1:
-        return Shape(value, slope, Everywhere(), Nowhere(), bends=bends)
-    return Shape(value, slope, *convex_then_concave(value, slope), bends=bends)
+        return Shape(value, slope, Everywhere(), Nowhere(), peak=(0.0, scale))
+    return Shape(value, slope, *convex_then_concave(value, slope), peak=(0.0, steepest))
 
 
 register(aten.elu.default)(Elu())

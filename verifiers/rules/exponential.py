@@ -168,7 +168,7 @@ register(aten.sinh.default)(
             torch.sinh,
             _sinh_slope,
             *concave_then_convex(torch.sinh, _sinh_slope),
-            bends=((0.0, 1.0),),
+            dip=(0.0, 1.0),
             steep=True,
         )
     )

@@ -39,8 +39,8 @@ def ramp(value: Function, slope: Slope, bends: tuple[float, float], lowest: tupl
         Left(left, Contact(value, slope, left, leftward=True, convex=False)),
         Right(right, Contact(value, slope, right, leftward=False, convex=False)),
     )
-    pairs = ((left, steepest[0]), (right, steepest[1]))
-    return Shape(value, slope, below, above, bends=pairs, rising=None, lowest=lowest)
+    dip, peak = zip(bends, steepest, strict=True)
+    return Shape(value, slope, below, above, peak, dip, rising=None, lowest=lowest)
 
 
 def _gelu_slope(x: Tensor, y: Tensor) -> Tensor:

@@ -139,7 +139,7 @@ def power(exponent: float) -> Shape:
         return Shape(value, slope, Everywhere(), Nowhere(), steep=True)
     ratio = _ratio(int(exponent))
     sides = Right(0.0, lambda x: -ratio * x), Left(0.0, lambda x: -ratio * x)
-    return Shape(value, slope, *sides, bends=((0.0, 0.0),), steep=True)
+    return Shape(value, slope, *sides, dip=(0.0, 0.0), steep=True)
 
 
 def _ratio(n: int) -> float:

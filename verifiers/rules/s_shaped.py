@@ -22,7 +22,7 @@ def s_shaped(value: Function, slope: Slope) -> Curve:
     """The rule of a function that is steepest at zero."""
     zero = torch.zeros((), dtype=torch.float64)
     steepest = float(slope(zero, value(zero)))
-    return Curve(Shape(value, slope, *convex_then_concave(value, slope), bends=((0.0, steepest),)))
+    return Curve(Shape(value, slope, *convex_then_concave(value, slope), peak=(0.0, steepest)))
 
 
 def _sigmoid_slope(x: Tensor, value: Tensor) -> Tensor:

@@ -145,8 +145,9 @@ def _atanh_slope(x: Tensor, y: Tensor) -> Tensor:
 def _bounded(value: Function, slope: Slope, at_zero: float) -> Curve:
     """The rule of an odd function on [-1, 1] that grows ever steeper, or of minus one."""
     sides = (concave_then_convex if at_zero > 0 else convex_then_concave)(value, slope, reach=1.0)
-    bends = ((0.0, at_zero),)
-    return Curve(Shape(value, slope, *sides, bends=bends, rising=at_zero > 0, steep=True, edges=(-1.0, 1.0)))
+    bend = (0.0, at_zero)
+    peak, dip = (None, bend) if at_zero > 0 else (bend, None)
+    return Curve(Shape(value, slope, *sides, peak, dip, rising=at_zero > 0, steep=True, edges=(-1.0, 1.0)))
 
 
 def _erfinv_slope(x: Tensor, y: Tensor) -> Tensor:
