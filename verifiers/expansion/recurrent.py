@@ -21,7 +21,7 @@ from .registry import expansion
 if TYPE_CHECKING:
     from ..builder import Build
 
-__all__ = ["Step", "gru_step", "lstm_step", "rnn_step", "unrolled"]
+__all__ = ["Step", "Weights", "gru_step", "lstm_step", "rnn_step", "stacked_steps", "unrolled"]
 
 aten = torch.ops.aten
 
@@ -71,16 +71,20 @@ def gru_step(
     """
     h = states[0]
     part_r, part_z, part_n = _gates(build, part, 3)
+    biases = _gates(build, weights.hidden_bias, 3)
     if reset_after or h is None:
-        hidden = _gates(build, _linear(build, h, weights.hidden, weights.hidden_bias), 3)
+        hidden = (
+            biases if h is None else _gates(build, _linear(build, h, weights.hidden, weights.hidden_bias), 3)
+        )
     else:
         matrices = _rows(build, weights.hidden, 3)
-        biases = (None,) * 3 if weights.hidden_bias is None else _rows(build, weights.hidden_bias, 3)
         hidden = [_linear(build, h, m, b) for m, b in zip(matrices[:2], biases[:2], strict=True)]
     r = build.call(_SIGMOID, _plus(build, part_r, hidden[0]))
     z = build.call(_SIGMOID, _plus(build, part_z, hidden[1]))
-    if reset_after or h is None:
+    if reset_after:
         inner = None if hidden[2] is None else build.call(aten.mul.Tensor, r, hidden[2])
+    elif h is None:
+        inner = biases[2]
     else:
         inner = _linear(build, build.call(aten.mul.Tensor, r, h), matrices[2], biases[2])
     n = build.call(_TANH, _plus(build, part_n, inner))
@@ -102,7 +106,7 @@ def unrolled(
     return outputs[::-1] if backward else outputs, states
 
 
-def stacked(build: Build, steps: Sequence[Any], axis: int) -> Any:
+def stacked_steps(build: Build, steps: Sequence[Any], axis: int) -> Any:
     """Tensors of equal shape side by side along a new axis."""
     return build.call(aten.stack.default, list(steps), axis)
 
@@ -180,10 +184,10 @@ def _network(build: Build, step: Step, x: Any, hx: Sequence[Any], params: Sequen
             outputs, states = unrolled(build, step, weights, x, states, backward=direction == 1)
             sides.append(outputs)
             last.append(states)
-        x = stacked(build, sides[0], 1)
+        x = stacked_steps(build, sides[0], 1)
         if directions == 2:
-            x = build.call(aten.cat.default, [x, stacked(build, sides[1], 1)], 2)
-    return x, *(stacked(build, states, 1) for states in zip(*last, strict=True))
+            x = build.call(aten.cat.default, [x, stacked_steps(build, sides[1], 1)], 2)
+    return x, *(stacked_steps(build, states, 1) for states in zip(*last, strict=True))
 
 
 _SIGMOID, _TANH = aten.sigmoid.default, aten.tanh.default

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from robustbench_local.errors import GraphError, NonFiniteError, RobustBenchError, UnsupportedOpError
 
-from ..graph import Graph, Node, Slot, assemble
+from ..builder import Build, mapped
+from ..graph import Graph, Node
 from .folding import Array, fold
 from .layout import settle, whole
 from .operation import Operation
@@ -35,18 +36,19 @@ class Builder:
         self.opset = opset
         self.dtype = dtype
         self.symbolic = symbolic
-        self.nodes: list[Node] = []
-        self.meta: dict[Node, Tensor] = {}
+        self.new = Build(eager=True)
         self.values: dict[str, Value | Array] = {}
         self.tensors: dict[str, Tensor] = {}
         self.readers = Counter(name for node in proto.node for name in node.input)
         self.readers.update(output.name for output in proto.output)
 
-    def build(self, entry: Value, name: str, output: str) -> Graph:
-        """The graph from the input `name` to `output`."""
-        self._enter(entry.node, torch.empty(2, *entry.node.shape, dtype=self.dtype, device="meta"))
+    def build(self, shape: tuple[int, ...], leading: bool, name: str, output: str) -> Graph:
+        """The graph from the input `name`, of `shape` and `leading` as in `Value`, to `output`."""
+        sample = shape[1:] if leading else shape
+        self.new.name = name
+        node = self.new.enter(None, (), {}, sample, self.dtype)
         self._initializers()
-        self.values[name] = entry
+        self.values[name] = Value(node, shape, leading)
         for proto in needed_operators(self.proto, output):
             self._guarded(proto)
         result = self.values.get(output)
@@ -56,32 +58,23 @@ class Builder:
             )
         if not result.node.shape:  # a sample is at least a vector
             result = whole(self._operation(None, "output"), result)
-        return self._assemble(result.node)
+        graph = self.new.graph(result.node, (self.dtype, torch.device("cpu")))
+        for node in graph.nodes:
+            _check_finite(node)
+        return graph
 
     def add(self, name: str, target: Callable[..., Any], args: tuple[Any, ...], leading: bool) -> Value:
         """A new node; its shape comes from running the operator on tensors without data."""
-        inputs: list[Node] = []
-        template = _mapped(args, lambda node: _slot(inputs, node))
-        shadows = _mapped(args, self.meta.__getitem__, tensor=lambda t: t.to("meta"))
-        result: Tensor = target(*shadows)
-        if result.dim() == 0 or result.shape[0] != 2:
-            raise GraphError(
-                f"{target} mixes samples", where=f"node {name!r}", cure="export with a batch size of 1"
-            )
-        shape = tuple(result.shape[1:])
+        self.new.name = name
+        node = self.new.call(target, *mapped(args, _opened))
+        shape = node.shape
         if 0 in shape or math.prod(shape) > LARGEST:
             raise GraphError(f"a tensor of shape {shape}", where=f"node {name!r}", cure="export it again")
-        node = Node(name, target, tuple(inputs), template, {}, shape, len(self.nodes))
-        self._enter(node, result)
         return Value(node, (1, *shape) if leading else shape, leading)
 
     def is_real(self, value: Value) -> bool:
         """Whether the value holds floating-point numbers."""
-        return self.meta[value.node].is_floating_point()
-
-    def _enter(self, node: Node, shadow: Tensor) -> None:
-        self.nodes.append(node)
-        self.meta[node] = shadow
+        return self.new.dtype(value.node).is_floating_point
 
     def _initializers(self) -> None:
         from onnx import numpy_helper
@@ -147,6 +140,7 @@ class Builder:
         attributes = {a.name: helper.get_attribute_value(a) for a in proto.attribute}
         inputs = [self._operand(n) for n in proto.input]
         alone = [self.readers[n] == 1 for n in proto.input]
+        self.new.name = name
         return Operation(self, proto.op_type, name, self.opset, inputs, attributes, len(proto.output), alone)
 
     def _operand(self, name: str) -> Value | Tensor | None:
@@ -158,25 +152,6 @@ class Builder:
         if name not in self.tensors:
             self.tensors[name] = _tensor(value, self.dtype)
         return self.tensors[name]
-
-    def _assemble(self, output: Node) -> Graph:
-        """The graph of the nodes that the output needs."""
-        needed, stack = {self.nodes[0], output}, [output]
-        while stack:
-            for parent in stack.pop().inputs:
-                if parent not in needed:
-                    needed.add(parent)
-                    stack.append(parent)
-        new: dict[Node, Node] = {}
-        for node in self.nodes:
-            if node in needed:
-                inputs = tuple(new[p] for p in node.inputs)
-                new[node] = Node(node.name, node.op, inputs, node.args, node.kwargs, node.shape, len(new))
-        nodes = list(new.values())
-        graph = assemble(nodes, new[output], pending=False, bare=(self.dtype, torch.device("cpu")))
-        for node in graph.nodes:
-            _check_finite(node)
-        return graph
 
 
 def _tensor(array: Array, dtype: torch.dtype) -> Tensor:
@@ -199,18 +174,5 @@ def _check_finite(node: Node) -> None:
             )
 
 
-def _slot(inputs: list[Node], node: Node) -> Slot:
-    inputs.append(node)
-    return Slot(len(inputs) - 1)
-
-
-def _mapped(value: Any, node: Callable[[Node], Any], tensor: Callable[[Tensor], Any] | None = None) -> Any:
-    """`value` with every node (also of values) and every tensor in it replaced."""
-    if isinstance(value, tuple | list):
-        items = [_mapped(v, node, tensor) for v in value]
-        return tuple(items) if isinstance(value, tuple) else items
-    if isinstance(value, Value):
-        return node(value.node)
-    if isinstance(value, Node):
-        return node(value)
-    return tensor(value) if tensor is not None and isinstance(value, Tensor) else value
+def _opened(value: Any) -> Any:
+    return value.node if isinstance(value, Value) else value

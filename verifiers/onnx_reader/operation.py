@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robustbench_local.errors import GraphError, UnsupportedOpError
 
+from ..builder import Build
 from .value import Value
 
 __all__ = ["NodeSink", "Operation"]
@@ -21,6 +22,7 @@ class NodeSink(Protocol):
 
     symbolic: bool
     dtype: torch.dtype
+    new: Build
 
     def add(self, name: str, target: Callable[..., Any], args: tuple[Any, ...], leading: bool) -> Value:
         """A new node; `args` may hold values and nodes at any depth."""
@@ -64,6 +66,11 @@ class Operation:
     def add(self, target: Callable[..., Any], *args: Any, leading: bool) -> Value:
         """A node that computes `target(*args)`; values (or nodes), at any depth, become its inputs."""
         return self.sink.add(self.name, target, args, leading)
+
+    @property
+    def build(self) -> Build:
+        """The graph under construction, for operators that take many nodes."""
+        return self.sink.new
 
     def operand(self, index: int) -> Value | Tensor:
         """Input `index`, which must be there."""

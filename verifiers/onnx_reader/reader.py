@@ -10,10 +10,9 @@ import torch
 
 from robustbench_local.errors import DtypeError, GraphError, RobustBenchError
 
-from ..graph import Graph, Node
+from ..graph import Graph
 from .build import LARGEST, Builder
 from .load import load_model, opset_of
-from .value import Value
 
 if TYPE_CHECKING:
     import onnx
@@ -55,10 +54,8 @@ def _read(model: onnx.ModelProto, output: str | None) -> Graph:
     entry = _only_input(proto)
     shape, symbolic = _shape(entry)
     leading = len(shape) > 1 and shape[0] == 1
-    sample = shape[1:] if leading else shape
-    node = Node(entry.name, None, (), (), {}, sample, 0)
     builder = Builder(proto, opset, dtype=_dtype(entry), symbolic=symbolic)
-    graph = builder.build(Value(node, shape, leading), entry.name, _output(proto, output))
+    graph = builder.build(shape, leading, entry.name, _output(proto, output))
     _try(graph)
     return graph
 

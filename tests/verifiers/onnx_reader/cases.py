@@ -296,7 +296,31 @@ def positive() -> Iterator[Any]:
     yield single("Reciprocal", X, shape=MATRIX, opset=13)
 
 
+def recurrent() -> Iterator[Any]:
+    """Time-major, a batch of one, 5 steps of 3 features, hidden size 4."""
+    steps = (5, 1, 3)
+    for kind, gates, states in (("LSTM", 4, 2), ("GRU", 3, 1), ("RNN", 1, 1)):
+        for direction, count in (("forward", 1), ("reverse", 1), ("bidirectional", 2)):
+            weights = floats(1, count, 4 * gates, 3), floats(2, count, 4 * gates, 4)
+            biases, start = floats(3, count, 8 * gates), [floats(4 + i, count, 1, 4) for i in range(states)]
+            settings = {"shape": steps, "hidden_size": 4, "direction": direction}
+            yield single(kind, X, *weights, opset=14, **settings)
+            yield single(kind, X, *weights, biases, None, *start, opset=7, **settings)
+            for state in range(states):
+                model = single(kind, X, *weights, biases, None, *start, opset=7, **settings)
+                model.graph.node[0].output[:] = ["", *([""] * state), "end"]
+                model.graph.output[0].name = "end"
+                yield model
+            if kind == "GRU":
+                yield single(kind, X, *weights, biases, opset=14, linear_before_reset=1, **settings)
+            if kind == "RNN":
+                yield single(kind, X, *weights, biases, opset=14, activations=["Relu"] * count, **settings)
+    lengths = np.array([5], dtype=np.int32)
+    yield single("RNN", X, *weights, None, lengths, opset=14, **settings)
+
+
 FAMILIES = (
+    recurrent,
     elementwise,
     several,
     matrices,
