@@ -71,18 +71,19 @@ def gru_step(
     """
     h = states[0]
     part_r, part_z, part_n = _gates(build, part, 3)
-    biases = _gates(build, weights.hidden_bias, 3)
-    if reset_after or h is None:
-        hidden = (
-            biases if h is None else _gates(build, _linear(build, h, weights.hidden, weights.hidden_bias), 3)
-        )
+    matrices, biases = _rows(build, weights.hidden, 3), _gates(build, weights.hidden_bias, 3)
+    if h is None:
+        hidden_r, hidden_z, hidden_n = biases
+    elif reset_after:
+        hidden = _linear(build, h, weights.hidden, weights.hidden_bias)
+        hidden_r, hidden_z, hidden_n = _gates(build, hidden, 3)
     else:
-        matrices = _rows(build, weights.hidden, 3)
-        hidden = [_linear(build, h, m, b) for m, b in zip(matrices[:2], biases[:2], strict=True)]
-    r = build.call(_SIGMOID, _plus(build, part_r, hidden[0]))
-    z = build.call(_SIGMOID, _plus(build, part_z, hidden[1]))
+        hidden_r, hidden_z = (_linear(build, h, matrices[i], biases[i]) for i in (0, 1))
+        hidden_n = None
+    r = build.call(_SIGMOID, _plus(build, part_r, hidden_r))
+    z = build.call(_SIGMOID, _plus(build, part_z, hidden_z))
     if reset_after:
-        inner = None if hidden[2] is None else build.call(aten.mul.Tensor, r, hidden[2])
+        inner = None if hidden_n is None else build.call(aten.mul.Tensor, r, hidden_n)
     elif h is None:
         inner = biases[2]
     else:
