@@ -93,7 +93,6 @@ def _perturbed(node: Node) -> UnsupportedOpError:
 
 register(aten.index.Tensor)(Index(axis_argument=None))
 register(GATHER)(Take(axis_argument=(1, "dim", 0)))
-register(aten.take_along_dim.default)(Take(axis_argument=(2, "dim", 0)))
 register(*PUTS.values())(Put())
 register(aten.repeat.default, aten.tile.default)(Gather(axis_argument=None))
 register(aten.repeat_interleave.self_int)(Gather(axis_argument=(2, "dim", 0)))
@@ -105,6 +104,5 @@ register(
     aten.pixel_shuffle.default,
     aten.pixel_unshuffle.default,
     aten.channel_shuffle.default,
-    aten.native_channel_shuffle.default,
     aten.narrow_copy.default,
 )(Gather(axis_argument=None))

@@ -52,12 +52,13 @@ class _WindowMaximum(Extreme):
             step = padded.mT.reshape(longest, 1, *shape[1:])
             flat = (flat.unsqueeze(0) * space[axis] + step).flatten(0, 1)
             inside = (inside.unsqueeze(0) & (step >= 0)).flatten(0, 1)
-        return torch.where(inside, flat, -1)
+        return flat.masked_fill(~inside, -1)
 
     def entries(self, node: Node, values: Sequence[Tensor]) -> Tensor:
         table = self.table(node, values[0].device)
         picked = values[0].flatten(2).index_select(2, table.clamp(min=0).flatten())
-        return picked.unflatten(2, table.shape).movedim(2, 1)
+        windows: Tensor = picked.unflatten(2, table.shape).movedim(2, 1)
+        return windows
 
     def among(self, node: Node, like: Tensor) -> Tensor | None:
         table = self.table(node, like.device)

@@ -24,9 +24,6 @@ case("index last axis", INDEX, (3, 2), lambda x: x[:, :, _index(1, 1, like=x)])
 case("index by a table", INDEX, (4,), lambda x: x[:, _index([0, 1], [3, 2], like=x)])
 case("gather", GATHER, (4,), lambda x: x.gather(1, _index([3, 0, 3], like=x).expand(x.shape[0], 3)))
 case(
-    "take_along_dim", aten.take_along_dim.default, (4,), lambda x: x.take_along_dim(_index([2, 1], like=x), 1)
-)
-case(
     "scatter",
     PUTS[aten.scatter.src],
     (2,),
@@ -87,18 +84,12 @@ case("fliplr", aten.fliplr.default, (3,), lambda x: x.fliplr())
 case("pixel_shuffle", aten.pixel_shuffle.default, (4, 2, 3), lambda x: F.pixel_shuffle(x, 2))
 case("pixel_unshuffle", aten.pixel_unshuffle.default, (1, 2, 4), lambda x: F.pixel_unshuffle(x, 2))
 case("channel_shuffle", aten.channel_shuffle.default, (4, 2, 1), lambda x: F.channel_shuffle(x, 2))
-case(
-    "native_channel_shuffle",
-    aten.native_channel_shuffle.default,
-    (4, 2, 1),
-    lambda x: aten.native_channel_shuffle(x, 2),
-)
 case("narrow_copy", aten.narrow_copy.default, (4,), lambda x: x.narrow_copy(1, 1, 2))
 case("tril", aten.tril.default, (3, 3), lambda x: x.tril(-1))
 case("triu", aten.triu.default, (2, 3), lambda x: x.triu())
 case("cumsum", aten.cumsum.default, (2, 3), lambda x: x.cumsum(-1))
 case("diff", aten.slice.Tensor, (4,), lambda x: x.diff(dim=1))
-case("diff twice", aten.slice.Tensor, (4,), lambda x, b: x.diff(2, 1, b), (1, 2))
+case("diff twice", aten.slice.Tensor, (4,), lambda x, b: x.diff(2, 1, b.expand(x.shape[0], 2)), (1, 2))
 case("im2col", aten.im2col.default, (2, 3, 4), lambda x: F.unfold(x, 2, padding=1, stride=2))
 case("col2im", aten.col2im.default, (4, 4), lambda x: F.fold(x, (3, 3), 2))
 

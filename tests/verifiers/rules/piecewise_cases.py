@@ -24,6 +24,7 @@ layer("prelu per channel", PRELU, (3, 2, 2), nn.PReLU, 3)
 case("prelu on images", PRELU, (2, 4, 4), lambda x, m, w: F.prelu(m(x), w), partial(nn.Conv2d, 2, 3, 2), (3,))
 case("rrelu", aten.rrelu.default, (4,), F.rrelu)
 case("relu6", aten.relu6.default, (4,), lambda x: F.relu6(4 * x))
+case("relu6 plain", aten.relu6.default, (4,), F.relu6)
 case("hardtanh", aten.hardtanh.default, (4,), lambda x: F.hardtanh(x))
 case("hardtanh uneven", aten.hardtanh.default, (4,), lambda x: F.hardtanh(x, -0.25, 2.0))
 case("hardsigmoid", aten.hardsigmoid.default, (4,), lambda x: F.hardsigmoid(4 * x))
@@ -61,8 +62,10 @@ case(
     "heaviside", aten.heaviside.default, (4,), lambda x: torch.heaviside(x, torch.tensor(0.5, dtype=x.dtype))
 )
 case("floor", aten.floor.default, (4,), lambda x: (2 * x).floor())
+case("floor plain", aten.floor.default, (4,), torch.floor)
 case("ceil", aten.ceil.default, (4,), lambda x: (2 * x).ceil())
 case("round", aten.round.default, (4,), lambda x: (2 * x).round())
+case("round plain", aten.round.default, (4,), torch.round)
 case("trunc", aten.trunc.default, (4,), lambda x: (2 * x).trunc())
 case("fix", aten.fix.default, (4,), lambda x: torch.fix(2 * x))
 case("frac", aten.frac.default, (4,), lambda x: (2 * x).frac())
@@ -131,15 +134,14 @@ layer("max 2d leaves a rest", MP2, (1, 5, 7), nn.MaxPool2d, 2, stride=(2, 3), pa
 case("max 2d of images", MP2, (2, 5, 5), lambda x, m: F.max_pool2d(m(x), 2), partial(nn.Conv2d, 2, 3, 2))
 layer("max 3d", MP3, (1, 3, 4, 3), nn.MaxPool3d, 2, stride=1)
 layer("max 3d uneven", MP3, (2, 3, 4, 4), nn.MaxPool3d, (1, 2, 3), padding=(0, 1, 1), ceil_mode=True)
-for _rank, _pool in enumerate((F.max_pool1d, F.max_pool2d, F.max_pool3d), start=1):
-    _op = (aten.max_pool1d_with_indices, aten.max_pool2d_with_indices, aten.max_pool3d_with_indices)[
-        _rank - 1
-    ]
-    _space = (4, 2, 2)[:_rank]
+_VALUES = (aten.max_pool1d_with_indices, aten.max_pool2d_with_indices, aten.max_pool3d_with_indices)
+for _rank, (_pool, _values) in enumerate(
+    zip((F.max_pool1d, F.max_pool2d, F.max_pool3d), _VALUES, strict=True)
+):
     case(
-        f"max {_rank}d values",
-        Piece(_op.default, 0),
-        (1, *_space),
+        f"max {_rank + 1}d values",
+        Piece(_values.default, 0),
+        (1, *(4, 2, 2)[: _rank + 1]),
         lambda x, f=_pool: f(x, 2, return_indices=True)[0],
     )
 _ADAPTIVE = (aten.adaptive_max_pool1d, aten.adaptive_max_pool2d, aten.adaptive_max_pool3d)
