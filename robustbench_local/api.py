@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from robustbench_local.attacks import Attack
 from robustbench_local.errors import DataError, ShapeError
-from robustbench_local.evaluation import Cases, Progress
+from robustbench_local.evaluation import Cases, Method, Progress
 from robustbench_local.evaluation import evaluate as _evaluate
 from robustbench_local.models import load_model, model_hash
 from robustbench_local.report import report
@@ -23,7 +23,7 @@ from robustbench_local.training import Recipe, TrainingResult
 from robustbench_local.training import train as _train
 from robustbench_local.verifiers import Verifier, find_verifier, from_torch, output_bounds
 
-from .cascade import DEFAULT_STAGES, Method, Result, cascade_all, find_method, find_methods
+from .cascade import DEFAULT_STAGES, Result, cascade_all, find_any_method, find_method, find_methods
 from .device import find_device
 from .named_models import NamedModel, find_model
 from .vnnlib_cases import vnnlib_cases
@@ -83,7 +83,7 @@ def attack(
 
     `attack` is the name of an attack, or one with settings of your own: `functools.partial(pgd, steps=200)`.
     """
-    chosen: Method = find_method(attack) if isinstance(attack, str) else attack
+    chosen = find_method(attack) if isinstance(attack, str) else attack
     if isinstance(chosen, Verifier):
         raise DataError(
             f"{attack!r} is a verifier, not an attack", where="attack", cure="use verify(method=...)"
@@ -126,7 +126,7 @@ def bounds(
 
 def evaluate(
     cases: Iterable[Cases],
-    methods: Mapping[str, Attack | Verifier] | Iterable[str],
+    methods: Mapping[str, Method] | Iterable[str],
     *,
     timeout: float = 60.0,
     seed: int = 0,
@@ -137,9 +137,9 @@ def evaluate(
     """The results table: one row per problem and method, as described at
     `robustbench_local.evaluation.evaluate`.
 
-    `methods` are names of attacks and verifiers, or name -> method.
+    `methods` are names of attacks, verifiers and smoothing, or name -> method.
     """
-    found = methods if isinstance(methods, Mapping) else find_methods(tuple(methods))
+    found = methods if isinstance(methods, Mapping) else {name: find_any_method(name) for name in methods}
     place = None if device is None else find_device(device)
     return _evaluate(
         cases, found, timeout=timeout, seed=seed, device=place, progress=progress, witnesses=witnesses

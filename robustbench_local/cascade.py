@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from robustbench_local.attacks import ATTACKS, Attack
-from robustbench_local.errors import UnknownNameError
+from robustbench_local.errors import SpecError, UnknownNameError
 from robustbench_local.evaluation import (
     Cases,
     Limits,
@@ -27,9 +27,18 @@ from robustbench_local.evaluation import (
     run_verifier,
 )
 from robustbench_local.specs import Verdict
-from robustbench_local.verifiers import VERIFIERS, Budget, Verifier
+from robustbench_local.verifiers import SMOOTHERS, VERIFIERS, Budget, Smoothing, Verifier
 
-__all__ = ["DEFAULT_STAGES", "Method", "Result", "cascade", "cascade_all", "find_method", "find_methods"]
+__all__ = [
+    "DEFAULT_STAGES",
+    "Method",
+    "Result",
+    "cascade",
+    "cascade_all",
+    "find_any_method",
+    "find_method",
+    "find_methods",
+]
 
 Method = Attack | Verifier
 
@@ -85,12 +94,30 @@ class Result:
 
 
 def find_method(name: str) -> Method:
-    """The attack or verifier of this name. Raises UnknownNameError with the nearest known names."""
+    """The attack or verifier of this name.
+
+    Raises UnknownNameError with the nearest known names, SpecError for one that gives no verdicts.
+    """
+    if name in SMOOTHERS:
+        raise SpecError(
+            f"{name!r} certifies the smoothed classifier, not the network, and proves nothing for sure",
+            where="method",
+            cure="use `rbl evaluate --method smoothing`, or Smoothing.certify in Python",
+        )
     if name in VERIFIERS:
         return VERIFIERS[name]
     if name in ATTACKS:
         return ATTACKS[name]
     raise UnknownNameError.of("method", name, [*ATTACKS, *VERIFIERS])
+
+
+def find_any_method(name: str) -> Method | Smoothing:
+    """The attack, verifier or smoothing of this name, for `evaluate`. Raises UnknownNameError."""
+    if name in SMOOTHERS:
+        return SMOOTHERS[name]
+    if name in VERIFIERS or name in ATTACKS:
+        return find_method(name)
+    raise UnknownNameError.of("method", name, [*ATTACKS, *VERIFIERS, *SMOOTHERS])
 
 
 def find_methods(names: tuple[str, ...]) -> dict[str, Method]:

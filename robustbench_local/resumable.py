@@ -12,6 +12,7 @@ import torch
 from robustbench_local.errors import ResultsError
 from robustbench_local.evaluation import Cases, Progress, evaluate
 from robustbench_local.store import WitnessStore, merge, read_results, write_results
+from robustbench_local.verifiers import Smoothing
 from robustbench_local.version import __version__
 
 from .suite import Suite
@@ -98,5 +99,9 @@ def _done(table: pd.DataFrame, cases: Cases, suite: Suite) -> bool:
         & (table["error"].fillna("") == "")
         & (table["reason"].fillna("") != "timeout")
     ]
-    wanted = {(str(case), method) for case in cases.ids for method in suite.methods}
+    methods = suite.found_methods()
+    own = {name: method.text for name, method in methods.items() if isinstance(method, Smoothing)}
+    settings = rows["method"].map(own)  # smoothing with other settings has to run again
+    rows = rows[settings.isna() | (settings == rows["stage"])]
+    wanted = {(str(case), method) for case in cases.ids for method in methods}
     return wanted <= set(zip(rows["case"], rows["method"], strict=True))

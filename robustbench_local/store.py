@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
+from .columns import COLUMNS, KEY, RERUN, validate
 from .errors import ResultsError
 from .version import __version__
 
@@ -39,55 +40,11 @@ __all__ = [
     "write_results",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised by one whenever a column is added, dropped, renamed or changes its meaning."""
 
-_NAMES = (
-    *("run_id", "model", "model_hash", "family", "dataset", "case", "spec", "spec_hash", "norm", "eps"),
-    *("method", "kind", "verdict", "lower", "upper", "stage", "reason", "seconds", "seconds_load"),
-    *("forwards", "backwards", "domains", "peak_mb", "device", "dtype", "arithmetic", "seed"),
-    *("version", "witness", "certificate", "error"),
-)
-_FLOATS = ("eps", "lower", "upper", "seconds", "seconds_load", "peak_mb")
-_INTEGERS = ("forwards", "backwards", "domains", "seed")
-
-COLUMNS: Mapping[str, str] = {
-    **dict.fromkeys(_NAMES, "string"),
-    **dict.fromkeys(_FLOATS, "float64"),
-    **dict.fromkeys(_INTEGERS, "int64"),
-}
-"""Column name -> pandas dtype, in the table's order. `string` columns may hold `pd.NA`, floats NaN."""
-
-KEY = ("model_hash", "dataset", "spec_hash", "case", "eps", "method")
-"""The columns that name a row: two rows that agree in all of them answer the same question."""
-
-_NEVER_MISSING = ("model", "model_hash", "case", "spec_hash", "method", "kind", "verdict")
-_WORDS = {
-    "kind": frozenset({"attack", "verifier"}),
-    "verdict": frozenset({"HOLDS", "VIOLATED", "UNKNOWN"}),
-    "arithmetic": frozenset({"real", "float64", "outward"}),
-}
-_RERUN = "run the evaluation again with this version, or read the file with the version that wrote it"
-
-
-def validate(table: pd.DataFrame) -> pd.DataFrame:
-    """The same rows as a new frame with exactly `COLUMNS`, in order, each of its dtype, indexed 0..n-1.
-
-    Raises `ResultsError` for a missing or unknown column, a value that does not fit its dtype without
-    loss, an unknown word in `kind`, `verdict` or `arithmetic`, a missing key, or an eps that is negative
-    or infinite (NaN means that the specification has no radius).
-    """
-    names = [str(name) for name in table.columns]
-    if missing := [name for name in COLUMNS if name not in names]:
-        raise ResultsError(f"the results table lacks the columns {', '.join(missing)}", cure=_RERUN)
-    if unknown := [name for name in names if name not in COLUMNS]:
-        raise ResultsError(f"the results table has the unknown columns {', '.join(unknown)}", cure=_RERUN)
-    if len(names) != len(COLUMNS):
-        raise ResultsError("the results table has a column twice", cure="drop the second one")
-    rows = table.reset_index(drop=True)
-    result: pd.DataFrame = pd.DataFrame({name: _cast(rows[name], dtype) for name, dtype in COLUMNS.items()})
-    _check_values(result)
-    return result
+_ADDED: Mapping[str, int] = {"probabilistic": 2}
+"""Float columns that older files lack, and the schema version that brought them; NaN when read from those."""
 
 
 def merge(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
@@ -117,15 +74,16 @@ def read_results(path: str | os.PathLike[str]) -> pd.DataFrame:
     """The table in a `.parquet` or `.csv` file, or in a folder that holds `results.parquet` or `.csv`.
 
     The round trip with `write_results` is exact: dtypes, NaN, infinities, signed zeros, and empty
-    strings as against missing ones. Raises `ResultsError` for a missing or broken file, another
-    schema version, and everything `validate` refuses.
+    strings as against missing ones. Files of older schema versions are read with NaN in the columns they
+    lack. Raises `ResultsError` for a missing or broken file, a newer schema version, and everything
+    `validate` refuses.
     """
     place = _locate(Path(path))
     try:
         rows = _READERS[place.suffix](place)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ResultsError(f"cannot read the results: {reason}", where=str(place), cure=_RERUN) from error
+        raise ResultsError(f"cannot read the results: {reason}", where=str(place), cure=RERUN) from error
     try:
         table: pd.DataFrame = rows.to_pandas(types_mapper={pa.string(): pd.StringDtype()}.get)
         return validate(table)
@@ -237,10 +195,10 @@ class WitnessStore:
             store._tensors = load_file(place)
         except (SafetensorError, OSError) as error:
             what = f"cannot read the witnesses: {error}"
-            raise ResultsError(what, where=str(place), cure=_RERUN) from error
+            raise ResultsError(what, where=str(place), cure=RERUN) from error
         for key in store:
             if _digest(store[key], store.centre(key)) != key:
-                raise ResultsError(f"witness {key!r} does not match its hash", where=str(place), cure=_RERUN)
+                raise ResultsError(f"witness {key!r} does not match its hash", where=str(place), cure=RERUN)
         return store
 
 
@@ -250,42 +208,6 @@ def _digest(witness: Tensor, centre: Tensor | None) -> str:
         digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
-
-
-def _check_values(result: pd.DataFrame) -> None:
-    for name, words in _WORDS.items():
-        used = set(result[name].dropna().unique())
-        if strange := sorted(used - words):
-            cure = f"use one of {', '.join(sorted(words))}"
-            raise ResultsError(f"unknown word {strange[0]!r}", where=f"column {name}", cure=cure)
-    for name in _NEVER_MISSING:
-        if bool(result[name].isna().any()):
-            row = int(np.flatnonzero(result[name].isna().to_numpy())[0])
-            raise ResultsError("missing value", where=f"column {name}, row {row}", cure="fill it in")
-    radii = result["eps"].to_numpy()
-    if bool(((radii < 0) | np.isinf(radii)).any()):
-        raise ResultsError("negative or infinite radius", where="column eps", cure="use 0 <= eps < inf")
-
-
-def _cast(column: pd.Series[Any], dtype: str) -> pd.Series[Any]:
-    """`column` as `dtype` where no value changes; an all-missing column fits every type but int64."""
-    try:
-        if dtype == "string":
-            present = column.dropna()
-            if not pd.api.types.is_string_dtype(present) and len(present):
-                raise TypeError("not text")
-            return column.astype("string")
-        numbers = pd.to_numeric(column)
-        if dtype == "float64":
-            return numbers.astype("float64")
-        whole = numbers.astype("int64")
-        if bool((whole != numbers).any()):
-            raise ValueError("not a whole number")
-        return whole
-    except (TypeError, ValueError, OverflowError) as error:
-        what = f"cannot store {column.dtype} values as {dtype}: {error}"
-        cure = "give the column its dtype"
-        raise ResultsError(what, where=f"column {column.name}", cure=cure) from error
 
 
 def _to_arrow(table: pd.DataFrame) -> Any:
@@ -317,15 +239,24 @@ def _read_parquet(path: Path) -> Any:
     rows = pa_parquet.read_table(path)
     facts = rows.schema.metadata or {}
     found = facts.get(b"robustbench_local.schema", b"none").decode()
-    if found != str(SCHEMA_VERSION):
+    if found not in {str(version) for version in range(1, SCHEMA_VERSION + 1)}:
         writer = facts.get(b"robustbench_local.version", b"an unknown version").decode()
-        what = f"results of schema version {found}, written by {writer}; this version reads {SCHEMA_VERSION}"
-        raise ResultsError(what, where=str(path), cure=_RERUN)
+        readable = f"this version reads up to {SCHEMA_VERSION}"
+        what = f"results of schema version {found}, written by {writer}; {readable}"
+        raise ResultsError(what, where=str(path), cure=RERUN)
+    return _upgraded(rows, int(found))
+
+
+def _upgraded(rows: Any, version: int) -> Any:
+    """The rows with the columns that came after schema `version`, NaN throughout."""
+    for name, since in _ADDED.items():
+        if version < since and name not in rows.column_names:
+            rows = rows.append_column(name, pa.array(np.full(rows.num_rows, np.nan)))
     return rows
 
 
 def _read_csv(path: Path) -> Any:
-    return pa_csv.read_csv(
+    rows = pa_csv.read_csv(
         path,
         parse_options=pa_csv.ParseOptions(newlines_in_values=True),
         convert_options=pa_csv.ConvertOptions(
@@ -335,6 +266,7 @@ def _read_csv(path: Path) -> Any:
             quoted_strings_can_be_null=False,  # "" is an empty string, nothing at all is a missing value
         ),
     )
+    return _upgraded(rows, 1)  # a CSV file tells no version: its header says what it lacks
 
 
 _ARROW_TYPES = {"string": pa.string(), "float64": pa.float64(), "int64": pa.int64()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ from torch import nn
 
 from robustbench_local.data import Dataset, load_dataset
 from robustbench_local.errors import DataError, RadiusError, ShapeError, UnknownNameError
-from robustbench_local.evaluation import Cases, clean
+from robustbench_local.evaluation import Cases, Method, clean
 from robustbench_local.models import model_hash
 from robustbench_local.specs import SPECS
+from robustbench_local.verifiers import Smoothing
 
-from .cascade import Method, find_method
+from .cascade import find_any_method
 from .named_models import NamedModel, find_model
 
 if sys.version_info >= (3, 11):
@@ -42,12 +43,15 @@ class Suite:
         spec: name of the property; one that takes an image, its label and a radius.
         norm: "linf", "l2" or "l1".
         eps: radii, each >= 0.
-        methods: names of attacks and verifiers; "clean" is the forward pass on the unperturbed image.
+        methods: names of attacks and verifiers; "clean" is the forward pass on the unperturbed image,
+            "smoothing" and "smoothing-SIGMA" randomised smoothing.
         limit: how many images, from the first; None for all.
         timeout: seconds for one method on one batch (one model at one radius).
-        seed: of the attacks.
+        seed: of the attacks and of smoothing.
+        samples: noisy copies of an image that smoothing looks at; None for its own number.
+        alpha: probability that a certificate of smoothing is wrong; None for its own.
 
-    Raises UnknownNameError, RadiusError or DataError for values that cannot be used.
+    Raises UnknownNameError, RadiusError, NonFiniteError or DataError for values that cannot be used.
     """
 
     models: tuple[str, ...]
@@ -59,6 +63,8 @@ class Suite:
     limit: int | None = None
     timeout: float = 60.0
     seed: int = 0
+    samples: int | None = None
+    alpha: float | None = None
 
     def __post_init__(self) -> None:
         if self.norm not in NORMS:
@@ -77,7 +83,17 @@ class Suite:
 
     def found_methods(self) -> dict[str, Method]:
         """Name -> method. Raises UnknownNameError."""
-        return {name: clean if name == "clean" else find_method(name) for name in self.methods}
+        return {name: clean if name == "clean" else self._found(name) for name in self.methods}
+
+    def _found(self, name: str) -> Method:
+        method = find_any_method(name)
+        if not isinstance(method, Smoothing):
+            return method
+        return replace(
+            method,
+            samples=method.samples if self.samples is None else self.samples,
+            alpha=method.alpha if self.alpha is None else self.alpha,
+        )
 
     def cases(self, *, device: torch.device | None = None) -> Iterator[Cases]:
         """One batch per model and radius, all images in each."""
@@ -161,6 +177,8 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "limit": (int,),
     "timeout": (int, float),
     "seed": (int,),
+    "samples": (int,),
+    "alpha": (float,),
 }
 _LISTS = ("models", "eps", "methods")
 

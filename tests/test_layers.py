@@ -18,6 +18,7 @@ RANK = {
     "models": 2,
     "attacks": 2,
     "verifiers": 2,
+    "columns": 2,
     "data": 2,
     "store": 2,
 }

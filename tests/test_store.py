@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 import pytest
 import torch
@@ -52,6 +53,8 @@ def values(name: str, dtype: str) -> st.SearchStrategy[Any]:
         return st.sampled_from(WORDS[name])
     if name == "eps":
         return st.floats(0, 1e300) | st.just(float("nan"))
+    if name == "probabilistic":
+        return st.just(float("nan"))  # a radius beside a verdict is refused
     if dtype == "float64":
         return st.floats()
     if dtype == "int64":
@@ -83,7 +86,7 @@ def test_the_columns_are_the_contract() -> None:
     names += (
         " stage reason seconds seconds_load forwards backwards domains peak_mb device dtype arithmetic seed"
     )
-    names += " version witness certificate error"
+    names += " version witness certificate error probabilistic"
     assert list(COLUMNS) == names.split()
     assert set(KEY) <= set(COLUMNS)
 
@@ -124,6 +127,10 @@ def test_the_parquet_file_carries_its_versions(tmp_path: Path) -> None:
         {"reason": 1.5},
         {"seed": 0.5},
         {"seed": None},
+        {"probabilistic": -0.1},
+        {"probabilistic": float("inf")},
+        {"probabilistic": 0.5, "verdict": "HOLDS"},
+        {"probabilistic": 0.5, "verdict": "VIOLATED"},
         {"lower": "high"},
         {"error": "\ud800"},
     ],
@@ -150,6 +157,25 @@ def test_another_schema_version_is_refused(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.undo()
     with pytest.raises(ResultsError, match="schema version 999"):
         read_results(tmp_path)
+
+
+def test_files_of_the_first_schema_are_read(tmp_path: Path) -> None:
+    """They lack `probabilistic`, which is then NaN; one of today without it is refused."""
+    table = frame({"lower": 0.5}, {"case": "1"})
+    old = pa.Table.from_pandas(table.drop(columns="probabilistic"), preserve_index=False)
+    for version in ("1", "2"):
+        facts = {"robustbench_local.schema": version, "robustbench_local.version": "0.0.1"}
+        pa_parquet.write_table(old.replace_schema_metadata(facts), tmp_path / "results.parquet")
+        if version == "1":
+            equal(read_results(tmp_path), table)
+        else:
+            with pytest.raises(ResultsError, match="lacks the columns probabilistic"):
+                read_results(tmp_path)
+    (tmp_path / "results.parquet").unlink()
+    csv = write_results(table, tmp_path)[1]
+    (tmp_path / "results.parquet").unlink()
+    csv.write_text("".join(line.rpartition(",")[0] + "\n" for line in csv.read_text().splitlines()))
+    equal(read_results(tmp_path), table)
 
 
 @pytest.mark.parametrize("name", ["results.parquet", "results.csv"])

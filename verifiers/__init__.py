@@ -13,13 +13,16 @@ import pkgutil as _pkgutil
 
 from .auto_lirpa import AutoLirpa
 from .crown import CROWN, CrownIBP
+from .forward import Forward, ForwardBackward, ForwardCROWN, forward_bounds
 from .graph import Graph, Node
 from .graph_network import GraphNetwork
 from .ibp import IBP, interval_bounds
 from .interval import Interval
 from .onnx_reader import from_onnx
+from .lipschitz import Lipschitz, global_lipschitz, jacobian_bounds, local_lipschitz
 from .output import output_bounds
 from .rule import RULES, Affine, Boxes, Elementwise, Lines, Pulled, Rule, find_rule, register
+from .smoothing import SMOOTHERS, Certificates, Predictions, Smoothing, binomial_lower_bound, labels_of
 from .trace import from_torch
 from .verifier import DEFAULT_BUDGET, VERIFIERS, Bounds, Budget, Verifier, find_verifier, verifier
 
@@ -28,27 +31,41 @@ __all__ = [
     "DEFAULT_BUDGET",
     "IBP",
     "RULES",
+    "SMOOTHERS",
     "VERIFIERS",
     "Affine",
     "AutoLirpa",
     "Bounds",
     "Boxes",
     "Budget",
+    "Certificates",
     "CrownIBP",
     "Elementwise",
+    "Forward",
+    "ForwardBackward",
+    "ForwardCROWN",
     "Graph",
     "GraphNetwork",
     "Interval",
     "Lines",
+    "Lipschitz",
     "Node",
+    "Predictions",
     "Pulled",
     "Rule",
+    "Smoothing",
     "Verifier",
+    "binomial_lower_bound",
     "find_rule",
     "find_verifier",
+    "forward_bounds",
     "from_onnx",
     "from_torch",
+    "global_lipschitz",
     "interval_bounds",
+    "jacobian_bounds",
+    "labels_of",
+    "local_lipschitz",
     "output_bounds",
     "register",
     "verifier",

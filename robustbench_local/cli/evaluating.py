@@ -12,6 +12,15 @@ from .options import Debug, Device, Json
 __all__ = ["evaluate"]
 
 
+Samples = Annotated[
+    int | None, typer.Option("--samples", help="Noisy copies per image for smoothing. [default: 10000]")
+]
+Alpha = Annotated[
+    float | None,
+    typer.Option("--alpha", help="Chance that a certificate of smoothing is wrong. [default: 0.001]"),
+]
+
+
 def evaluate(
     config: Annotated[
         Path | None, typer.Argument(metavar="[CONFIG.toml]", help="The suite as a file; flags win over it.")
@@ -24,7 +33,7 @@ def evaluate(
     norm: Annotated[str | None, typer.Option(help="linf, l2 or l1. [default: linf]")] = None,
     eps: Annotated[list[float] | None, typer.Option("--eps", "-e", help="Radius; repeat for more.")] = None,
     method: Annotated[
-        list[str] | None, typer.Option("--method", help="Attack or verifier; repeat for more.")
+        list[str] | None, typer.Option("--method", help="Attack, verifier or smoothing; repeat for more.")
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N images.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds per method and batch. [default: 60]")] = None,
@@ -34,6 +43,8 @@ def evaluate(
     json: Json = None,
     device: Device = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the attacks. [default: 0]")] = None,
+    samples: Samples = None,
+    alpha: Alpha = None,
     debug: Debug = False,
 ) -> None:
     """Evaluate models under attacks and verifiers; prints the bracket table and writes the results.
@@ -55,6 +66,8 @@ def evaluate(
         "limit": limit,
         "timeout": timeout,
         "seed": seed,
+        "samples": samples,
+        "alpha": alpha,
     }
     given = {key: value for key, value in flags.items() if value not in (None, ())}
     if config is None and not model:

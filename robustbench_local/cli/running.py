@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from robustbench_local.evaluation import Cases
     from robustbench_local.suite import Suite
 
-__all__ = ["bracket_rows", "bracket_table", "run_suite", "show_suite", "warn_of_errors"]
+__all__ = [
+    "bracket_rows",
+    "bracket_table",
+    "certificate_rows",
+    "run_suite",
+    "show_suite",
+    "warn_of_errors",
+]
 
 
 def run_suite(suite: Suite, folder: Path, device: torch.device | None) -> pd.DataFrame:
@@ -41,10 +48,14 @@ def show_suite(results: pd.DataFrame, folder: Path, json: Path | None) -> None:
     """Prints the bracket table and where the rows are; the same as JSON where it is asked for."""
     console = printer(json)
     console.print(bracket_table(results))
+    certified = certificate_rows(results)
+    if certified:
+        console.print(_certificate_table(certified))
     warn_of_errors(results, console)
     file = folder / "results.parquet"
     message(f"{len(results)} rows in {file}; `rbl report {folder} --out DIR` makes a page of them")
-    write_json({"brackets": bracket_rows(results), "rows": len(results), "results": file}, json)
+    found: dict[str, object] = {"brackets": bracket_rows(results), "rows": len(results), "results": file}
+    write_json({**found, **({"probabilistic": certified} if certified else {})}, json)
 
 
 def bracket_rows(results: pd.DataFrame) -> list[dict[str, object]]:
@@ -67,6 +78,27 @@ def bracket_table(results: pd.DataFrame) -> Table:
     right = ("eps", "images", "clean", "verified", "empirical", "gap")
     title = f"accuracy in %{', balls in ' + norms.pop() if len(norms) == 1 else ''}"
     return table(title, [("model", "left"), *((name, "right") for name in right)], rows)
+
+
+def certificate_rows(results: pd.DataFrame) -> list[dict[str, object]]:
+    """What smoothing certified per model and method, as JSON-ready rows; none where it was not run."""
+    from robustbench_local.report import certificates
+
+    return [{str(k): v for k, v in row.items()} for row in certificates(results).to_dict(orient="records")]
+
+
+def _certificate_table(certified: list[dict[str, object]]) -> Table:
+    """Certified accuracy of the smoothed classifiers by l2 radius, in per cent."""
+    from robustbench_local.report import CERTIFIED_RADII
+
+    rows = []
+    for row in certified:
+        shares = [percent(float(str(row[f"above {r:g}"]))) for r in CERTIFIED_RADII]
+        rows.append([str(row["model"]), str(row["method"]), str(row["n"]), *shares, f"{row['median']:.3g}"])
+    heads = [("model", "left"), ("method", "left"), ("images", "right")]
+    heads += [(f"> {r:g}", "right") for r in CERTIFIED_RADII] + [("median radius", "right")]
+    title = "probabilistic certificates (not proofs), smoothed classifier: % right beyond l2 radius"
+    return table(title, heads, rows)
 
 
 def warn_of_errors(results: pd.DataFrame, console: Console) -> None:

@@ -11,7 +11,8 @@ from .cases import Cases
 from .chunks import activation_bytes, in_chunks, is_out_of_memory
 from .clean import clean
 from .methods import Limits, Outcome, failed, run_attack, run_verifier
-from .run import Finished, Progress, evaluate
+from .probabilistic import run_smoothing
+from .run import Finished, Method, Progress, evaluate
 from .subject import Subject
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Cases",
     "Finished",
     "Limits",
+    "Method",
     "Outcome",
     "Progress",
     "Subject",
@@ -31,5 +33,6 @@ __all__ = [
     "in_chunks",
     "is_out_of_memory",
     "run_attack",
+    "run_smoothing",
     "run_verifier",
 ]

@@ -48,6 +48,8 @@ class Outcome:
     backwards: Tensor | None = None
     points: Tensor | None = field(default=None, repr=False)  # (B, *in), attacks only
     error: str = ""
+    probabilistic: Tensor | None = None  # certified radii, smoothing only
+    stage: str = ""  # the settings of a method that has some, for the table
 
     @property
     def batch(self) -> int:
@@ -67,6 +69,7 @@ class Outcome:
             forwards=None if self.forwards is None else self.forwards[rows],
             backwards=None if self.backwards is None else self.backwards[rows],
             points=None if self.points is None else self.points[rows.to(self.points.device)],
+            probabilistic=None if self.probabilistic is None else self.probabilistic[rows],
         )
 
 

@@ -17,15 +17,19 @@ import torch
 from robustbench_local.attacks import Attack
 from robustbench_local.errors import DeviceError, NonFiniteError
 from robustbench_local.store import COLUMNS, WitnessStore, validate
-from robustbench_local.verifiers import Budget, Verifier
+from robustbench_local.verifiers import Budget, Smoothing, Verifier
 from robustbench_local.version import __version__
 
 from .audit import confirm, cross_check
 from .cases import Cases
 from .methods import Limits, Outcome, failed, run_attack, run_verifier
+from .probabilistic import run_smoothing
 from .subject import Subject
 
-__all__ = ["Finished", "Progress", "evaluate"]
+__all__ = ["Finished", "Method", "Progress", "evaluate"]
+
+Method: TypeAlias = Attack | Verifier | Smoothing
+"""What can answer a batch of problems."""
 
 Finished: TypeAlias = Callable[[Cases, pd.DataFrame], None]
 """Called with a batch and its rows as soon as they are there."""
@@ -36,7 +40,7 @@ Progress: TypeAlias = Callable[[Cases, str], None]
 
 def evaluate(
     cases: Iterable[Cases],
-    methods: Mapping[str, Attack | Verifier],
+    methods: Mapping[str, Method],
     *,
     timeout: float = 60.0,
     seed: int = 0,
@@ -53,9 +57,9 @@ def evaluate(
 
     Args:
         cases: batches of problems, taken one by one; consecutive batches of one network share its graph.
-        methods: name in the table -> attack or verifier.
+        methods: name in the table -> attack, verifier or randomised smoothing.
         timeout: seconds of wall clock for one method on one batch, > 0.
-        seed: of the attacks' random numbers.
+        seed: of the random numbers of attacks and smoothing.
         device: must be where the queries' numbers are; the networks are moved there.
         progress, finished: see `Progress` and `Finished`.
         witnesses: receives the point of every VIOLATED row; the column `witness` holds its key either way.
@@ -66,7 +70,10 @@ def evaluate(
     (NaN for an attack); `seconds` is the batch's time divided by its size; `seconds_load` the time of
     tracing the network, the same in all its verifier rows. Reasons of UNKNOWN: `bound` (the bound is above
     zero), `search` (the attack found nothing), `timeout`, `op`, `resources`, `boundary` (decided by
-    rounding), `non-finite`. An error of one method fills its rows' `error` and leaves them UNKNOWN.
+    rounding), `non-finite`; of smoothing see `run_smoothing`. An error of one method fills its rows' `error`
+    and leaves them UNKNOWN. `probabilistic` is NaN in all rows but smoothing's: there the l2 radius within
+    which the smoothed classifier, not the network, keeps the right class but for its probability of error;
+    0 where none is certified. Such rows are always UNKNOWN.
 
     Raises SoundnessAlarm when an attack's point lies above a verifier's bound in float64 too, DeviceError for
     queries on another device, NonFiniteError for a timeout that is not a positive number.
@@ -95,7 +102,7 @@ class _Run:
 
     def __init__(
         self,
-        methods: Mapping[str, Attack | Verifier],
+        methods: Mapping[str, Method],
         seed: int,
         limits: Limits,
         store: WitnessStore,
@@ -106,6 +113,7 @@ class _Run:
         self.folder, self.progress = folder, progress
         self.id = uuid.uuid4().hex[:12]
         self.verifiers = {name: m for name, m in methods.items() if isinstance(m, Verifier)}
+        self.smoothed: dict[str, tuple[Subject, Cases, Outcome]] = {}
 
     def table(self, cases: Cases, subject: Subject) -> pd.DataFrame:
         """The rows of one batch, method by method."""
@@ -113,15 +121,16 @@ class _Run:
         for name, method in self.methods.items():
             if self.progress is not None:
                 self.progress(cases, name)
-            outcomes[name] = self._outcome(method, cases, subject)
+            outcomes[name] = self._outcome(name, method, cases, subject)
         budget = Budget(memory_bytes=self.limits.memory_bytes)
         cross_check(cases, subject, outcomes, self.verifiers, budget=budget, folder=self.folder)
         return pd.concat(
             [self._rows(cases, subject, name, o) for name, o in outcomes.items()], ignore_index=True
         )
 
-    def _outcome(self, method: Attack | Verifier, cases: Cases, subject: Subject) -> Outcome:
-        device, kind = subject.device, "verifier" if isinstance(method, Verifier) else "attack"
+    def _outcome(self, name: str, method: Method, cases: Cases, subject: Subject) -> Outcome:
+        device = subject.device
+        kind = "verifier" if isinstance(method, Verifier | Smoothing) else "attack"
         _start_peak(device)
         start = time.perf_counter()
         try:
@@ -132,14 +141,33 @@ class _Run:
                 budget = Budget(memory_bytes=self.limits.memory_bytes)
                 confirm(method, subject, cases.query, outcome, budget)
                 outcome.seconds_load = subject.seconds_load
+            elif isinstance(method, Smoothing):
+                outcome = self._smoothing(name, method, cases, subject)
             else:
                 outcome = run_attack(method, subject, cases, seed=self.seed, limits=self.limits)
         except Exception as error:
             outcome = failed(kind, cases.query.batch, error)
+            if isinstance(method, Smoothing):
+                outcome.stage = method.text
+                outcome.probabilistic = torch.zeros(outcome.batch, dtype=torch.float64)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         outcome.seconds = (time.perf_counter() - start) / max(1, cases.query.batch)
         outcome.peak_mb = _peak_mb(device)
+        return outcome
+
+    def _smoothing(self, name: str, method: Smoothing, cases: Cases, subject: Subject) -> Outcome:
+        """The radii do not depend on eps: those of the same inputs and labels just before are taken again."""
+        if name in self.smoothed:
+            known, before, outcome = self.smoothed[name]
+            same = (
+                known is subject and list(before.ids) == list(cases.ids) and "timeout" not in outcome.reason
+            )
+            if same and torch.equal(before.query.C, cases.query.C) and before.query.tree == cases.query.tree:
+                if torch.equal(before.starts(), cases.starts()):
+                    return replace(outcome)
+        outcome = run_smoothing(method, subject, cases, seed=self.seed, limits=self.limits)
+        self.smoothed = {**self.smoothed, name: (subject, cases, outcome)}
         return outcome
 
     def _rows(self, cases: Cases, subject: Subject, name: str, outcome: Outcome) -> pd.DataFrame:
@@ -163,13 +191,13 @@ class _Run:
             "verdict": verdict,
             "lower": outcome.lower.numpy(),
             "upper": outcome.upper.numpy(),
-            "stage": name,
+            "stage": outcome.stage or name,
             "reason": outcome.reason,
             "seconds": outcome.seconds,
             "seconds_load": outcome.seconds_load,
             "forwards": zeros if outcome.forwards is None else outcome.forwards.numpy(),
             "backwards": zeros if outcome.backwards is None else outcome.backwards.numpy(),
-            "domains": zeros + int(outcome.kind == "verifier" and not outcome.error),
+            "domains": zeros + int(name in self.verifiers and not outcome.error),
             "peak_mb": outcome.peak_mb,
             "device": str(subject.device),
             "dtype": str(subject.dtype).removeprefix("torch."),
@@ -179,6 +207,7 @@ class _Run:
             "witness": self._witnesses(cases, outcome),
             "certificate": "",
             "error": outcome.error,
+            "probabilistic": np.nan if outcome.probabilistic is None else outcome.probabilistic.numpy(),
         }
         frame = pd.DataFrame({column: values[column] for column in COLUMNS}, index=range(outcome.batch))
         typed: pd.DataFrame = frame.astype(dict(COLUMNS))

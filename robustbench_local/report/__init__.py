@@ -17,10 +17,21 @@ from typing import Any
 from .counterexamples import Counterexample, Picture, worst_counterexamples
 from .figures import curves_data
 from .page import report
-from .summary import CLEAN, CURVE, brackets, case_bounds, deciders, reasons, timing
+from .summary import (
+    CERTIFIED_RADII,
+    CLEAN,
+    CURVE,
+    brackets,
+    case_bounds,
+    certificates,
+    deciders,
+    reasons,
+    timing,
+)
 from .tables import Cell, Column, Table, curve_labels
 
 __all__ = [
+    "CERTIFIED_RADII",
     "CLEAN",
     "CURVE",
     "Cell",
@@ -30,6 +41,7 @@ __all__ = [
     "Table",
     "brackets",
     "case_bounds",
+    "certificates",
     "curve_labels",
     "curves_data",
     "deciders",

@@ -19,8 +19,8 @@ from robustbench_local.version import __version__
 
 from .counterexamples import worst_counterexamples
 from .figures import curves_data
-from .summary import CLEAN, brackets, case_bounds, deciders, reasons, timing
-from .tables import accuracy, curve_labels, decided, durations, norm_symbol
+from .summary import CLEAN, brackets, case_bounds, certificates, deciders, reasons, timing
+from .tables import accuracy, curve_labels, decided, durations, norm_symbol, smoothed
 
 __all__ = ["report"]
 
@@ -112,7 +112,9 @@ def _context(
             "accuracy": accuracy(summary),
             "decided": decided(deciders(rows, cases=cases)),
             "timing": durations(timing(rows)),
+            "smoothed": smoothed(certificates(rows)),
         },
+        "has_smoothed": bool(rows["probabilistic"].notna().any()),
         "reasons": [
             row | {"text": _REASONS.get(row["reason"], row["reason"])} for row in _records(reasons(rows))
         ],

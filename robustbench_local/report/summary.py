@@ -11,7 +11,20 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-__all__ = ["CLEAN", "CURVE", "brackets", "case_bounds", "deciders", "reasons", "timing"]
+__all__ = [
+    "CERTIFIED_RADII",
+    "CLEAN",
+    "CURVE",
+    "brackets",
+    "case_bounds",
+    "certificates",
+    "deciders",
+    "reasons",
+    "timing",
+]
+
+CERTIFIED_RADII = (0.0, 0.25, 0.5, 1.0)
+"""The l2 radii at which the accuracy of smoothed classifiers is reported."""
 
 CLEAN = "clean"
 """The method whose rows hold the forward pass at the centre of the set."""
@@ -41,7 +54,7 @@ def case_bounds(table: pd.DataFrame) -> pd.DataFrame:
         holds=(verdict == "HOLDS").astype(bool),
         violated=(verdict == "VIOLATED").astype(bool),
         attacked=(kind == "attack").astype(bool),
-        bounded=(kind == "verifier").astype(bool),
+        bounded=((kind == "verifier") & rows["probabilistic"].isna()).astype(bool),
     )
     found: pd.DataFrame = rows.groupby([*CURVE, "eps", "case"], sort=False, dropna=False).agg(
         holds=("holds", "any"),
@@ -122,9 +135,34 @@ def deciders(table: pd.DataFrame, *, cases: pd.DataFrame | None = None) -> pd.Da
     return _by_radius(result.assign(share=result["n"] / totals))
 
 
+def certificates(table: pd.DataFrame) -> pd.DataFrame:
+    """What probabilistic methods say of the smoothed classifier: a row per model, data set and method.
+
+    Columns: `model`, `model_hash`, `dataset`, `spec`, `method`, `stage` (the settings), `n` (cases), `median`
+    and `largest` certified l2 radius, `abstained`, and for each of `CERTIFIED_RADII` the share `above r` of
+    cases with a larger radius: each is a lower bound of the smoothed classifier's accuracy under l2
+    perturbations of that size, but for the method's probability of error. A case counts once, whatever eps.
+    """
+    rows = table[table["probabilistic"].notna()]
+    key = ["model", "model_hash", "dataset", "spec", "method", "stage"]
+    once = rows.drop_duplicates(subset=[*key, "case"], keep="last")
+    shares = {f"above {r:g}": (once["probabilistic"] > r).astype(bool) for r in CERTIFIED_RADII}
+    once = once.assign(abstained=(once["reason"] == "abstained").astype(bool), **shares)
+    result: pd.DataFrame = once.groupby(key, sort=False, dropna=False).agg(
+        n=("case", "size"),
+        median=("probabilistic", "median"),
+        largest=("probabilistic", "max"),
+        abstained=("abstained", "mean"),
+        **{name: (name, "mean") for name in shares},
+    )
+    flat: pd.DataFrame = result.reset_index()
+    return flat
+
+
 def reasons(table: pd.DataFrame) -> pd.DataFrame:
     """Why rows stayed UNKNOWN: `method`, `reason` and the number `n` of rows, most frequent first."""
-    unknown = table[(table["verdict"] == "UNKNOWN") & (table["method"] != CLEAN)]
+    proving = (table["method"] != CLEAN) & table["probabilistic"].isna()
+    unknown = table[(table["verdict"] == "UNKNOWN") & proving]
     reason = unknown["reason"].fillna("").replace("", "not tight enough")
     counts = unknown.assign(reason=reason).groupby(["method", "reason"], sort=False).size()
     result: pd.DataFrame = counts.rename("n").reset_index()

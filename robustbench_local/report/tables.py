@@ -9,9 +9,19 @@ from typing import Any
 
 import pandas as pd
 
-from .summary import CLEAN
+from .summary import CERTIFIED_RADII, CLEAN
 
-__all__ = ["Cell", "Column", "Table", "accuracy", "curve_labels", "decided", "durations", "norm_symbol"]
+__all__ = [
+    "Cell",
+    "Column",
+    "Table",
+    "accuracy",
+    "curve_labels",
+    "decided",
+    "durations",
+    "norm_symbol",
+    "smoothed",
+]
 
 _NORMS = {"linf": "ℓ∞", "inf": "ℓ∞", "l2": "ℓ₂", "2": "ℓ₂", "l1": "ℓ₁", "1": "ℓ₁"}
 _DASH = "–"
@@ -144,6 +154,31 @@ def durations(summary: pd.DataFrame) -> Table:
         Column("peak MB", "largest memory use; – where it was not measured"),
     ]
     return Table("timing", "Time and work per model and method", columns, parts)
+
+
+def smoothed(summary: pd.DataFrame) -> Table:
+    """Certified accuracy of smoothed classifiers per model and method, from `certificates`."""
+    parts: list[tuple[str, list[list[Cell]]]] = []
+    for model, group in summary.groupby("model", sort=False, dropna=False):
+        lines = []
+        for row in group.to_dict("records"):
+            shares = [_percent(row[f"above {r:g}"], "") for r in CERTIFIED_RADII]
+            ends = [_percent(row["abstained"], ""), _number(row["median"]), _count(row["n"])]
+            lines.append([Cell(str(row["method"])), Cell(str(row["stage"])), *shares, *ends])
+        parts.append((str(model), lines))
+    columns = [
+        Column("method", numeric=False),
+        Column(
+            "settings", "noise, number of samples, probability of error of each certificate", numeric=False
+        ),
+        *(Column(f"> {r:g} %", f"right class certified beyond l2 radius {r:g}") for r in CERTIFIED_RADII),
+        Column("abstained %", "the samples did not settle the class"),
+        Column("median radius", "l2; 0 where nothing is certified"),
+        Column("samples"),
+    ]
+    return Table(
+        "smoothed", "Probabilistic certificates of the smoothed classifiers (not proofs)", columns, parts
+    )
 
 
 _OUTCOMES = {"HOLDS": "holds", "VIOLATED": "violated", "UNKNOWN": "undecided"}

@@ -114,7 +114,9 @@ def _in_chunks(graph: Graph, boxes: Boxes, rows: Tensor | None, batch: int, budg
 
 
 def _ends(parts: list[Interval]) -> tuple[list[Tensor], list[Tensor]]:
-    return [part.lower.flatten(2) for part in parts], [part.upper.flatten(2) for part in parts]
+    shapes = [(*part.lower.shape[:2], -1) for part in parts]
+    lower = [part.lower.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+    return lower, [part.upper.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def _directions(places: Tensor, size: int, like: Tensor) -> Tensor:
