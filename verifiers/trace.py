@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -54,7 +55,10 @@ def _export(module: nn.Module, example: Tensor) -> Any:
     from torch.export import Dim, export  # heavy: loaded only when a network is traced
 
     try:
-        return export(module, (example,), dynamic_shapes=({0: Dim.AUTO},), strict=False)
+        with warnings.catch_warnings():
+            # recurrent layers gather their own parameters in a list, and this changes nothing
+            warnings.filterwarnings("ignore", r"The tensor attributes? \S*_flat_weights", UserWarning)
+            return export(module, (example,), dynamic_shapes=({0: Dim.AUTO},), strict=False)
     except RobustBenchError:
         raise
     except Exception as error:  # torch.export documents no common base of its failures
