@@ -11,9 +11,10 @@ since max is convex, so that its distance to a plane is largest at a corner of t
 at its upper end and the others at their lower ends. For a level m >= max_j l_j the smallest slopes whose
 constant is m are s_j = max(0, u_j - m) / (u_j - l_j): one free number m per maximum, from max l (where an
 entry that surely wins gets slope 1, and the plane is exact) to max u (the constant). The plane's value at
-the centre falls with m while three or more of the u_j exceed m, and rises once only one does: m between the
-third and the second largest upper bound is best there. For two entries these are convex combinations of the
-two planes of the concave envelope.
+the centre falls with m while three or more of the u_j exceed m, is constant between the third and the second
+largest of them, and rises above. Without free parameters m is the second largest u_j (or max l): among the
+best planes at the centre the one with the smallest slopes. For two entries, m between max l and the second
+largest u_j gives the convex combinations of the two planes of the concave envelope.
 """
 
 from __future__ import annotations
@@ -69,8 +70,7 @@ def upper_plane(
     if among is not None:  # the others stand still below the level: slope zero
         lower, upper = torch.where(among, lower, floor), torch.where(among, upper, floor)
     if free is None:
-        _, second, third = _three_largest(upper, axis)
-        level = (torch.maximum(floor, second) + torch.maximum(floor, third)) / 2
+        level = torch.maximum(floor, _two_largest(upper, axis)[1])
     else:
         level = floor + free * (upper.amax(axis, keepdim=True) - floor)
     width = upper - lower
@@ -84,10 +84,9 @@ def first_level(box: Interval, axis: int, among: Tensor | None = None) -> Tensor
     """The value of `free` that gives the plane `upper_plane` takes without it; length one along `axis`."""
     floor = _largest(box.lower, axis, among)
     upper = box.upper if among is None else torch.where(among, box.upper, floor)
-    first, second, third = _three_largest(upper, axis)
-    level = (torch.maximum(floor, second) + torch.maximum(floor, third)) / 2
+    first, second = _two_largest(upper, axis)
     span = first - floor
-    return ((level - floor) / torch.where(span > 0, span, torch.ones_like(span))).clamp(0, 1)
+    return ((second - floor) / torch.where(span > 0, span, torch.ones_like(span))).clamp(0, 1)
 
 
 def weights_below(
@@ -275,17 +274,16 @@ def _largest(x: Tensor, axis: int, among: Tensor | None) -> Tensor:
     return x.amax(axis, keepdim=True)
 
 
-def _three_largest(x: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The three largest along an axis, -inf where there are fewer; length one along `axis`."""
+def _two_largest(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """The two largest along an axis, -inf where there is one only; length one along `axis`."""
     if x.shape[axis] > _FEW:
-        first, second, third = x.topk(3, axis).values.split(1, axis)
-        return first, second, third
-    first = second = third = torch.full_like(x.narrow(axis, 0, 1), -torch.inf)
+        first, second = x.topk(2, axis).values.split(1, axis)
+        return first, second
+    first = second = torch.full_like(x.narrow(axis, 0, 1), -torch.inf)
     for value in x.split(1, axis):
-        third = torch.maximum(third, torch.minimum(second, value))
         second = torch.maximum(second, torch.minimum(first, value))
         first = torch.maximum(first, value)
-    return first, second, third
+    return first, second
 
 
 register(aten.maximum.default, aten.max.other, aten.fmax.default)(OfTwo(1))

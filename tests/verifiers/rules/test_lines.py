@@ -158,7 +158,8 @@ def test_max_pool_by_hand() -> None:
     rule, parent = find_rule(node), graph.input
     # the first window is decided; in the second a value of [0, 2] meets one of [1, 3]; the third is a tie
     box = Interval(torch.tensor([[[2.0, 0, 0, 1, 5, 5]]]), torch.tensor([[[4.0, 1, 2, 3, 5, 5]]]))
-    for sign, want, offset in ((1, [1, 0, 0, 1], 0.0), (-1, [-1, 0, 0, 0], -3.0)):
+    # below, the second's higher entry y; above, 2 + (y - 1) / 2, which is 2 at (2, 1) and 3 at (0, 3)
+    for sign, want, offset in ((1, [1, 0, 0, 1], 0.0), (-1, [-1, 0, 0, -0.5], -1.5)):
         rows = sign * torch.eye(3)[:2].reshape(1, 2, 1, 3)
         pulled = rule.backward(node, rows, {parent: box})
         assert pulled.coefficients[0][0, :, 0].sum(0)[:4].tolist() == want

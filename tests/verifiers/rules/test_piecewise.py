@@ -189,11 +189,11 @@ PARABOLA = ((0, 0), (1, 1), (2, 4), (3, 9), (4, 16))
 
 
 def test_upper_plane_of_a_maximum_by_hand() -> None:
-    # x in [0, 2], y in [1, 3], z in [-9, 0]: the level is 3/2, between max l = 1 and the second largest u
+    # x in [0, 2], y in [1, 3], z in [-9, 0]: the level is the second largest upper bound, 2
     box = Interval(torch.tensor([[0.0, 1.0, -9.0]]), torch.tensor([[2.0, 3.0, 0.0]]))
     plane = upper_plane(box, 1)
-    assert plane.slopes.tolist() == [[0.25, 0.75, 0.0]]
-    assert plane.offset.tolist() == [0.75]  # 3/2 - 3/4 * 1
+    assert plane.slopes.tolist() == [[0.0, 0.5, 0.0]]
+    assert plane.offset.tolist() == [1.5]  # 2 - 1/2 * 1
     constant, exact = (upper_plane(box, 1, torch.tensor([[f]])) for f in (1.0, 0.0))
     assert (constant.slopes.tolist(), constant.offset.tolist()) == ([[0.0, 0.0, 0.0]], [3.0])
     assert (exact.slopes.tolist(), exact.offset.tolist()) == ([[0.5, 1.0, 0.0]], [0.0])
