@@ -111,15 +111,17 @@ class Softplus(Smooth):
         return Lines(
             torch.where(beyond, zero + 1, lines.lower_slope),
             torch.where(beyond, torch.ones_like(lines.upper_slope), lines.upper_slope),
-            torch.where(beyond, zero, lines.lower_offset - gap * (box.upper > switch)),
+            torch.where(beyond, zero, lines.lower_offset - gap * (box.upper > switch).to(zero.dtype)),
             torch.where(beyond, torch.zeros_like(lines.upper_offset), lines.upper_offset),
         )
 
     def derivative(self, node: Node, box: Interval) -> Interval:
-        slopes, switch = super().derivative(node, box), self.settings(node)[1]
-        return Interval(
-            slopes.lower, torch.where(box.upper > switch, slopes.upper.clamp(min=1), slopes.upper)
-        )
+        slopes, (beta, switch) = super().derivative(node, box), self.settings(node)
+        beyond, reaching = box.lower > switch, box.upper > switch
+        drops = math.log1p(math.exp(-beta * switch)) / beta > torch.finfo(box.lower.dtype).eps * abs(switch)
+        least = torch.where(reaching, -inf, slopes.lower) if drops else slopes.lower  # a jump
+        one = torch.ones_like(slopes.upper)
+        return Interval(torch.where(beyond, one, least), torch.where(reaching, one, slopes.upper))
 
 
 @lru_cache(maxsize=64)

@@ -128,6 +128,7 @@ def power(exponent: float) -> Shape:
 
     whole = exponent == int(exponent)
     if exponent in (0, 1):
+        value = _identity if exponent else _one
         return Shape(value, lambda x, y: torch.full_like(x, exponent), Nowhere(), Nowhere())
     if 0 < exponent < 1:
         return Shape(value, slope, Nowhere(), Everywhere(), steep=True, edges=(0.0, inf))
@@ -140,6 +141,14 @@ def power(exponent: float) -> Shape:
     ratio = _ratio(int(exponent))
     sides = Right(0.0, lambda x: -ratio * x), Left(0.0, lambda x: -ratio * x)
     return Shape(value, slope, *sides, dip=(0.0, 0.0), steep=True)
+
+
+def _identity(x: Tensor) -> Tensor:
+    return x
+
+
+def _one(x: Tensor) -> Tensor:
+    return 0 * x + 1  # torch has nan ** 0 = 1
 
 
 def _ratio(n: int) -> float:
