@@ -35,12 +35,7 @@ def _where(build: Build, mask: Any, yes: float, no: float) -> Any:
 
 
 def _number(build: Build, x: Any, dtype: torch.dtype | None) -> Any:
-    """A truth value times one; None, which leaves the cast without a rule, for other casts."""
-    if (
-        not isinstance(x, Node)
-        or build.dtype(x) is not torch.bool
-        or dtype is None
-        or not dtype.is_floating_point
-    ):
+    """A truth value or whole number times one; None, which leaves the cast without a rule, for others."""
+    if not isinstance(x, Node) or build.dtype(x).is_floating_point or dtype is None:
         return None
-    return build.call(aten.mul.Tensor, x, torch.ones((), dtype=dtype))
+    return build.call(aten.mul.Tensor, x, torch.ones((), dtype=dtype)) if dtype.is_floating_point else None

@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..derivatives import no_derivative
 from ..graph import Node, Piece, Slot
 from ..interval import Interval
 from ..rule import Boxes, Pulled, Rule, contract_rows, register
@@ -36,6 +37,7 @@ from .shape import sample_axis
 __all__ = [
     "Extreme",
     "OfTwo",
+    "Place",
     "Reduction",
     "UpperPlane",
     "contested",
@@ -245,7 +247,7 @@ class Reduction(Extreme):
     def _axes(self, node: Node) -> list[int]:
         rank = len(node.inputs[0].shape) + 1
         dims: Any = node.argument(1, "dim", [])
-        dims = [dims] if isinstance(dims, int) else list(dims) or list(range(rank))
+        dims = [dims] if isinstance(dims, int) else list(dims or range(rank))
         return sorted(sample_axis(node, d, rank) for d in dims)
 
     def check(self, node: Node) -> None:
@@ -266,6 +268,35 @@ class Reduction(Extreme):
         wanted = contested(self._signed(node, (box,)), 1)
         (mask,) = self.spread(node, wanted.unsqueeze(1)).coefficients
         return mask.squeeze(1)
+
+
+class Place(Reduction):
+    """argmax and argmin along one axis: between the first and the last entry that may win; no slopes."""
+
+    def interval(self, node: Node, *inputs: Interval) -> Interval:
+        box = self._signed(node, inputs)
+        may = ~(box.upper < _largest(box.lower, 1, None))
+        count = may.shape[1]
+        numbers = torch.arange(count, device=may.device).to(box.lower).reshape(-1, *(1,) * (may.dim() - 2))
+        bad = 0 * (box.lower + box.upper).sum(1)
+        first = torch.where(may, numbers, numbers.new_tensor(float(count))).amin(1)
+        return Interval(first + bad, torch.where(may, numbers, numbers.new_tensor(-1.0)).amax(1) + bad)
+
+    def start(self, node: Node, boxes: Boxes) -> Tensor | None:
+        return None
+
+    def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
+        source = node.inputs[0]
+        ends = self.interval(node, boxes[source])
+        nothing = a.new_zeros(1, 1, *source.shape).expand(*a.shape[:2], *source.shape)
+        low, high = ends.lower.unsqueeze(1), ends.upper.unsqueeze(1)
+        return Pulled((nothing,), contract_rows(a.clamp(min=0), low) + contract_rows(a.clamp(max=0), high))
+
+    def tangent(self, node: Node, boxes: Boxes, tangents: tuple[Interval, ...]) -> Interval:
+        raise no_derivative(node)
+
+    def cotangent(self, node: Node, boxes: Boxes, rows: Interval) -> tuple[Interval, ...]:
+        raise no_derivative(node)
 
 
 def _largest(x: Tensor, axis: int, among: Tensor | None) -> Tensor:
@@ -290,3 +321,5 @@ register(aten.maximum.default, aten.max.other, aten.fmax.default)(OfTwo(1))
 register(aten.minimum.default, aten.min.other, aten.fmin.default)(OfTwo(-1))
 register(aten.amax.default, Piece(aten.max.dim, 0), Piece(aten.aminmax.default, 1))(Reduction(1))
 register(aten.amin.default, Piece(aten.min.dim, 0), Piece(aten.aminmax.default, 0))(Reduction(-1))
+register(aten.argmax.default)(Place(1))
+register(aten.argmin.default)(Place(-1))

@@ -10,7 +10,8 @@ from torch import Tensor
 from robustbench_local.errors import UnsupportedOpError
 
 from ..graph import Node
-from ..rule import Affine, Boxes, Pulled, register
+from ..rule import Affine, Boxes, Pulled, PulledWindows, register
+from ..windows import WindowRows
 from .monotone import Monotone
 
 __all__ = ["AdaptiveAveragePool", "AveragePool", "SpaceAverage", "check_axes", "sizes"]
@@ -60,6 +61,31 @@ class AveragePool(Affine):
             rows.contiguous(), like, kernel, stride, padding, *rest, divisor
         )
         return Pulled((pulled.reshape(*a.shape[:2], *node.inputs[0].shape),))
+
+    def backward_windows(
+        self, node: Node, rows: WindowRows, boxes: Boxes, free: Tensor | None = None
+    ) -> PulledWindows | None:
+        if self.rank != 2:
+            return None
+        kernel = sizes(node, 1, "kernel_size", 1, 2)
+        stride = sizes(node, 2, "stride", [], 2) or kernel
+        padding = sizes(node, 3, "padding", 0, 2)
+        shares = self._shares(node, rows.a)
+        ones = shares.new_ones(1, 1, *kernel).expand(node.shape[0], 1, *kernel)
+        channels, height, width = node.inputs[0].shape
+        divided = rows.with_coefficients(rows.a * rows.view(shares), clean=True)
+        geometry = (stride[0], stride[1]), (padding[0], padding[1]), (1, 1), channels
+        return PulledWindows((divided.pulled(ones, *geometry, (channels, height, width)),))
+
+    def _shares(self, node: Node, like: Tensor) -> Tensor:
+        """One over the divisor of every window, (1, 1, *output)."""
+        kernel = sizes(node, 1, "kernel_size", 1, 2)
+        stride = sizes(node, 2, "stride", [], 2) or kernel
+        ceil = bool(node.argument(4, "ceil_mode", False))
+        inside = like.new_ones(1, *node.inputs[0].shape)
+        count = aten.avg_pool2d(inside, kernel, stride, sizes(node, 3, "padding", 0, 2), ceil, True, 1)
+        share: Tensor = node.run(inside) / count
+        return share[:, :1]
 
 
 class AdaptiveAveragePool(Affine):

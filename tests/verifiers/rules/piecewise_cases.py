@@ -123,6 +123,8 @@ case("amax axes", aten.amax.default, (2, 3, 2), lambda x: x.amax((-1, 1)))
 case("amax kept", aten.amax.default, (2, 3), lambda x: x.amax(2, keepdim=True))
 case("amax of many", aten.amax.default, (40,), lambda x: x.amax(1))
 case("amin", aten.amin.default, (2, 3), lambda x: x.amin(-1))
+case("argmax", aten.argmax.default, (3, 2), lambda x: x.argmax(1).type_as(x))
+case("argmin", aten.argmin.default, (4,), lambda x: x.argmin(-1, keepdim=True).to(x.dtype))
 case("max.dim", Piece(aten.max.dim, 0), (2, 3), lambda x: x.max(1).values)
 case("min.dim", Piece(aten.min.dim, 0), (2, 3), lambda x: x.min(-1, keepdim=True)[0])
 case("aminmax", Piece(aten.aminmax.default, 0), (2, 3), lambda x: torch.aminmax(x, dim=1)[0])
@@ -149,6 +151,26 @@ _KINDS = (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
 layer("adaptive max 1d", Piece(_ADAPTIVE[0].default, 0), (2, 5), _KINDS[0], 3)
 layer("adaptive max 2d", Piece(_ADAPTIVE[1].default, 0), (2, 5, 4), _KINDS[1], (2, 3))
 layer("adaptive max 3d", Piece(_ADAPTIVE[2].default, 0), (1, 3, 4, 2), _KINDS[2], 2)
+AP2 = aten.avg_pool2d.default
+case(
+    "average 2d of images",
+    AP2,
+    (2, 6, 6),
+    lambda x, m: F.avg_pool2d(m(x), 3, 2, 1),
+    partial(nn.Conv2d, 2, 3, 2),
+)
+layer(
+    "average 2d on windows",
+    AP2,
+    (2, 6, 7),
+    nn.AvgPool2d,
+    3,
+    2,
+    padding=1,
+    ceil_mode=True,
+    count_include_pad=False,
+)
+layer("average 2d by a divisor", AP2, (1, 5, 5), nn.AvgPool2d, 2, 1, padding=1, divisor_override=3)
 layer("average 3d", aten.avg_pool3d.default, (2, 3, 4, 2), nn.AvgPool3d, 2, stride=1, padding=1)
 layer("adaptive 3d", aten.adaptive_avg_pool3d.default, (1, 3, 4, 2), nn.AdaptiveAvgPool3d, (2, 3, 1))
 
