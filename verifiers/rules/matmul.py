@@ -232,15 +232,16 @@ class MatrixPair(_MatrixRule):
         one, other = (crossing_share(box).flatten(1) for box in (x, y))
         return torch.cat((one, other, one, 1 - other), 1)
 
-    def shares(self, node: Node, x: Interval, y: Interval, free: Tensor | None) -> tuple[Tensor, ...]:
-        """Half the shares of x and y, below and above, (B, R, *lead, m, k) and (B, R, *lead, k, n)."""
+    def shares(self, x: Interval, y: Interval, free: Tensor | None) -> tuple[Tensor, ...]:
+        """Weighted shares of x and y, below and above, (B, R, *lead, m, k) and (B, R, *lead, k, n)."""
+        one, other = _weight(x, y), 1 - _weight(x, y)
         if free is None:
-            one, other = crossing_share(x), crossing_share(y)
-            return one / 2, other / 2, one / 2, (1 - other) / 2
-        sizes = [math.prod(box.lower.shape[2:]) for box in (x, y)] * 2
-        parts = (free / 2).split(sizes, 2)
+            left, right = crossing_share(x), crossing_share(y)
+            return one * left, other * right, one * left, other * (1 - right)
+        parts = free.split([math.prod(box.lower.shape[2:]) for box in (x, y)] * 2, 2)
         shapes = [box.lower.shape[2:] for box in (x, y)] * 2
-        return tuple(part.unflatten(2, shape) for part, shape in zip(parts, shapes, strict=True))
+        apart = (part.unflatten(2, shape) for part, shape in zip(parts, shapes, strict=True))
+        return tuple(weight * part for weight, part in zip((one, other) * 2, apart, strict=True))
 
     def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         form = self.form(node)
@@ -251,7 +252,7 @@ class MatrixPair(_MatrixRule):
         )
         rows = shapes.product(a, 2) * form.alpha
         negative = rows.clamp(max=0)
-        left, right, offset = _pull_matrices(x, y, (rows - negative, negative), self.shares(node, x, y, free))
+        left, right, offset = _pull_matrices(x, y, (rows - negative, negative), self.shares(x, y, free))
         constant = self.constant_offset(node, a)
         pulled = self.pulled(node, a, left, right)
         return Pulled(tuple(pulled), offset if constant is None else offset + constant)
@@ -279,6 +280,19 @@ class MatrixPair(_MatrixRule):
         return tuple(
             Interval(torch.minimum(*ends), torch.maximum(*ends)) for ends in zip(low, high, strict=True)
         )
+
+
+@torch.no_grad()
+def _weight(x: Interval, y: Interval) -> Tensor:
+    """How much the plane's share is that of x: 1 where x has known signs, else 0 where y has, else 1/2.
+
+    One number per sample. The share of a factor that is never negative, say, leaves all slope to the other
+    terms: sum_k p_k v_k >= sum_k p_k lv_k + ..., which keeps what is known of p together (attention: sum 1).
+    """
+    axes = tuple(range(2, x.lower.dim()))
+    known = (((b.lower >= 0) | (b.upper <= 0)).all(-1).flatten(2).all(2) for b in (x, y))
+    left, right = (k.to(x.lower.dtype).reshape(*k.shape, *(1 for _ in axes)) for k in known)
+    return torch.where(left > 0, left, (1 - right) / 2)
 
 
 def _pull_matrices(
