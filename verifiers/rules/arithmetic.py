@@ -35,7 +35,7 @@ def aligned(tangent: Interval, rank: int) -> Interval:
 
 def sample_constant(node: Node, value: Any, like: Tensor) -> Tensor:
     """A constant operand as a tensor that broadcasts over one sample, refused where it varies by sample."""
-    # at once in the final dtype: by way of float32 a number would lose digits that the operator has in float64
+    # at once in the final dtype: by way of float32 a number would lose digits that float64 has
     tensor = torch.as_tensor(value, dtype=like.dtype, device=like.device)
     if tensor.dim() == len(node.shape) + 1:
         if tensor.shape[0] != 1:

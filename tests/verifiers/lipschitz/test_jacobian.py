@@ -19,7 +19,7 @@ from robustbench_local.verifiers import (
     jacobian_bounds,
 )
 
-from ..networks import Fn, box_points, fill, traced, uniform
+from ..networks import Fn, box_points, fill, run_points, traced, uniform
 from ..rules.cases import CASES
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
@@ -35,11 +35,11 @@ def jacobians(run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def encloses(found: Interval, points: Tensor, run: Callable[[Tensor], Tensor]) -> None:
-    """Points (N, B, *shape) of B boxes."""
+    """Points (N, B, *shape) of B boxes; NaN bounds claim nothing. 1e-7: torch's hardsigmoid errs by it."""
     J = jacobians(run, points.flatten(0, 1)).unflatten(0, points.shape[:2])
-    slack = 1e-9 * (1 + J.abs())
-    assert bool((found.lower - slack <= J).all()), "above a derivative"
-    assert bool((J <= found.upper + slack).all()), "below a derivative"
+    slack = 1e-7 * (1 + J.abs())
+    assert not bool((found.lower - slack > J).any()), "above a derivative"
+    assert not bool((J > found.upper + slack).any()), "below a derivative"
 
 
 def boxes_of(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -60,7 +60,7 @@ def test_every_operator_encloses_its_derivatives(name: str) -> None:
     network = Fn(case.function, *(make() for make in case.parts), seed=len(name)).requires_grad_(False)
     graph = traced(network, *case.shape).to(torch.float64)
     lower, upper = boxes_of(case.shape)
-    points = box_points(lower, upper, count=5)
+    points = box_points(lower, upper, count=2)
     boxes = interval_bounds(graph, Box(lower, upper))
     for forward in (True, False):
         try:
@@ -70,6 +70,11 @@ def test_every_operator_encloses_its_derivatives(name: str) -> None:
             continue
         assert found.lower.shape == (6, graph.output.numel, graph.input.numel)
         encloses(found, points, graph.run)
+        steepest = torch.maximum(found.lower.abs(), found.upper.abs())
+        y = run_points(graph.run, points).reshape(*points.shape[:2], -1)
+        moved, step = (points[1:] - points[:-1]).flatten(2), y[1:] - y[:-1]
+        limit = (steepest @ moved.abs().unsqueeze(3)).squeeze(3)
+        assert not bool((step.abs() > limit + 1e-7 * (1 + y[1:].abs())).any()), "a jump"
         if all(find_rule(node).affine for node in graph.nodes[1:]):
             torch.testing.assert_close(found.upper, found.lower)
             torch.testing.assert_close(found.lower[0], jacobians(graph.run, points[0])[0])
@@ -122,7 +127,9 @@ def test_networks_enclose_their_jacobians(name: str, forward: bool) -> None:
     graph, shape = network_of(name)
     lower, upper = boxes_of(shape)
     points = box_points(lower, upper, count=10)
-    encloses(jacobian_bounds(graph, Box(lower, upper), forward=forward), points, graph.run)
+    found = jacobian_bounds(graph, Box(lower, upper), forward=forward)
+    assert bool(found.lower.isfinite().all() and found.upper.isfinite().all())
+    encloses(found, points, graph.run)
     C = uniform(9, (6, 2, 3))
     rows = jacobian_bounds(graph, Box(lower, upper), C=C, forward=forward)
     for b in range(6):
@@ -134,13 +141,15 @@ def test_networks_enclose_their_jacobians(name: str, forward: bool) -> None:
 @MODES
 def test_memory_and_batch_change_nothing(name: str, forward: bool) -> None:
     graph, shape = network_of(name)
-    box = Box(*boxes_of(shape))
-    want = jacobian_bounds(graph, box, forward=forward)
+    box = Box(*boxes_of(shape)).select(torch.tensor([1, 2, 5]))
+    boxes = interval_bounds(graph, box)
+    want = jacobian_bounds(graph, box, forward=forward, boxes=boxes)
     for memory in (1, 20_000):
-        got = jacobian_bounds(graph, box, Budget(memory_bytes=memory), forward=forward)
+        got = jacobian_bounds(graph, box, Budget(memory_bytes=memory), forward=forward, boxes=boxes)
         torch.testing.assert_close((got.lower, got.upper), (want.lower, want.upper))
-    alone = jacobian_bounds(graph, box.select(torch.tensor([2])), forward=forward)
-    torch.testing.assert_close((alone.lower[0], alone.upper[0]), (want.lower[2], want.upper[2]))
+    alone = jacobian_bounds(graph, box.select(torch.tensor([1])), forward=forward)
+    whole = jacobian_bounds(graph, box, forward=forward)
+    torch.testing.assert_close((alone.lower[0], alone.upper[0]), (whole.lower[1], whole.upper[1]))
 
 
 def test_a_network_by_hand() -> None:
