@@ -106,7 +106,7 @@ def bounds(
     Args:
         model: a module, a zoo name or "file.py:function".
         lower, upper: corners of the boxes, (B, *in) each, lower <= upper.
-        method: "ibp", "crown-ibp", "crown" or "auto-lirpa", or a verifier.
+        method: "ibp", "crown-ibp", "crown", "alpha-crown" or another registered one, or a verifier.
         C: (B, rows, out) or (rows, out): bounds of C @ output instead of the outputs.
 
     Returns:

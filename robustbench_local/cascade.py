@@ -1,7 +1,8 @@
 """One verdict per problem: methods from cheap to dear, each on the problems that are still open.
 
-The default order is attack, IBP, CROWN-IBP, CROWN. A problem leaves as soon as a counterexample replays or
-a bound holds; its bracket keeps the best lower and upper bound of every stage it went through.
+The default order is attack, IBP, CROWN-IBP, CROWN, alpha-CROWN. A problem leaves as soon as a
+counterexample replays or a bound holds; its bracket keeps the best lower and upper bound of every stage
+it went through.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ __all__ = [
 
 Method = Attack | Verifier
 
-DEFAULT_STAGES = ("pgd", "ibp", "crown-ibp", "crown")
+DEFAULT_STAGES = ("pgd", "ibp", "crown-ibp", "crown", "alpha-crown")
 """Names of the methods of a verification, in order."""
 
 

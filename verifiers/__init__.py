@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib as _importlib
 import pkgutil as _pkgutil
 
+from .alpha_crown import AlphaCROWN
 from .auto_lirpa import AutoLirpa
 from .crown import CROWN, CrownIBP
 from .forward import Forward, ForwardBackward, ForwardCROWN, forward_bounds
@@ -34,6 +35,7 @@ __all__ = [
     "SMOOTHERS",
     "VERIFIERS",
     "Affine",
+    "AlphaCROWN",
     "AutoLirpa",
     "Bounds",
     "Boxes",

@@ -8,6 +8,7 @@ from functools import cache
 import pytest
 import torch
 from robustbench_local.verifiers.backward import lower_bounds, neuron_rows
+from robustbench_local.verifiers.slopes import Slopes
 from robustbench_local.verifiers.windows import WindowRows
 from torch import Tensor, nn
 
@@ -129,6 +130,37 @@ def test_intervals_shrink_with_their_box(name: str) -> None:
         assert bool((outside[node].lower <= inside[node].lower + 1e-12).all())
         assert bool((inside[node].upper <= outside[node].upper + 1e-12).all())
         assert bool((inside[node].lower <= inside[node].upper + 1e-12).all())
+
+
+@NAMES
+def test_free_parameters_keep_bounds_valid_whatever_their_values(name: str) -> None:
+    graph = graphs(name)[0].to(torch.float64)
+    lower, upper = boxes(CASES[name].shape, torch.float64)
+    y = run_points(graph.run, box_points(lower, upper))
+    y = y.reshape(*y.shape[:2], -1)
+    C = torch.cat((uniform(6, (3, y.shape[2])), torch.eye(y.shape[2], dtype=torch.float64)))
+    C = torch.cat((C, -C)).expand(7, -1, -1)
+    least = torch.einsum("nbo,bko->bkn", y, C).amin(2)
+    slack = 1e-9 * (1 + y.abs().amax((0, 2))).unsqueeze(1)
+    start = {graph.output: C.reshape(7, C.shape[1], *graph.output.shape)}
+    inputs = Box(lower, upper)
+    hidden = interval_bounds(graph, inputs)
+    for per_row in (True, False):
+        slopes = Slopes(per_row)
+        first = lower_bounds(graph, start, inputs, hidden, slopes=slopes)
+        if not slopes.values:
+            return
+        for seed, spread in enumerate((0.0, 1.0, None, None)):
+            for node, values in list(slopes.values.items()):
+                assert bool(((values >= 0) & (values <= 1)).all()), "first values"
+                noise = uniform(seed, tuple(values.shape), 0, 1) if spread is None else values * 0 + spread
+                slopes.values[node] = noise.detach().requires_grad_()
+            bounds = lower_bounds(graph, start, inputs, hidden, slopes=slopes)
+            assert bool((bounds <= least + slack).all())
+            assert bool(((least - bounds).abs() <= 4 * slack)[6].all()), "exact at points"
+            found = torch.autograd.grad(bounds.sum(), list(slopes.values.values()), allow_unused=True)
+            assert all(g is None or bool(g.isfinite().all()) for g in found)
+        assert bool((first <= least + slack).all())
 
 
 @NAMES
