@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
+from _families import Generator, Recurrent, Transformer, vnncomp_network
 from torch import Tensor, nn
 
 from robustbench_local.models import load_model
@@ -24,6 +26,7 @@ class Case:
     shape: tuple[int, ...]
     classes: int
     eps: float
+    same_relaxations: bool = True  # whether the peer's CROWN takes the same lines, so that bounds are equal
 
 
 class _Block(nn.Module):
@@ -98,6 +101,18 @@ CASES = {
         Case("mnist-cnn", _seeded(_cnn), (1, 28, 28), 10, 0.01),
         Case("mlp-6x256", _seeded(_mlp), (1, 28, 28), 10, 0.002),
         Case("cifar-resnet", _seeded(_resnet), (3, 32, 32), 10, 1 / 255),
+        Case("transformer", _seeded(Transformer), (8, 16), 4, 0.01, False),
+        Case("lstm", _seeded(Recurrent), (16, 4), 4, 0.01, False),
+        Case("generator", _seeded(Generator), (16,), 4, 0.02, False),
+        *(
+            (
+                Case("resnet-4b", vnncomp_network("resnet_4b.onnx"), (3, 32, 32), 10, 1 / 255),
+                Case("sri-resnet-a", vnncomp_network("resnet_3b2_bn_mixup_adv*"), (3, 32, 32), 10, 1 / 255),
+                Case("vit", vnncomp_network("*ibp_3_3_8*"), (3, 32, 32), 10, 0.2 / 255, False),
+            )
+            if "RBL_VNNCOMP" in os.environ
+            else ()
+        ),
     )
 }
 

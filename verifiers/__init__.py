@@ -19,12 +19,13 @@ from .graph import Graph, Node
 from .graph_network import GraphNetwork
 from .ibp import IBP, interval_bounds
 from .interval import Interval
-from .onnx_reader import from_onnx
 from .lipschitz import Lipschitz, global_lipschitz, jacobian_bounds, local_lipschitz
+from .onnx_reader import from_onnx
 from .output import output_bounds
 from .rule import RULES, Affine, Boxes, Elementwise, Lines, Pulled, Rule, find_rule, register
 from .smoothing import SMOOTHERS, Certificates, Predictions, Smoothing, binomial_lower_bound, labels_of
 from .trace import from_torch
+from .tuning import Tuning
 from .verifier import DEFAULT_BUDGET, VERIFIERS, Bounds, Budget, Verifier, find_verifier, verifier
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "Pulled",
     "Rule",
     "Smoothing",
+    "Tuning",
     "Verifier",
     "binomial_lower_bound",
     "find_rule",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+T = TypeVar("T")
 
 __all__ = ["Interval", "contract", "contract_rows"]
 
@@ -16,14 +20,25 @@ class Interval:
 
     lower: Tensor
     upper: Tensor
-    _middle: list[tuple[Tensor, Tensor]] = field(default_factory=list, init=False, repr=False)
+    _kept: dict[object, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def once(self, key: object, make: Callable[[], T]) -> T:
+        """What `make` computes from this interval (and constants that `key` stands for), computed once.
+
+        Backward propagation asks for the same lines again for every start node and every tuning step.
+        """
+        if key not in self._kept:
+            self._kept[key] = make()
+        found: T = self._kept[key]
+        return found
 
     def mid_radius(self) -> tuple[Tensor, Tensor]:
-        """Centre and half width, both (B, *shape); computed once, since several readers may ask."""
-        if not self._middle:
-            mid = torch.lerp(self.lower, self.upper, 0.5)
-            self._middle.append((mid, self.upper - mid))
-        return self._middle[0]
+        """Centre and half width, both (B, *shape)."""
+        return self.once("mid_radius", self._mid_radius)
+
+    def _mid_radius(self) -> tuple[Tensor, Tensor]:
+        mid = torch.lerp(self.lower, self.upper, 0.5)
+        return mid, self.upper - mid
 
     @staticmethod
     def around(centre: Tensor, spread: Tensor) -> Interval:

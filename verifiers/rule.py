@@ -20,6 +20,7 @@ from torch import Tensor
 
 from robustbench_local.errors import UnsupportedOpError
 
+from .bending import bent
 from .derivatives import affine_cotangent, affine_tangent, monotone_cotangent, no_derivative
 from .graph import Graph, Node
 from .interval import Interval, contract, contract_rows
@@ -226,16 +227,12 @@ class Elementwise(Rule):
 
     def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         """Positive coefficients take the lower line, negative ones the upper line."""
-        box = boxes[node.inputs[0]].unsqueeze(1)  # an axis for the rows
-        lines = self.lines(node, box, () if free is None else free.unbind(2))
-        negative = a.clamp(max=0)
-        pulled = torch.addcmul(a * lines.lower_slope, negative, lines.upper_slope - lines.lower_slope)
-        offset = None
-        if lines.upper_offset is not None:
-            offset = contract_rows(negative, lines.upper_offset)
-        if lines.lower_offset is not None:
-            low = contract_rows(a - negative, lines.lower_offset)
-            offset = low if offset is None else offset + low
+        box = boxes[node.inputs[0]]
+        if free is None:
+            lines = _mapped_lines(box.once(node, lambda: self.lines(node, box)), _for_rows)
+        else:
+            lines = self.lines(node, box.unsqueeze(1), free.unbind(2))
+        pulled, offset = bent(a, lines.lower_slope, lines.upper_slope, lines.lower_offset, lines.upper_offset)
         return Pulled((pulled,), offset)
 
     def backward_windows(
@@ -247,21 +244,23 @@ class Elementwise(Rule):
         """
         box = boxes[node.inputs[0]]
         if free is None or free.shape[3:] == box.lower.shape[1:]:
-            chosen = () if free is None else free.squeeze(1).unbind(1)
-            lines = _mapped_lines(self.lines(node, box, chosen), rows.view)
+            if free is None:
+                found = box.once(node, lambda: self.lines(node, box))
+            else:
+                found = self.lines(node, box, free.squeeze(1).unbind(1))
+            lines = _mapped_lines(found, rows.view)
         else:
             inside = rows.view(box.lower.new_ones(1, 1, *box.lower.shape[2:]))
             box = Interval(rows.view(box.lower), rows.view(box.upper))
             lines = _mapped_lines(self.lines(node, box, free.unbind(2)), lambda line: line * inside)
-        negative = rows.a.clamp(max=0)
-        pulled = torch.addcmul(rows.a * lines.lower_slope, negative, lines.upper_slope - lines.lower_slope)
-        offset = None
-        if lines.upper_offset is not None:
-            offset = (negative * lines.upper_offset).flatten(2).sum(2)
-        if lines.lower_offset is not None:
-            low = ((rows.a - negative) * lines.lower_offset).flatten(2).sum(2)
-            offset = low if offset is None else offset + low
+        pulled, offset = bent(
+            rows.a, lines.lower_slope, lines.upper_slope, lines.lower_offset, lines.upper_offset
+        )
         return PulledWindows((rows.with_coefficients(pulled, clean=True),), offset)
+
+
+def _for_rows(line: Tensor) -> Tensor:
+    return line.unsqueeze(1)
 
 
 def _mapped_lines(lines: Lines, change: Callable[[Tensor], Tensor]) -> Lines:

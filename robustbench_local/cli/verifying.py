@@ -21,7 +21,9 @@ __all__ = ["attack", "verify"]
 SHOWN = 20
 """Cases listed on the screen; JSON has all."""
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="Zoo name, .onnx file, or file.py:function.")]
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Zoo name, .onnx file, or file.py:function.")
+]
 Spec = Annotated[
     str, typer.Argument(metavar="SPEC", help="Name of a property, e.g. robustness, or a .vnnlib file.")
 ]
@@ -52,9 +54,7 @@ def verify(
     timeout: Timeout = 60.0,
     method: Annotated[
         str | None,
-        typer.Option(
-            help="A single attack or verifier. [default: pgd, ibp, crown-ibp, crown, alpha-crown in turn]"
-        ),
+        typer.Option(help="A single attack or verifier. [default: pgd, ibp, crown-ibp, crown in turn]"),
     ] = None,
     json: Json = None,
     device: Device = None,

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from robustbench_local.errors import UnsupportedOpError
 
+from ..bending import bent
 from ..graph import Node
 from ..interval import Interval
 from ..parallel import Parallel
-from ..rule import Elementwise, Lines, register
+from ..rule import Boxes, Elementwise, Lines, Pulled, PulledWindows, register
+from ..windows import WindowRows
 
 aten = torch.ops.aten
 
@@ -95,8 +97,43 @@ class Relu(LeakyRelu):
         chord = high / width
         if not free:
             return Lines((chord > 0.5).to(low.dtype), chord, None, -low * chord)
-        crossing = (box.lower < 0) & (box.upper > 0)
-        return Lines(torch.where(crossing, free[0], chord), chord, None, -low * chord)
+        base, gain = self._open(box, chord)
+        return Lines(torch.addcmul(base, gain, free[0]), chord, None, -low * chord)
+
+    def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
+        """As for every function, but with what the box gives computed once for all steps of a tuning."""
+        if free is None:
+            return super().backward(node, a, boxes)
+        base, gain, chord, high = (part.unsqueeze(1) for part in self._pieces(node, boxes))
+        pulled, offset = bent(a, torch.addcmul(base, gain, free.squeeze(2)), chord, None, high)
+        return Pulled((pulled,), offset)
+
+    def backward_windows(
+        self, node: Node, rows: WindowRows, boxes: Boxes, free: Tensor | None = None
+    ) -> PulledWindows | None:
+        """As for every function, but with what the box gives computed on the map, not on every window."""
+        box = boxes[node.inputs[0]]
+        if free is None or free.shape[3:] == box.lower.shape[1:]:
+            return super().backward_windows(node, rows, boxes, free)
+        base, gain, chord, high = (rows.view(part) for part in self._pieces(node, boxes))
+        pulled, offset = bent(rows.a, torch.addcmul(base, gain, free.squeeze(2)), chord, None, high)
+        return PulledWindows((rows.with_coefficients(pulled, clean=True),), offset)
+
+    def _pieces(self, node: Node, boxes: Boxes) -> tuple[Tensor, ...]:
+        """Base and gain of the lower slope, and the chord's slope and offset: each (B, *shape)."""
+        box = boxes[node.inputs[0]]
+
+        def make() -> tuple[Tensor, ...]:
+            lines = self.lines(node, box)
+            assert lines.upper_offset is not None  # the chord's
+            return (*self._open(box, lines.upper_slope), lines.upper_slope, lines.upper_offset)
+
+        return box.once((node, "pieces"), make)
+
+    def _open(self, box: Interval, chord: Tensor) -> tuple[Tensor, Tensor]:
+        """The lower slope as base + gain * parameter: the parameter counts where the kink lies within."""
+        gain = ((box.lower < 0) & (box.upper > 0)).to(chord.dtype)
+        return chord * (1 - gain), gain
 
 
 class RandomizedRelu(LeakyRelu):

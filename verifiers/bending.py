@@ -1,0 +1,85 @@
+"""Rows pulled through two lines: the step that backward propagation spends most of its time on.
+
+As one operation of autograd it keeps few tensors of the rows' size and makes few passes over them.
+No step of it selects by a mask: on a CPU `where` and comparisons cost as much as a matrix product
+(800 and 200 microseconds on 600 x 256 numbers, where a clamp takes 40).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .interval import contract_rows
+
+__all__ = ["bent"]
+
+
+def bent(
+    a: Tensor,
+    lower_slope: Tensor,
+    upper_slope: Tensor,
+    lower_offset: Tensor | None,
+    upper_offset: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """Rows a (B, K, *shape) through lines: positive coefficients take the lower line, others the upper.
+
+    Slopes and offsets (B or 1, K or 1, *shape). Result: rows (B, K, *shape) and offsets (B, K) or None.
+    """
+    if not torch.is_grad_enabled():
+        return _forward(a, lower_slope, upper_slope, lower_offset, upper_offset)
+    rows, offset = _Bent.apply(a, lower_slope, upper_slope, lower_offset, upper_offset)  # type: ignore[no-untyped-call]
+    return rows, offset
+
+
+def _forward(
+    a: Tensor,
+    lower_slope: Tensor,
+    upper_slope: Tensor,
+    lower_offset: Tensor | None,
+    upper_offset: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    negative = a.clamp(max=0)
+    rows = torch.addcmul(a * lower_slope, negative, upper_slope - lower_slope)
+    offset = None
+    if upper_offset is not None:
+        offset = contract_rows(negative, upper_offset)
+    if lower_offset is not None:
+        low = contract_rows(a - negative, lower_offset)
+        offset = low if offset is None else offset + low
+    return rows, offset
+
+
+class _Bent(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, *lines: Any) -> tuple[Tensor, Tensor | None]:
+        ctx.save_for_backward(a, *lines)
+        return _forward(a, *lines)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, rows: Tensor, offset: Tensor | None) -> tuple[Tensor | None, ...]:
+        a, lower_slope, upper_slope, *offsets = ctx.saved_tensors
+        wide = None if offset is None else offset.reshape(*offset.shape, *(1 for _ in a.shape[2:]))
+        grads: list[Tensor | None] = [None] * 5
+        if ctx.needs_input_grad[0]:
+            below, above = (
+                rows * slope if line is None or wide is None else torch.addcmul(wide * line, rows, slope)
+                for slope, line in zip((lower_slope, upper_slope), offsets, strict=True)
+            )
+            grads[0] = above + torch.ops.aten.threshold_backward(below - above, a, 0.0)
+        for i, line in enumerate((lower_slope, upper_slope, *offsets)):
+            upstream = rows if i < 2 else wide
+            if ctx.needs_input_grad[1 + i] and upstream is not None:
+                part = a.clamp(max=0) if i % 2 else a.clamp(min=0)
+                grads[1 + i] = _reduced(upstream * part, line.shape)
+        return tuple(grads)
+
+
+def _reduced(gradient: Tensor, shape: torch.Size) -> Tensor:
+    """The gradient of a tensor that was broadcast from `shape`."""
+    axes = [i for i, size in enumerate(shape) if size == 1 and gradient.shape[i] != 1]
+    return gradient.sum(axes, keepdim=True) if axes else gradient
