@@ -22,7 +22,7 @@ from .graph import Graph, Node
 from .ibp import input_interval, interval_bounds, specification_rows
 from .interval import Interval
 from .memory import row_chunks
-from .rule import find_rule
+from .rule import Elementwise, find_rule
 from .slopes import Slopes
 from .verifier import DEFAULT_BUDGET, Bounds, Budget, prepared, verifier
 
@@ -105,7 +105,7 @@ def crown_bounds(
         boxes[node] = box.intersect(known[node]) if node in known else box
         if node in exact:
             continue
-        mask = undecided(graph, node, boxes[node])
+        mask = _open(graph, node, boxes)
         if mask is None:
             continue
         chunks = _until(deadline, row_chunks(mask, pull.row_bytes(graph, node, box.lower), budget))
@@ -134,6 +134,18 @@ def undecided(graph: Graph, node: Node, box: Interval) -> Tensor | None:
             if wanted is not None:
                 mask = wanted if mask is None else mask | wanted
     return None if mask is None or not bool(mask.any()) else mask.reshape(mask.shape[0], -1)
+
+
+def _open(graph: Graph, node: Node, boxes: dict[Node, Interval]) -> Tensor | None:
+    """`undecided` without functions of one refined coordinate: a backward pass starts with lines around the
+    function's image of that coordinate's box, so it cannot give more.
+    """
+    mask, rule = undecided(graph, node, boxes[node]), find_rule(node)
+    if mask is None or not isinstance(rule, Elementwise):
+        return mask
+    refined = rule.undecided(node, 0, boxes[node.inputs[0]])
+    mask = mask if refined is None else mask & ~refined.flatten(1)
+    return mask if bool(mask.any()) else None
 
 
 def _exact_nodes(graph: Graph) -> frozenset[Node]:
