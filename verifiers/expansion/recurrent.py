@@ -51,14 +51,16 @@ def rnn_step(function: Callable[..., Any]) -> Step:
 
 
 def lstm_step(build: Build, weights: Weights, part: Any, states: tuple[Any, ...]) -> tuple[Any, ...]:
-    """c' = f c + i g, h' = o tanh(c') (Hochreiter and Schmidhuber 1997); gates in the order i, f, g, o."""
+    """c' = f c + i g, h' = o tanh(c') (Hochreiter and Schmidhuber 1997); gates in the order i, f, o, g."""
     h, c = states
     total = _plus(build, part, _linear(build, h, weights.hidden, weights.hidden_bias))
-    i, f, g, o = _gates(build, total, 4)
-    i, g, o = (build.call(op, v) for op, v in ((_SIGMOID, i), (_TANH, g), (_SIGMOID, o)))
+    width = build.shape(total)[1]
+    open_gates = build.call(_SIGMOID, build.call(aten.slice.Tensor, total, 1, 0, width // 4 * 3))
+    i, f, o = _gates(build, open_gates, 3)
+    g = build.call(_TANH, build.call(aten.slice.Tensor, total, 1, width // 4 * 3, width))
     new = build.call(aten.mul.Tensor, i, g)
     if c is not None:
-        new = build.call(aten.add.Tensor, build.call(aten.mul.Tensor, build.call(_SIGMOID, f), c), new)
+        new = build.call(aten.add.Tensor, build.call(aten.mul.Tensor, f, c), new)
     return build.call(aten.mul.Tensor, o, build.call(_TANH, new)), new
 
 
@@ -70,24 +72,27 @@ def gru_step(
     reset_after False: n = tanh(x_n + W (r h) + b), the other common form.
     """
     h = states[0]
-    part_r, part_z, part_n = _gates(build, part, 3)
-    matrices, biases = _rows(build, weights.hidden, 3), _gates(build, weights.hidden_bias, 3)
-    if h is None:
-        hidden_r, hidden_z, hidden_n = biases
-    elif reset_after:
-        hidden = _linear(build, h, weights.hidden, weights.hidden_bias)
-        hidden_r, hidden_z, hidden_n = _gates(build, hidden, 3)
+    size = build.shape(weights.hidden)[1]
+    matrix, bias = weights.hidden, weights.hidden_bias
+    part_n = build.call(aten.slice.Tensor, part, 1, 2 * size, 3 * size)
+    part_rz = build.call(aten.slice.Tensor, part, 1, 0, 2 * size)
+    bias_n = _rows(build, bias, 2 * size, 3 * size)
+    if h is not None and reset_after:
+        hidden = _linear(build, h, matrix, bias)
+        hidden_rz, hidden_n = (
+            build.call(aten.slice.Tensor, hidden, 1, *ends) for ends in ((0, 2 * size), (2 * size, 3 * size))
+        )
     else:
-        hidden_r, hidden_z = (_linear(build, h, matrices[i], biases[i]) for i in (0, 1))
-        hidden_n = None
-    r = build.call(_SIGMOID, _plus(build, part_r, hidden_r))
-    z = build.call(_SIGMOID, _plus(build, part_z, hidden_z))
+        hidden_rz = _linear(build, h, _rows(build, matrix, 0, 2 * size), _rows(build, bias, 0, 2 * size))
+        hidden_n = bias_n
+    r, z = _gates(build, build.call(_SIGMOID, _plus(build, part_rz, hidden_rz)), 2)
     if reset_after:
         inner = None if hidden_n is None else build.call(aten.mul.Tensor, r, hidden_n)
     elif h is None:
-        inner = biases[2]
+        inner = bias_n
     else:
-        inner = _linear(build, build.call(aten.mul.Tensor, r, h), matrices[2], biases[2])
+        matrix_n = _rows(build, matrix, 2 * size, 3 * size)
+        inner = _linear(build, build.call(aten.mul.Tensor, r, h), matrix_n, bias_n)
     n = build.call(_TANH, _plus(build, part_n, inner))
     if h is None:
         return (build.call(aten.mul.Tensor, n, build.call(aten.rsub.Scalar, z, 1)),)
@@ -159,7 +164,7 @@ def _rnn_relu_cell(build: Build, x: Any, hx: Any, w_ih: Any, w_hh: Any, *biases:
 def _cell(build: Build, step: Step, x: Any, hx: Sequence[Any], w_ih: Any, w_hh: Any, *biases: Any) -> Any:
     b_ih, b_hh = (*biases, None, None)[:2]
     states = tuple(None if _is_zero(h) else h for h in hx)
-    weights = _merged_biases(build, step, Weights(w_ih, w_hh, b_ih, b_hh))
+    weights = _arranged(build, step, (w_ih, w_hh, b_ih, b_hh))
     return step(build, weights, _linear(build, x, weights.input, weights.input_bias), states)
 
 
@@ -180,7 +185,7 @@ def _network(build: Build, step: Step, x: Any, hx: Sequence[Any], params: Sequen
         for direction in range(directions):
             index = layer * directions + direction
             given = [*params[index * size : (index + 1) * size], None, None][:4]
-            weights = _merged_biases(build, step, Weights(*given))
+            weights = _arranged(build, step, given)
             states = tuple(_initial(build, h, index) for h in hx)
             outputs, states = unrolled(build, step, weights, x, states, backward=direction == 1)
             sides.append(outputs)
@@ -195,14 +200,25 @@ _SIGMOID, _TANH = aten.sigmoid.default, aten.tanh.default
 _ZEROS = (aten.zeros.default, aten.zeros_like.default, aten.new_zeros.default)
 
 
-def _merged_biases(build: Build, step: Step, weights: Weights) -> Weights:
-    """Both biases in one, except where a GRU needs the hidden state's by itself."""
+def _arranged(build: Build, step: Step, given: Sequence[Any]) -> Weights:
+    """torch's constants as the step takes them: an LSTM's gates i, f, g, o with their like side by side, and
+    both biases in one, except where a GRU needs the hidden state's by itself.
+    """
+    if step is lstm_step:
+        given = [c if c is None else _reordered(build, c) for c in given]
+    weights = Weights(*given)
     if weights.hidden_bias is None or step is gru_step:
         return weights
     bias = weights.hidden_bias
     if weights.input_bias is not None:
         bias = build.call(aten.add.Tensor, weights.input_bias, bias)
     return Weights(weights.input, weights.hidden, bias, None)
+
+
+def _reordered(build: Build, constant: Any) -> Any:
+    size = build.shape(constant)[0] // 4
+    parts = [_rows(build, constant, i * size, (i + 1) * size) for i in (0, 1, 3, 2)]
+    return build.call(aten.cat.default, parts)
 
 
 def _initial(build: Build, h: Any, index: int) -> Any:
@@ -240,6 +256,5 @@ def _gates(build: Build, total: Any, count: int) -> list[Any]:
     return [build.call(aten.slice.Tensor, total, axis, i * width, (i + 1) * width) for i in range(count)]
 
 
-def _rows(build: Build, constant: Any, count: int) -> list[Any]:
-    width = build.shape(constant)[0] // count
-    return [build.call(aten.slice.Tensor, constant, 0, i * width, (i + 1) * width) for i in range(count)]
+def _rows(build: Build, constant: Any, start: int, stop: int) -> Any:
+    return None if constant is None else build.call(aten.slice.Tensor, constant, 0, start, stop)

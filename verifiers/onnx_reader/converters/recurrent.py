@@ -26,7 +26,7 @@ def _lstm(op: Operation) -> list[Value]:
     if op.constant(7) is not None or op.integer("input_forget", 0):
         raise op.unsupported("with peepholes or coupled gates", "export an LSTM as torch has it")
     _only_usual(op, ["Sigmoid", "Tanh", "Tanh"])
-    return _network(op, lstm_step, (0, 2, 3, 1), states=(5, 6))
+    return _network(op, lstm_step, (0, 2, 1, 3), states=(5, 6))
 
 
 @converter("GRU")
@@ -89,7 +89,7 @@ def _network(op: Operation, step: Step, blocks: Sequence[int], states: Sequence[
 
 
 def _weights(op: Operation, direction: int, blocks: Sequence[int], size: int) -> Weights:
-    """One direction's weights with the gates in torch's order."""
+    """One direction's weights with the gates in the order of the step."""
 
     def ordered(constant: Tensor) -> Tensor:
         parts = constant.split(size)
