@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -87,11 +87,6 @@ class Side(ABC):
         Any points of the stretch would be sound. Where no tangent is, any points of the box.
         """
 
-    def choice(self, ends: Ends, first: Tensor, last: Tensor) -> Tensor:
-        """The point of contact without a parameter: the least area between the tangent and the curve."""
-        middle = torch.lerp(ends.low, ends.high, 0.5)
-        return torch.minimum(torch.maximum(middle, first), last)
-
     def chord(self, ends: Ends, below: bool, tangent: Tangent) -> Tensor | None:
         """Where the chord certainly stays on its side and no tangent does better; None: nowhere."""
         return None
@@ -123,9 +118,6 @@ class Left(Side):
     def span(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         return low, torch.maximum(low, torch.minimum(high, self.far(high)))
 
-    def choice(self, ends: Ends, first: Tensor, last: Tensor) -> Tensor:
-        return pick(ends.high <= self.bend, torch.lerp(ends.low, ends.high, 0.5), last)
-
     def chord(self, ends: Ends, below: bool, tangent: Tangent) -> Tensor | None:
         return ends.s_low >= ends.chord if below else ends.s_low <= ends.chord
 
@@ -139,9 +131,6 @@ class Right(Side):
 
     def span(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         return torch.minimum(high, torch.maximum(low, self.far(low))), high
-
-    def choice(self, ends: Ends, first: Tensor, last: Tensor) -> Tensor:
-        return pick(ends.low >= self.bend, torch.lerp(ends.low, ends.high, 0.5), first)
 
     def chord(self, ends: Ends, below: bool, tangent: Tangent) -> Tensor | None:
         return ends.s_high <= ends.chord if below else ends.s_high >= ends.chord
@@ -185,10 +174,6 @@ class Tails(Side):
         use, left, right = high < self.split, self.left.span(low, high), self.right.span(low, high)
         return pick(use, left[0], right[0]), pick(use, left[1], right[1])
 
-    def choice(self, ends: Ends, first: Tensor, last: Tensor) -> Tensor:
-        left, right = self.left.choice(ends, first, last), self.right.choice(ends, first, last)
-        return pick(ends.high < self.split, left, right)
-
     def chord(self, ends: Ends, below: bool, tangent: Tangent) -> Tensor | None:
         steeper = pick(ends.high < self.split, ends.s_low - ends.chord, ends.chord - ends.s_high)
         return steeper >= 0 if below else steeper <= 0
@@ -206,11 +191,6 @@ class Moving(Side):
         shift = self._shift(low, high)
         first, last = self.side.span(low - shift, high - shift)
         return first + shift, last + shift
-
-    def choice(self, ends: Ends, first: Tensor, last: Tensor) -> Tensor:
-        shift = self._shift(ends.low, ends.high)
-        near = replace(ends, low=ends.low - shift, high=ends.high - shift)
-        return self.side.choice(near, first - shift, last - shift) + shift
 
     def chord(self, ends: Ends, below: bool, tangent: Tangent) -> Tensor | None:
         return self.side.chord(ends, below, tangent)

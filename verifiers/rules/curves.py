@@ -3,8 +3,9 @@
 A line below a curve with slope m may touch it at an end of the box, or where the curve is convex and its
 slope is m. So for the slope at any point t of the convex stretch the best offset is the least of
 f(x) - m x over x in {t, l, u}: exact whatever t is, which makes every choice of t sound. Where no tangent
-stays below, the chord is best. Lines above are the same with the concave stretch. The choices without a
-parameter are those of CROWN (Zhang et al. 2018, arXiv 1811.00866, table 2).
+stays below, the chord is best. Lines above are the same with the concave stretch. Chords and tangents are
+those of CROWN (Zhang et al. 2018, arXiv 1811.00866, table 2); on boxes with a bend it takes the tangent
+through the far end, here the one with the least area between line and curve is taken.
 """
 
 from __future__ import annotations
@@ -107,19 +108,17 @@ class Shape:
         return slope, offset
 
     def point(self, ends: Ends, *, below: bool, free: Tensor | None = None) -> Tensor:
-        """The point of contact that `free` stands for, or the side's own choice."""
+        """The point of contact that `free` stands for, or that of the tangent with the least area."""
         side = self.below if below else self.above
         first, last = self.span(ends, side)
-        if free is None:
-            return side.choice(ends, first, last)
-        return first + free * (last - first)
+        return _nearest_middle(ends, first, last) if free is None else first + free * (last - first)
 
     def start(self, ends: Ends, *, below: bool) -> Tensor:
-        """The value of `free` that stands for the side's own choice; one half where none matters."""
+        """The value of `free` that stands for the least area; one half where none matters."""
         side = self.below if below else self.above
         first, last = self.span(ends, side)
         width = last - first
-        share = (side.choice(ends, first, last) - first) / width
+        share = (_nearest_middle(ends, first, last) - first) / width
         return torch.where((share >= 0) & (share <= 1), share, torch.full_like(width, 0.5))
 
     @torch.no_grad()
@@ -182,6 +181,12 @@ class Curve(Smooth):
 
     def shape(self, node: Node) -> Shape:
         return self._shape
+
+
+def _nearest_middle(ends: Ends, first: Tensor, last: Tensor) -> Tensor:
+    """The tangent at the middle leaves the least area; where that is not allowed, the nearest one does."""
+    middle = torch.lerp(ends.low, ends.high, 0.5)
+    return torch.minimum(torch.maximum(middle, first), last)
 
 
 def _offset(value: Tensor, slope: Tensor, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Increasing functions that are convex below zero and concave above: sigmoid, tanh, erf, arctan, asinh.
 
-The lines follow CROWN (Zhang et al. 2018, arXiv 1811.00866, table 2): the chord on the side where the
-curve bends away from it, a tangent on the other; on boxes around zero the one through the far end.
+The chord on the side where the curve bends away from it, a tangent on the other (Zhang et al. 2018, arXiv
+1811.00866, table 2); on boxes around zero a tangent that stays on its side up to the far end.
 """
 
 from __future__ import annotations
