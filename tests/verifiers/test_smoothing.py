@@ -1,4 +1,4 @@
-"""Randomised smoothing: exact confidence bounds, closed-form radii of linear classifiers, repeatable noise."""
+"""Randomised smoothing: exact confidence bounds, linear classifiers in closed form, repeatable noise."""
 
 from __future__ import annotations
 
