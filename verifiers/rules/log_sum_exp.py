@@ -17,100 +17,42 @@ from torch.nn import functional
 from ..graph import Node
 from ..interval import Interval
 from ..log_sum_exp import Chords, exp_chords, log_odds
-from ..rule import Boxes, Pulled, Rule, register
-from .shape import sample_axis
+from ..rule import Boxes, Pulled, register
+from .gathered import Plane, ReductionRule
 
 aten = torch.ops.aten
 
 _LEAST_SHARE = 1e-3  # of the largest sum of exponentials: the logarithm's tangents stay finite
 
-_Plane = tuple[Tensor, Tensor]
-"""Slopes (..., n) and constant (..., 1)."""
 
-
-class LogSumExp(Rule):
+class LogSumExp(ReductionRule):
     """Along one or more axes. Free, (B, *other axes, n + 1): the n coordinates of the lower plane's point of
     tangency within the box, and where the upper plane is highest between the extreme sums.
     """
 
-    def axes(self, node: Node) -> list[int]:
-        """The axes summed over, from the back of one sample: negative."""
-        rank = len(node.inputs[0].shape) + 1
-        dims = node.argument(1, "dim")
-        return [sample_axis(node, d, rank) - rank for d in ([dims] if isinstance(dims, int) else dims)]
-
-    def check(self, node: Node) -> None:
-        self.axes(node)
-
-    def gathered(self, node: Node, t: Tensor) -> Tensor:
-        """(..., *shape of the input) with the summed axes flattened at the end."""
-        axes = self.axes(node)
-        return t.movedim(axes, list(range(-len(axes), 0))).flatten(-len(axes))
-
-    def scattered(self, node: Node, t: Tensor) -> Tensor:
-        """The inverse of `gathered`."""
-        axes = self.axes(node)
-        sizes = [node.inputs[0].shape[axis] for axis in axes]
-        apart: Tensor = t.unflatten(-1, sizes)
-        return apart.movedim(list(range(-len(axes), 0)), axes)
-
-    def rows(self, node: Node, a: Tensor) -> Tensor:
-        """Coefficients (B, K, *shape of the result) without axes of length one for those summed over."""
-        if not node.argument(2, "keepdim", False):
-            return a
-        axes = self.axes(node)
-        return a.movedim(axes, list(range(-len(axes), 0))).flatten(-len(axes)).squeeze(-1)
-
     def interval(self, node: Node, *inputs: Interval) -> Interval:
         return Interval(node.run(inputs[0].lower), node.run(inputs[0].upper))
 
-    def undecided(self, node: Node, position: int, box: Interval) -> Tensor | None:
-        return box.lower < box.upper
-
-    def start(self, node: Node, boxes: Boxes) -> Tensor | None:
-        like = self.gathered(node, boxes[node.inputs[0]].lower)
-        if like.shape[-1] == 1:  # the identity
-            return None
-        return torch.full_like(like[..., :1].expand(*like.shape[:-1], like.shape[-1] + 1), 0.5)
-
-    def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
-        pulled, offset = self.pull(node, self.rows(node, a), boxes, free)
-        return Pulled((pulled,), offset)
-
-    def pull(self, node: Node, rows: Tensor, boxes: Boxes, free: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Coefficients of x and offset of rows (B, K, *other axes) of log-sum-exp."""
-        box = boxes[node.inputs[0]].unsqueeze(1)
-        box = Interval(self.gathered(node, box.lower), self.gathered(node, box.upper))
+    def planes(self, node: Node, box: Interval, share: Tensor | None) -> tuple[Plane, Plane]:
         half = torch.full_like(box.lower, 0.5)
-        points, share = (half, half[..., :1]) if free is None else (free[..., :-1], free[..., -1:])
-        low, high = plane_below(box, points), plane_above(box, share)
-        rows = rows.unsqueeze(-1)
-        negative = rows.clamp(max=0)
-        positive = rows - negative
-        pulled = positive * low[0] + negative * high[0]
-        constant = positive * low[1] + negative * high[1]
-        offset = constant.reshape(*constant.shape[:2], -1).sum(2)
-        return self.scattered(node, pulled), offset
+        points, sum_ = (half, half[..., :1]) if share is None else (share[..., :-1], share[..., -1:])
+        return plane_below(box, points), plane_above(box, sum_)
+
+    def gradient(self, node: Node, box: Interval) -> Interval:
+        odds = log_odds(box)
+        return Interval(torch.sigmoid(odds.lower), torch.sigmoid(odds.upper))
+
+    def mean(self, node: Node, boxes: Boxes, direction: Interval) -> Interval:
+        """Bounds (..., 1) of the mean of `direction` (..., n) under the softmax's weights."""
+        parts = direction.times(self.gradient(node, self.box(node, boxes)))
+        found = Interval(parts.lower.sum(-1, keepdim=True), parts.upper.sum(-1, keepdim=True))
+        ends = direction.lower.amin(-1, keepdim=True), direction.upper.amax(-1, keepdim=True)
+        return found.intersect(Interval(*ends))
 
     def tangent(self, node: Node, boxes: Boxes, tangents: tuple[Interval, ...]) -> Interval:
-        direction = Interval(*(self.gathered(node, t) for t in (tangents[0].lower, tangents[0].upper)))
-        parts = direction.times(self.probabilities(node, boxes))
-        # a mean of the directions lies between the extreme ones
-        low = torch.maximum(parts.lower.sum(-1), direction.lower.amin(-1))
-        high = torch.minimum(parts.upper.sum(-1), direction.upper.amax(-1))
-        shape = (*low.shape[:2], *node.shape)
-        return Interval(low.reshape(shape), high.reshape(shape))
-
-    def cotangent(self, node: Node, boxes: Boxes, rows: Interval) -> tuple[Interval, ...]:
-        ends = (self.rows(node, t).unsqueeze(-1) for t in (rows.lower, rows.upper))
-        found = Interval(*ends).times(self.probabilities(node, boxes))
-        return (Interval(self.scattered(node, found.lower), self.scattered(node, found.upper)),)
-
-    def probabilities(self, node: Node, boxes: Boxes) -> Interval:
-        """Bounds of the gradient, the softmax, on gathered axes and with a row axis."""
-        box = boxes[node.inputs[0]].unsqueeze(1)
-        odds = log_odds(Interval(self.gathered(node, box.lower), self.gathered(node, box.upper)))
-        return Interval(torch.sigmoid(odds.lower), torch.sigmoid(odds.upper))
+        found = self.mean(node, boxes, self.direction(node, tangents[0]))
+        shape = (*found.lower.shape[:2], *node.shape)
+        return Interval(found.lower.reshape(shape), found.upper.reshape(shape))
 
 
 class LogSoftmax(LogSumExp):
@@ -129,22 +71,17 @@ class LogSoftmax(LogSumExp):
         return Pulled((a + pulled,), offset)
 
     def tangent(self, node: Node, boxes: Boxes, tangents: tuple[Interval, ...]) -> Interval:
-        direction = Interval(*(self.gathered(node, t) for t in (tangents[0].lower, tangents[0].upper)))
-        parts = direction.times(self.probabilities(node, boxes))
-        low = torch.maximum(parts.lower.sum(-1), direction.lower.amin(-1)).unsqueeze(-1)
-        high = torch.minimum(parts.upper.sum(-1), direction.upper.amax(-1)).unsqueeze(-1)
-        found = Interval(direction.lower - high, direction.upper - low)
+        direction = self.direction(node, tangents[0])
+        found = direction.plus(self.mean(node, boxes, direction).scaled(-1.0))
         return Interval(self.scattered(node, found.lower), self.scattered(node, found.upper))
 
     def cotangent(self, node: Node, boxes: Boxes, rows: Interval) -> tuple[Interval, ...]:
-        total = Interval(self.rows(node, rows.upper), self.rows(node, rows.lower))
-        found = Interval(total.lower.unsqueeze(-1), total.upper.unsqueeze(-1)).times(
-            self.probabilities(node, boxes)
-        )
-        return (rows.plus(Interval(self.scattered(node, found.lower), self.scattered(node, found.upper))),)
+        flipped = Interval(rows.upper, rows.lower)  # `rows` of this class turns signs
+        (through,) = super().cotangent(node, boxes, flipped)
+        return (rows.plus(through),)
 
 
-def plane_below(box: Interval, share: Tensor) -> _Plane:
+def plane_below(box: Interval, share: Tensor) -> Plane:
     """The tangent plane of log-sum-exp along the last axis at `share` of the way through the box."""
     point = torch.lerp(box.lower, box.upper, share)
     weights = torch.softmax(point, -1)
@@ -154,7 +91,7 @@ def plane_below(box: Interval, share: Tensor) -> _Plane:
     return weights, value - (weights * point).sum(-1, keepdim=True) - slack
 
 
-def plane_above(box: Interval, share: Tensor) -> _Plane:
+def plane_above(box: Interval, share: Tensor) -> Plane:
     """A plane above log-sum-exp along the last axis; `share` (..., 1) as in `LogSumExp`."""
     if box.lower.shape[-1] == 1:
         return torch.ones_like(box.lower), torch.zeros_like(box.lower)
@@ -170,7 +107,7 @@ def plane_above(box: Interval, share: Tensor) -> _Plane:
     return slope, constant + slack
 
 
-def _above_all(chords: Chords, share: Tensor) -> _Plane:
+def _above_all(chords: Chords, share: Tensor) -> Plane:
     """log G <= log G0 + G / G0 - 1, where G is the sum of chords."""
     total = chords.total()
     sum_ = torch.maximum(torch.lerp(total.lower, total.upper, share), _LEAST_SHARE * total.upper)
@@ -178,7 +115,7 @@ def _above_all(chords: Chords, share: Tensor) -> _Plane:
     return chords.slope / sum_, constant
 
 
-def _above_rest(box: Interval, chords: Chords, share: Tensor) -> _Plane:
+def _above_rest(box: Interval, chords: Chords, share: Tensor) -> Plane:
     """x_r + softplus(z) below a chord of softplus, z = log sum_{j != r} exp(x_j) - x_r below chords."""
     pivot = chords.pivot
     odds = log_odds(box)

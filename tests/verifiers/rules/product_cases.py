@@ -56,3 +56,10 @@ case("log_softmax", LOG_SOFTMAX, (4,), lambda x: F.log_softmax(x, -1))
 case("log_softmax along the first axis", LOG_SOFTMAX, (3, 2), lambda x: (2 * x).log_softmax(1))
 case("log_softmax of one", LOG_SOFTMAX, (1, 2), lambda x: x.log_softmax(1))
 case("_log_softmax", aten._log_softmax.default, (2, 3), lambda x: aten._log_softmax(x, 2, False))
+
+NORM = aten.linalg_vector_norm.default
+case("norm", NORM, (3,), lambda x: x.norm(dim=1))
+case("norm kept", NORM, (3, 2), lambda x: torch.linalg.vector_norm(x - 0.5, dim=1, keepdim=True))
+case("norm over two axes", NORM, (2, 2, 2), lambda x: torch.linalg.vector_norm(x, dim=(3, 1)))
+case("norm of order one", NORM, (3, 2), lambda x: x.norm(p=1, dim=2))
+case("norm of order infinity", NORM, (3, 2), lambda x: x.norm(p=float("inf"), dim=1))

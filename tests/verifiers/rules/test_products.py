@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 import torch
 from robustbench_local.verifiers.mccormick import balanced_shares, matrix_interval, product_planes
-from robustbench_local.verifiers.rules.log_sum_exp import LogSumExp
+from robustbench_local.verifiers.rules.gathered import ReductionRule
 from robustbench_local.verifiers.rules.matmul import MatrixPair
 from robustbench_local.verifiers.rules.product import Product, SelfProduct
 from robustbench_local.verifiers.rules.quotient import Quotient, reciprocal_lines
@@ -43,7 +43,7 @@ def bilinear_node(name: str) -> Node | None:
     return next((n for n in nodes if not find_rule(n).affine), None)
 
 
-OURS = (Product, SelfProduct, Quotient, MatrixPair, Softmax, LogSumExp)
+OURS = (Product, SelfProduct, Quotient, MatrixPair, Softmax, ReductionRule)
 NAMES = [n for n, c in CASES.items() if isinstance(RULES.get(c.op), OURS) and bilinear_node(n) is not None]
 CASE_NAMES = pytest.mark.parametrize("name", NAMES)
 
