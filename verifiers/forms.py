@@ -18,6 +18,7 @@ from robustbench_local.specs import Box, InputSet
 
 from .graph import Node
 from .interval import Interval, contract
+from .rule import Rule
 
 __all__ = [
     "Form",
@@ -125,12 +126,14 @@ class Symbols:
         return Form(errors if form.terms is None else _added(form.terms, errors), rest)
 
 
-def affine_image(node: Node, forms: Sequence[Form], rest: Interval) -> Form:
-    """The form of an affine node; `rest` is its interval rule on the forms' remainders.
+def affine_image(rule: Rule, node: Node, forms: Sequence[Form]) -> Form:
+    """The form of an affine node, by the rule's intervals: of the remainders, and of points for the terms.
 
-    The linear part acts on the terms: the node's value at large multiples of them minus that at zero. The
-    multiple is a power of two, so that it rounds nothing, and makes the rounding of the constant part small.
+    The linear part is the value at large multiples of the terms minus that at zero. The multiple is a power
+    of two, so that it rounds nothing, and makes the rounding of the constant part small. (The rule knows the
+    map, the operator may not: a logical "not" is 1 - x.)
     """
+    rest = rule.interval(node, *(form.rest for form in forms))
     given = [form.terms for form in forms if form.terms is not None]
     if not given:
         return Form(None, rest)
@@ -139,9 +142,9 @@ def affine_image(node: Node, forms: Sequence[Form], rest: Interval) -> Form:
     for form, parent in zip(forms, node.inputs, strict=True):
         terms = given[0].new_zeros(1, 1, *parent.shape) if form.terms is None else form.terms
         tangents.append(_padded(terms, count).expand(batch, count, *parent.shape).flatten(0, 1))
-    origin = node.run(*(torch.zeros_like(t[:1]) for t in tangents))
-    moved = (node.run(*(t * _LARGE for t in tangents)) - origin) / _LARGE
-    return Form(moved.unflatten(0, (batch, count)), rest)
+    zeros, large = ([t.new_zeros(1, *t.shape[1:]) for t in tangents], [t * _LARGE for t in tangents])
+    origin, image = (rule.interval(node, *(Interval(t, t) for t in ts)).lower for ts in (zeros, large))
+    return Form(((image - origin) / _LARGE).unflatten(0, (batch, count)), rest)
 
 
 def strip_image(form: Form, slope: Tensor, low: Tensor, high: Tensor) -> Form:

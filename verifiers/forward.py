@@ -193,7 +193,7 @@ def _image(
 ) -> Form:
     """The form of a node from those of its inputs; `box` is its interval bound."""
     if rule.affine:
-        return affine_image(node, forms, rule.interval(node, *(form.rest for form in forms)))
+        return affine_image(rule, node, forms)
     own = [boxes[p] for p in node.inputs]
     if isinstance(rule, Elementwise):
         strip = rule.parallel(node, own[0])
