@@ -12,7 +12,7 @@ from torch import Tensor
 
 from robustbench_local.errors import UnsupportedOpError
 
-from ..graph import Node, Slot
+from ..graph import Computed, Node, Slot
 from ..interval import Interval
 from ..rule import Lines, register
 from .contact import Everywhere, Left, Nowhere, Right
@@ -45,8 +45,9 @@ class Power(Smooth):
             )
 
     def given(self, node: Node) -> Any:
-        """The exponent as the node has it."""
-        return node.args[1]
+        """The exponent as the node has it: a number, a tensor or an input."""
+        given = node.args[1]
+        return given.value() if isinstance(given, Computed) else given
 
     def exponent(self, node: Node) -> float:
         """The exponent as a number."""
