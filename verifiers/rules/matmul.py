@@ -315,6 +315,7 @@ def _pull_matrices(
     return left[0] + left[1], right[0] + right[1], -(total[0] + total[1])
 
 
-register(aten.matmul.default, aten.mm.default, aten.mv.default)(MatrixPair(plain_form, MatMul()))
-register(aten.bmm.default)(MatrixPair(plain_form, MatMul()))
+register(aten.matmul.default, aten.linalg_matmul.default, aten.mm.default, aten.mv.default, aten.bmm.default)(
+    MatrixPair(plain_form, MatMul())
+)
 register(aten.addmm.default)(MatrixPair(added_form, AddMM()))

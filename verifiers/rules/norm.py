@@ -31,14 +31,15 @@ class VectorNorm(ReductionRule):
     places = (2, 3)
 
     def order(self, node: Node) -> float:
-        """The norm's order."""
-        return float(node.argument(1, "ord", 2))
+        """The norm's order; NaN for those of matrices that have names."""
+        order = node.argument(1, "ord", 2)
+        return 2.0 if order is None else math.nan if isinstance(order, str) else float(order)
 
     def check(self, node: Node) -> None:
         super().check(node)
         if self.order(node) not in (1.0, 2.0, math.inf) or "dtype" in node.kwargs:
             raise UnsupportedOpError(
-                f"a vector norm of order {self.order(node)}, or one in another dtype",
+                f"a norm of order {node.argument(1, 'ord', 2)}, or one in another dtype",
                 where=f"node {node.name}",
                 cure="use order 1, 2 or inf",
             )
@@ -152,4 +153,18 @@ def euclidean_gradient(box: Interval) -> Interval:
     return Interval(ends[0], ends[1])
 
 
+class LinalgNorm(VectorNorm):
+    """torch.linalg.norm where it is a vector's: along one axis."""
+
+    def check(self, node: Node) -> None:
+        super().check(node)
+        if len(self.axes(node)) != 1:
+            raise UnsupportedOpError(
+                "a matrix norm",
+                where=f"node {node.name}",
+                cure="use torch.linalg.vector_norm, which flattens the axes",
+            )
+
+
 register(aten.linalg_vector_norm.default)(VectorNorm())
+register(aten.linalg_norm.default)(LinalgNorm())

@@ -127,4 +127,4 @@ class SelfProduct(Rule):
         return found, found
 
 
-register(aten.mul.Tensor, aten.mul.Scalar)(Product())
+register(aten.mul.Tensor, aten.mul.Scalar, aten.multiply.Tensor)(Product())

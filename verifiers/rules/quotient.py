@@ -137,4 +137,4 @@ def quotient_planes(x: Interval, y: Interval, shares: tuple[Tensor, ...]) -> Pla
     return Planes(found[0], found[1])
 
 
-register(aten.div.Tensor, aten.div.Scalar, aten.true_divide.Tensor)(Quotient())
+register(aten.div.Tensor, aten.div.Scalar, aten.divide.Tensor, aten.true_divide.Tensor)(Quotient())

@@ -18,6 +18,8 @@ case("mul with itself", MUL, (3,), lambda x: x * x)
 case("div of two", DIV, (3,), lambda x: x / (2 + x.sigmoid()).flip(1))
 case("div by negative", DIV, (2, 3), lambda x: x[:, :, :1] / (-2 - x.sigmoid()))
 case("div of constant", DIV, (3,), lambda x, b: b / (2 + x.sigmoid())[:, None], (1, 2, 3))
+case("multiply", aten.multiply.Tensor, (3,), lambda x: torch.multiply(x, x.roll(1, 1)))
+case("divide", aten.divide.Tensor, (3,), lambda x: torch.divide(x, -2 - x.sigmoid()))
 case("true_divide", aten.true_divide.Tensor, (3,), lambda x: torch.true_divide(x, 2 + x.sigmoid()))
 
 MATMUL = aten.matmul.default
@@ -36,6 +38,7 @@ case("matmul with vector from left", MATMUL, (4, 2), lambda x, w: w @ x, (4,))
 case("mv", aten.mv.default, (4,), lambda x, w: torch.mv(x, w), (4,))
 case("matmul of two", MATMUL, (2, 3), lambda x: x @ x.transpose(1, 2))
 case("matmul of two stacks", MATMUL, (2, 3, 2), lambda x: x @ (1 - 2 * x[:, :1]).transpose(2, 3))
+case("linalg_matmul", aten.linalg_matmul.default, (2, 2), lambda x: torch.linalg.matmul(x, x.flip(1)))
 case("bmm", aten.bmm.default, (2, 3), lambda x: torch.bmm(x.transpose(1, 2), x + 1))
 
 SOFTMAX = aten.softmax.int
@@ -63,3 +66,4 @@ case("norm kept", NORM, (3, 2), lambda x: torch.linalg.vector_norm(x - 0.5, dim=
 case("norm over two axes", NORM, (2, 2, 2), lambda x: torch.linalg.vector_norm(x, dim=(3, 1)))
 case("norm of order one", NORM, (3, 2), lambda x: x.norm(p=1, dim=2))
 case("norm of order infinity", NORM, (3, 2), lambda x: x.norm(p=float("inf"), dim=1))
+case("linalg_norm", aten.linalg_norm.default, (3, 2), lambda x: torch.linalg.norm(x + 0.2, dim=1))
