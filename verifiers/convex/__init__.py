@@ -9,7 +9,19 @@ from .cvxpy_solver import CvxpySolver
 from .highs import Highs
 from .lp import LP
 from .milp import MILP
+from .sdp import SDP
 from .solution import Solution
 from .solver import Answer, Session, Solver, Tolerances
 
-__all__ = ["LP", "MILP", "Answer", "CvxpySolver", "Highs", "Session", "Solution", "Solver", "Tolerances"]
+__all__ = [
+    "LP",
+    "MILP",
+    "SDP",
+    "Answer",
+    "CvxpySolver",
+    "Highs",
+    "Session",
+    "Solution",
+    "Solver",
+    "Tolerances",
+]

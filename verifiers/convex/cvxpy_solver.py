@@ -1,7 +1,7 @@
 """Any solver that cvxpy reaches, on one problem with a parameter for the objective.
 
-The problem is canonicalised once (it follows cvxpy's rules for parametrised problems); a following row only puts
-new numbers into the compiled form. l2 balls become norm constraints. Gurobi and SCIP are used this way.
+The problem is canonicalised once (it follows cvxpy's rules for parametrised problems); a following row only
+puts new numbers into the compiled form. l2 balls become norm constraints. Gurobi and SCIP are used this way.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .solver import Answer, Session, Tolerances, missing_solver
 if TYPE_CHECKING:
     from .program import Array, Program
 
-__all__ = ["CvxpySolver"]
+__all__ = ["CvxpySolver", "limited"]
 
 _PACKAGES = {
     "GUROBI": "gurobipy",
@@ -55,7 +55,7 @@ class CvxpySolver:
         return Tolerances(dual=1e-6, gap=1e-6, relative_gap=1e-4)
 
     def check(self, *, integers: bool) -> None:
-        """Raise MissingPackageError where the solver is not installed, SpecError where it does no integers."""
+        """Raise MissingPackageError where the solver is missing, SpecError where it does no integers."""
         if integers and self.name not in _INTEGERS:
             raise SpecError(
                 f"{self.name} solves no integer programs",
@@ -78,50 +78,59 @@ class _Session:
     """A cvxpy problem with the objective as its parameter."""
 
     def __init__(self, program: Program, settings: CvxpySolver) -> None:
-        import cvxpy
+        import cvxpy as package
 
-        self.cvxpy: Any = cvxpy
+        cvxpy: Any = package
+        self.cvxpy = cvxpy
         self.settings, self.program = settings, program
-        places = [(int(i),) for i in np.flatnonzero(program.integer)]
-        # cvxpy makes constraints of bounds where a solver has none; infinite ones are left out there
-        self.x = cvxpy.Variable(program.width, bounds=[program.lower, program.upper], integer=places or False)
-        self.cost = cvxpy.Parameter(program.width)
+        whole = np.flatnonzero(program.integer)
+        self.real = np.flatnonzero(~program.integer)
+        # cvxpy makes constraints of bounds where a solver has none
+        self.x = cvxpy.Variable(len(self.real), bounds=[program.lower[self.real], program.upper[self.real]])
+        self.z = cvxpy.Variable(max(1, len(whole)), integer=bool(len(whole)))
+        self.cost = cvxpy.Parameter(len(self.real))
         low, high = program.row_lower, program.row_upper
         equal = np.flatnonzero(low == high)
         above = np.flatnonzero((low != high) & np.isfinite(low))
         under = np.flatnonzero((low != high) & np.isfinite(high))
         self.rows = [(equal, -1.0), (above, 1.0), (under, -1.0)]  # the sign of cvxpy's dual values
-        A, x = program.matrix, self.x
-        self.constraints = [
-            A[equal] @ x == low[equal],
-            A[above] @ x >= low[above],
-            A[under] @ x <= high[under],
-        ]
-        ball = _ball(program.inputs) if program.cone else None
+        A = program.matrix.tocsr()
+        sums = [A[rows][:, self.real] @ self.x for rows, _ in self.rows]
         extra = []
+        if len(whole):
+            sums = [
+                total + A[rows][:, whole] @ self.z for total, (rows, _) in zip(sums, self.rows, strict=True)
+            ]
+            extra += [self.z >= program.lower[whole], self.z <= program.upper[whole]]
+        self.constraints = [sums[0] == low[equal], sums[1] >= low[above], sums[2] <= high[under]]
+        ball = _ball(program.inputs) if program.cone else None
         if ball is not None and settings.name in _CONES:
-            n = int(np.prod(ball.shape))
-            extra = [cvxpy.norm(x[:n] - ball.center.flatten().numpy(), ball.p) <= float(ball.radius)]
-        self.problem = cvxpy.Problem(cvxpy.Minimize(self.cost @ x), [*self.constraints, *extra])
+            inputs = self.x[: program.inputs_width]  # the first columns
+            extra += [cvxpy.norm(inputs - ball.center.flatten().numpy(), ball.p) <= float(ball.radius)]
+        self.problem = cvxpy.Problem(cvxpy.Minimize(self.cost @ self.x), [*self.constraints, *extra])
 
     def minimise(self, cost: Array, seconds: float, start: Array | None = None) -> Answer:
         """As `Session.minimise`; `start` goes to the solvers that read cvxpy's initial values (Gurobi)."""
-        self.cost.value = cost
+        self.cost.value = cost[self.real]
         if start is not None:
-            self.x.value = start
+            self.x.value, self.z.value = start[self.real], start[self.program.integer]
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # "may be inaccurate": every number is re-evaluated
                 self.problem.solve(
-                    solver=self.settings.name, warm_start=True, **_limit(self.settings, seconds)
+                    solver=self.settings.name, warm_start=True, **limited(self.settings, seconds)
                 )
-        except (self.cvxpy.SolverError, ValueError, IndexError):  # no solution to unpack
+        except self.cvxpy.SolverError:
             return Answer(None, None, -math.inf, False)
         return self._answer()
 
     def _answer(self) -> Answer:
         finished = self.problem.status == self.cvxpy.OPTIMAL
-        point = None if self.x.value is None else np.asarray(self.x.value)
+        point = None
+        if self.x.value is not None:
+            point = np.zeros(self.program.width)
+            point[self.real] = self.x.value
+            point[self.program.integer] = self.z.value if self.program.integer.any() else 0.0
         if self.program.integer.any():
             return Answer(point, None, _dual_bound(self.settings.name, self.problem), finished)
         multipliers = np.zeros(len(self.program.row_lower))
@@ -139,7 +148,7 @@ def _ball(inputs: InputSet | None) -> Ball | None:
     return ball if isinstance(ball, Ball) else None
 
 
-def _limit(settings: CvxpySolver, seconds: float) -> dict[str, Any]:
+def limited(settings: CvxpySolver, seconds: float) -> dict[str, Any]:
     """The solver's options with a time limit under the name that it has there."""
     options = dict(settings.options)
     if math.isinf(seconds):

@@ -1,8 +1,8 @@
 """HiGHS (Huangfu and Hall 2018, Mathematical Programming Computation 10) kept open on one program.
 
-This talks to highspy, the package behind cvxpy's HIGHS, and not through cvxpy: cvxpy starts a new HiGHS for every
-objective and hands over no basis, so that each of a network's rows would cost a full solve. Here only the cost
-vector changes, the last basis stays, and a following row takes a few pivots. Everything else goes
+This talks to highspy, the package behind cvxpy's HIGHS, and not through cvxpy: cvxpy starts a new HiGHS for
+every objective and hands over no basis, so that each of a network's rows would cost a full solve. Here only
+the cost vector changes, the last basis stays, and a following row takes a few pivots. Everything else goes
 through `CvxpySolver`.
 """
 
@@ -68,8 +68,10 @@ class _Session:
         self.is_integer = bool(program.integer.any())
         self.width, self.height = program.width, len(program.row_lower)
         self.package: Any = highspy
-        # the class under highspy.Highs: the latter's callbacks are not needed, and it greets on standard output
-        self.solver: Any = highspy.Highs.__base__()
+        # the class under highspy.Highs: the latter's callbacks are not needed, and it greets on standard
+        # output
+        base: Any = highspy.Highs.__base__
+        self.solver: Any = base()
         for name, value in _options(settings).items():
             self.solver.setOptionValue(name, value)
         lp: Any = highspy.HighsLp()

@@ -1,8 +1,8 @@
 """The linear programming bound: the planes of every nonlinear node jointly, for every row of the query.
 
-With the triangle for ReLU (Ehlers 2017, arXiv 1705.01320) this is the tightest bound that relaxes each neuron by
-itself (Salman et al. 2019, arXiv 1902.08722): CROWN and alpha-CROWN are feasible points of its dual. The bound is
-computed from the solver's dual values by `safe`, so that it holds whatever the solver did.
+With the triangle for ReLU (Ehlers 2017, arXiv 1705.01320) this is the tightest bound that relaxes each neuron
+by itself (Salman et al. 2019, arXiv 1902.08722): CROWN and alpha-CROWN are feasible points of its dual. The
+bound is computed from the solver's dual values by `safe`, so that it holds whatever the solver did.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ __all__ = ["LP"]
 class LP:
     """Upper bounds by linear programming; one sample after another, all its rows in one session.
 
-    `tighten` first bounds every undecided hidden neuron by two linear programs, layer by layer, within the budget.
-    `solver` serves boxes and l1 balls; `cone_solver` sets with l2 balls. No gradients. Bounds are float64.
+    `tighten` first bounds every undecided hidden neuron by two linear programs, layer by layer, within the
+    budget. `solver` serves boxes and l1 balls; `cone_solver` sets with l2 balls. No gradients. Bounds are
+    float64.
     """
 
     tighten: bool = False
@@ -61,7 +62,9 @@ class LP:
 
 
 def proven(session: ScaledSession, cost: Array, answer: Answer) -> float:
-    """The lower bound of the minimum that the answer's dual values prove; the solver's own number is not read."""
+    """The lower bound of the minimum that the answer's dual values prove; the solver's own number is not
+    read.
+    """
     from .safe import safe_minimum
 
     if answer.multipliers is None:

@@ -1,19 +1,20 @@
 """Mixed-integer programming: exact maxima of piecewise linear networks (Tjeng et al. 2019, arXiv 1711.07356).
 
-Big-M constants are the boxes' ends, so only neurons whose sign (or piece) is open get an integer column. Operators
-without an exact encoding enter as the planes of the linear relaxation; then the result is a bound and no maximum.
+Big-M constants are the boxes' ends, so only neurons whose sign (or piece) is open get an integer column.
+Operators without an exact encoding enter as the planes of the linear relaxation; then the result is a bound
+and no maximum.
 
-What the bound rests on. A solver's lower bound D of a minimum is the least dual value of the leaves of its search
-tree, each right up to the dual tolerance t: a reduced cost of the wrong sign, at most t, costs t times the width of
-its column or row. Leaves cut off for an incumbent may lie below it by the gap. So
+What the bound rests on. A solver's lower bound D of a minimum is the least dual value of the leaves of its
+search tree, each right up to the dual tolerance t: a reduced cost of the wrong sign, at most t, costs t times
+the width of its column or row. Leaves cut off for an incumbent may lie below it by the gap. So
 
     minimum  >=  D - t (sum of the columns' widths + sum of the rows' widths) - gap - relative gap * |D|
 
 in the scaled program, whose columns are about 2 wide. Leaves that are found infeasible, presolve and cuts are
-trusted up to the feasibility tolerance: the real values of the network satisfy every row up to its slack, which is
-far below that tolerance, so that a solver which keeps to it cuts none of them off. That is an assumption about
-the solver, not a proof: unlike the bounds of `lp`, those of `milp` are as good as the solver's word within its
-tolerances. No number is used without the pad.
+trusted up to the feasibility tolerance: the real values of the network satisfy every row up to its slack,
+which is far below that tolerance, so that a solver which keeps to it cuts none of them off. That is an
+assumption about the solver, not a proof: unlike the bounds of `lp`, those of `milp` are as good as the
+solver's word within its tolerances. No number is used without the pad.
 """
 
 from __future__ import annotations
@@ -45,11 +46,11 @@ __all__ = ["MILP"]
 class MILP:
     """Exact upper bounds of piecewise linear networks by a mixed-integer solver, row by row.
 
-    `solver`: Highs(), or CvxpySolver("GUROBI" | "SCIP" | "HIGHS"); MissingPackageError where it is not installed,
-    SpecError where it solves no integer programs. `tighten`: hidden bounds by linear programs first. A row that
-    runs into the time limit gets the solver's dual bound at that moment, and `Bounds.complete` is False. `solve`
-    tells which rows are exact and where their maxima lie. l2 balls are replaced by their hull unless the solver
-    knows cones. No gradients. Bounds are float64.
+    `solver`: Highs(), or CvxpySolver("GUROBI" | "SCIP" | "HIGHS"); MissingPackageError where it is not
+    installed, SpecError where it solves no integer programs. `tighten`: hidden bounds by linear programs
+    first. A row that runs into the time limit gets the solver's dual bound at that moment, and
+    `Bounds.complete` is False. `solve` tells which rows are exact and where their maxima lie. l2 balls are
+    replaced by their hull unless the solver knows cones. No gradients. Bounds are float64.
     """
 
     solver: Solver = field(default_factory=Highs)

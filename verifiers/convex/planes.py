@@ -1,9 +1,9 @@
 """Planes that enclose a nonlinear operator on its inputs' boxes, read off its rule.
 
-A backward step of a row of the identity IS a plane below that output, a step of its negative a plane above; every
-value of the rule's free parameters gives another pair. Taken at 0, 1/2 and 1 this is the triangle for ReLU
-(Ehlers 2017, arXiv 1705.01320), McCormick's envelope for products, tangents at three points for smooth curves:
-any operator with a rule can enter a linear program, and no operator is named here.
+A backward step of a row of the identity IS a plane below that output, a step of its negative a plane above;
+every value of the rule's free parameters gives another pair. Taken at 0, 1/2 and 1 this is the triangle for
+ReLU (Ehlers 2017, arXiv 1705.01320), McCormick's envelope for products, tangents at three points for smooth
+curves: any operator with a rule can enter a linear program, and no operator is named here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import sparse  # type: ignore[import-untyped]
+from scipy import sparse
 from torch import Tensor
 
 from ..graph import Node
@@ -32,7 +32,8 @@ _CHUNK = 512  # rows of the identity in one backward step
 class Plane:
     """`y >= sum of coefficients @ inputs + offset` for all outputs y (k,) of a node; `<=` where not `below`.
 
-    coefficients: one sparse matrix (k, n) per input of the node. Entries that are NaN or infinite say nothing.
+    coefficients: one sparse matrix (k, n) per input of the node. Entries that are NaN or infinite say
+    nothing.
     """
 
     below: bool

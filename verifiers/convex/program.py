@@ -2,11 +2,11 @@
 
     minimise <cost, x>   with   row_lower <= A x <= row_upper,   lower <= x <= upper,   some x integer
 
-Every row carries a `slack`: the network's real values satisfy the row up to it. The entries of A and of the row
-bounds are float64 numbers computed from the weights (a chord's slope, 1/n of a mean), so they are off by a few
-units in the last place; the slack, 64 units of |row| |x| + |row bound|, covers that in `safe`. Planes of nonlinear
-operators have 64 units of the inputs' size more (and of 1 where an operator mixes coordinates): their rules compute
-with the inputs as well, and may be off by units of those.
+Every row carries a `slack`: the network's real values satisfy the row up to it. The entries of A and of the
+row bounds are float64 numbers computed from the weights (a chord's slope, 1/n of a mean), so they are off by
+a few units in the last place; the slack, 64 units of |row| |x| + |row bound|, covers that in `safe`. Planes
+of nonlinear operators have 64 units of the inputs' size more (and of 1 where an operator mixes coordinates):
+their rules compute with the inputs as well, and may be off by units of those.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse  # type: ignore[import-untyped]
+from scipy import sparse
 
 from robustbench_local.specs import InputSet
 
 from ..graph import Node
 
-__all__ = ["UNIT", "Array", "Block", "Builder", "Program"]
+__all__ = ["UNIT", "Array", "Block", "Builder", "Index", "Program"]
 
 Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
 
 UNIT = 2.0**-53
 """Largest relative error of one float64 operation."""
@@ -46,8 +47,8 @@ class Program:
     """A linear program of n columns and r rows; see the module's text.
 
     matrix: sparse (r, n); row_lower, row_upper, slack (r,); lower, upper (n,); integer (n,) bool.
-    `columns` tells where each node's values stand. `inputs`, of batch 1: the set that the columns of the graph's
-    input (the first ones) lie in, None for a box. `cone`: rows and bounds do not describe that set.
+    `columns` tells where each node's values stand. `inputs`, of batch 1: the set that the columns of the
+    graph's input (the first ones) lie in, None for a box. `cone`: rows and bounds do not describe that set.
     """
 
     matrix: Any
@@ -69,7 +70,7 @@ class Program:
     @property
     def inputs_width(self) -> int:
         """The number of columns of the graph's input, which are the first ones."""
-        return next(iter(self.columns.values())).stop
+        return int(next(iter(self.columns.values())).stop)
 
     def cost(self, node: Node, row: Array) -> Array:
         """The cost vector (n,) of <row, values of the node>."""
@@ -129,13 +130,13 @@ class Builder:
 
     def build(self, inputs: InputSet | None = None, *, cone: bool = False) -> Program:
         """The program of everything added so far; more may be added afterwards."""
-        rows, columns, values = (np.concatenate(v) for v in zip(*self._entries, strict=True)) if self._entries else (
-            np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0))  # fmt: skip
-        # several entries at one place (a node read twice) are summed here
-        matrix = sparse.coo_array((values, (rows, columns)), shape=(self.height, self.width)).tocsr()
+        rows, columns, values = _joined(self._entries)
+        low, high, base = _joined(self._row_bounds)
         lower, upper = self.bounds()
-        low, high, base = (np.concatenate(v) for v in zip(*self._row_bounds, strict=True)) if self._row_bounds else (
-            np.zeros(0), np.zeros(0), np.zeros(0))  # fmt: skip
+        # several entries at one place (a node read twice) are summed here
+        matrix = sparse.coo_array(
+            (values, (rows.astype(np.int64), columns.astype(np.int64))), shape=(self.height, self.width)
+        ).tocsr()
         largest = np.maximum(np.abs(lower), np.abs(upper))
         size = abs(matrix) @ np.where(np.isfinite(largest), largest, 0.0)
         ends = np.where(np.isfinite(low), np.abs(low), 0.0) + np.where(np.isfinite(high), np.abs(high), 0.0)
@@ -155,3 +156,10 @@ class Builder:
             inputs,
             cone,
         )
+
+
+def _joined(parts: Sequence[tuple[Array, Array, Array]]) -> tuple[Array, Array, Array]:
+    """The parts' three arrays, each one after another."""
+    nothing = np.zeros(0)
+    one, two, three = (np.concatenate(v) for v in zip((nothing,) * 3, *parts, strict=True))
+    return one, two, three

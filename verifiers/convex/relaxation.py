@@ -1,8 +1,8 @@
 """A graph over an input set as a linear program: one column per value of every node.
 
-Affine nodes are equality rows, nonlinear nodes the planes of `planes`, or, where the caller asks for it, an exact
-encoding with integer columns. Every node's box bounds its columns. Boxes are those of CROWN in float64, moved
-outward by 1e-12 (1 + |bound|): more than the rounding of their computation in networks whose values do
+Affine nodes are equality rows, nonlinear nodes the planes of `planes`, or, where the caller asks for it, an
+exact encoding with integer columns. Every node's box bounds its columns. Boxes are those of CROWN in float64,
+moved outward by 1e-12 (1 + |bound|): more than the rounding of their computation in networks whose values do
 not cancel to a thousandth of their summands; this shift is no proof, unlike what `safe` does afterwards.
 """
 
@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 import torch
-from scipy import sparse  # type: ignore[import-untyped]
+from scipy import sparse
 from torch import Tensor
 
 from robustbench_local.specs import Ball, Box, InputSet, Intersection
@@ -40,8 +40,9 @@ def widened(box: Interval) -> Interval:
 class Relaxation:
     """The program of one sample, grown node by node in topological order.
 
-    `inputs` has batch 1; `boxes` (batch 1, float64, widened where they were computed) must hold a node before it is
-    added. With `exact`, nodes that have an encoding get it; `exactly` tells whether all nonlinear nodes had one.
+    `inputs` has batch 1; `boxes` (batch 1, float64, widened where they were computed) must hold a node before
+    it is added. With `exact`, nodes that have an encoding get it; `exactly` tells whether all nonlinear nodes
+    had one.
     """
 
     def __init__(
@@ -91,7 +92,9 @@ class Relaxation:
         ]
 
     def _input_rows(self) -> None:
-        """An l1 ball as rows with one distance column per coordinate; other round sets are left to the solver."""
+        """An l1 ball as rows with one distance column per coordinate; other round sets are left to the
+        solver.
+        """
         ball = self.inputs.ball if isinstance(self.inputs, Intersection) else self.inputs
         if isinstance(ball, Ball) and ball.p == 1:
             centre, n = ball.center.flatten().numpy(), self.graph.input.numel

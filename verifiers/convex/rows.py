@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,20 +19,51 @@ from ..interval import Interval
 from ..verifier import Bounds, Budget, prepared
 from .program import Array, Program
 from .relaxation import Relaxation, widened
-from .solution import Solution
 from .scaling import ScaledSession
+from .solution import Solution
 from .solver import Answer, Solver
 
-__all__ = ["RowMethod", "Sample", "choose", "solve_rows"]
+__all__ = ["Begun", "RowMethod", "Sample", "begin", "choose", "solve_rows"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One problem: the graph in float64, its input set and the boxes of all nodes, all of batch 1."""
+    """One problem: the graph in float64, the query and the boxes of all nodes, both of batch 1."""
 
     graph: Graph
-    inputs: InputSet
+    query: Query
     boxes: dict[Node, Interval]
+
+    @property
+    def inputs(self) -> InputSet:
+        """The input set."""
+        return self.query.inputs
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Begun:
+    """What every convex verifier starts from: CROWN's boxes (widened) and its rows (B, m), all in float64."""
+
+    graph: Graph
+    query: Query
+    boxes: dict[Node, Interval]
+    upper: Tensor
+    complete: bool
+
+    def open(self, sample: int, budget: Budget) -> list[int]:
+        """The rows of a sample whose bounds could still matter; all where the budget says `tighten`."""
+        upper = self.upper[sample : sample + 1]
+        if budget.tighten:
+            return list(range(upper.shape[1]))
+        decided = self.query.select(torch.tensor([sample])).holds(self.query.combine(upper))
+        return [] if bool(decided) else (~(upper[0] < 0)).nonzero().flatten().tolist()
+
+    def samples(self) -> Iterator[Sample]:
+        """The problems one by one."""
+        for b in range(self.query.batch):
+            index = torch.tensor([b])
+            boxes = {node: box.select(index) for node, box in self.boxes.items()}
+            yield Sample(self.graph, self.query.select(index), boxes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +80,15 @@ class RowMethod:
     exact: bool
 
 
+def begin(graph: Graph, query: Query, budget: Budget) -> Begun:
+    """CROWN's bounds of all samples, in float64 on the CPU."""
+    graph, query = prepared(graph.to(torch.float64).to("cpu"), query)
+    boxes, complete = crown_bounds(graph, query.inputs, budget)
+    boxes = {node: box if node.op is None else widened(box) for node, box in boxes.items()}
+    upper = torch.minimum(*(specification_rows(graph, query, boxes, to_input=t) for t in (True, False)))
+    return Begun(graph, query, boxes, upper, complete)
+
+
 def choose(solvers: Sequence[Solver], program: Program) -> Solver:
     """The first solver that takes the program's input set, else the first."""
     return next((s for s in solvers if s.takes(program)), solvers[0])
@@ -63,25 +103,23 @@ def solve_rows(
     Rows that the time did not suffice for keep CROWN's bound.
     """
     deadline = budget.deadline()
-    graph, query = prepared(graph.to(torch.float64).to("cpu"), query)
-    boxes, complete = crown_bounds(graph, query.inputs, budget)
-    boxes = {node: box if node.op is None else widened(box) for node, box in boxes.items()}
-    upper = torch.minimum(*(specification_rows(graph, query, boxes, to_input=t) for t in (True, False)))
-    points = torch.full((*upper.shape, *graph.input_shape), torch.nan, dtype=torch.float64)
+    begun = begin(graph, query, budget)
+    upper, complete, output = begun.upper, begun.complete, begun.graph.output
+    points = torch.full((*upper.shape, *begun.graph.input_shape), torch.nan, dtype=torch.float64)
     exact = torch.zeros(upper.shape, dtype=torch.bool)
-    for b in range(query.batch):
+    for b, sample in enumerate(begun.samples()):
+        if not begun.open(b, budget):
+            continue
         if time.monotonic() > deadline:
             complete = False
             break
-        one = query.select(torch.tensor([b]))
-        sample = Sample(graph, one.inputs, {n: x.select(torch.tensor([b])) for n, x in boxes.items()})
         relaxation, finished = method.relax(sample, deadline)
-        program = relaxation.grow(graph.output)
+        program = relaxation.grow(output)
         solver = choose(solvers, program)
         whole = method.exact and relaxation.exactly and solver.takes(program)
         task = _Rows(program, ScaledSession.open(program, solver), deadline, method.lower, whole)
         complete &= finished
-        complete &= task.run(graph.output, one, (upper[b], points[b], exact[b]))
+        complete &= task.run(output, sample.query, begun.open(b, budget), (upper[b], points[b], exact[b]))
     return Solution(Bounds(upper, query.combine(upper), complete), points, exact)
 
 
@@ -95,18 +133,21 @@ class _Rows:
     lower: Callable[[ScaledSession, Array, Answer], float]
     whole: bool
 
-    def run(self, output: Node, query: Query, results: tuple[Tensor, Tensor, Tensor]) -> bool:
+    def run(
+        self, output: Node, query: Query, wanted: list[int], results: tuple[Tensor, Tensor, Tensor]
+    ) -> bool:
         """Improves the upper bounds, writes points and exactness (m, ...); whether all rows were finished."""
         upper, points, exact = results
         complete = True
         C, d = query.rows(torch.float64)
-        count = C.shape[1]
-        for i in range(count):
+        for turn, i in enumerate(wanted):
             left = self.deadline - time.monotonic()
             if left <= 0:
                 return False
             cost = -self.program.cost(output, C[0, i].numpy())
-            answer = self.session.minimise(cost, left / (count - i))  # rows share the time that is left
+            answer = self.session.minimise(
+                cost, left / (len(wanted) - turn)
+            )  # rows share the time that is left
             complete &= answer.finished
             least = self.lower(self.session, cost, answer)
             bound = float(np.nextafter(float(d[0, i]) - least, np.inf))

@@ -5,11 +5,12 @@ Programming 99: for ANY row multipliers w, every x of the program has
 
     <c, x>  =  <c - A' w, x> + <w, A x>  >=  min over the box of <r, x>  +  sum of min(w_i lo_i, w_i hi_i)
 
-with r = c - A' w. Here lo and hi are the row bounds moved outward by the rows' slack, and where the input lies in
-a set smaller than its box the set's support function takes the place of the input's part of the box.
+with r = c - A' w. Here lo and hi are the row bounds moved outward by the rows' slack, and where the input
+lies in a set smaller than its box the set's support function takes the place of the input's part of the box.
 All sums are float64 with a-priori error terms (Higham 2002, Accuracy and Stability of Numerical Algorithms,
-section 3.1): a sum of n products is off by at most 2 (n + 4) u times the sum of the magnitudes, where the factor 2
-covers the rounding of the magnitudes and of 1/(1 - n u), for n below 1e14. Interval arithmetic is not needed.
+section 3.1): a sum of n products is off by at most 2 (n + 4) u times the sum of the magnitudes, where the
+factor 2 covers the rounding of the magnitudes and of 1/(1 - n u), for n below 1e14. Interval arithmetic is
+not needed.
 """
 
 from __future__ import annotations
@@ -19,20 +20,21 @@ import torch
 
 from robustbench_local.specs import InputSet
 
-from .program import UNIT, Array, Program
+from .program import UNIT, Array, Index, Program
 
 __all__ = ["error_term", "safe_minimum"]
 
 _TINY = 1e-290  # more than what underflow can lose in all sums together
 
 
-def error_term(count: int | Array, size: float | Array) -> Array:
+def error_term(count: int | Array | Index, size: float | Array) -> Array:
     """Largest rounding error of a sum of `count` products whose magnitudes sum to (a rounded) `size`."""
     return np.asarray(2.0 * (np.asarray(count) + 4.0) * UNIT * np.asarray(size) + _TINY)
 
 
 def safe_minimum(program: Program, cost: Array, multipliers: Array) -> float:
-    """A lower bound of <cost, x> over the program that holds for any `multipliers` (r,); -inf where there is none.
+    """A lower bound of <cost, x> over the program that holds for any `multipliers` (r,); -inf where there is
+    none.
 
     cost (n,). Integrality is not used.
     """

@@ -1,10 +1,11 @@
 """A program in units that suit a solver: powers of two per column and row, so that nothing is rounded.
 
 Solvers have absolute tolerances (1e-9) and drop small coefficients. A network has neurons whose weights and
-values are all of size 1e-9; written as they are, their rows would become false constraints on the other columns
-(seen: optima beyond the true one by 0.5). So every column is measured in units of its own bound (`FINEST` at least), every row divided by its largest
-coefficient. What is still smaller than `SMALL` is left out and the row widened by what it could reach, and hidden
-columns' bounds move outward by `MARGIN`: both only enlarge the set of solutions.
+values are all of size 1e-9; written as they are, their rows would become false constraints on the other
+columns (seen: optima beyond the true one by 0.5). So every column is measured in units of its own bound
+(`FINEST` at least), every row divided by its largest coefficient. What is still smaller than `SMALL` is left
+out and the row widened by what it could reach, and hidden columns' bounds move outward by `MARGIN`: both only
+enlarge the set of solutions.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ MARGIN = 1e-7
 class ScaledSession:
     """A solver's session on the scaled program, spoken to in the program's own units.
 
-    program: in its own units; scaled: what the solver works on; columns (n,), rows (r,): x = columns * scaled x,
-    scaled row = rows * row.
+    program: in its own units; scaled: what the solver works on; columns (n,), rows (r,): x = columns * scaled
+    x, scaled row = rows * row.
     """
 
     program: Program
@@ -56,7 +57,7 @@ class ScaledSession:
 
 
 def _scaled(program: Program) -> tuple[Program, Array, Array]:
-    from scipy import sparse  # type: ignore[import-untyped]
+    from scipy import sparse
 
     reach = np.maximum(np.abs(program.lower), np.abs(program.upper))
     plain = program.integer | ~np.isfinite(reach)

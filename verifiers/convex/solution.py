@@ -1,4 +1,4 @@
-"""What the convex verifiers know beyond the bounds: where the relaxation's maxima lie, and which are exact."""
+"""What the convex verifiers know beyond the bounds: where the maxima lie, and which are exact."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ __all__ = ["Solution"]
 class Solution:
     """Bounds with the points behind them.
 
-    bounds: as a verifier returns them, float64. points (B, m, *in) float64: the input where the relaxation of row m
-    is largest, moved into the set: a start for attacks, and for MILP a candidate witness; NaN where there is none.
-    exact (B, m) bool: the bound is the row's maximum up to the solver's tolerances (MILP only).
+    bounds: as a verifier returns them, float64. points (B, m, *in) float64: the input where the relaxation of
+    row m is largest, moved into the set: a start for attacks, and for MILP a candidate witness; NaN where
+    there is none. exact (B, m) bool: the bound is the row's maximum up to the solver's tolerances (MILP
+    only).
     """
 
     bounds: Bounds

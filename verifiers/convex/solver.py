@@ -1,4 +1,4 @@
-"""What a solver is to the convex verifiers: a session on one program, asked for one objective after another."""
+"""What a solver is to the convex verifiers: a session on one program, for one objective after another."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ __all__ = ["Answer", "Session", "Solver", "Tolerances", "missing_solver"]
 class Answer:
     """What a solver said about one minimisation; nothing in it is to be trusted.
 
-    point (n,): the best x, None where there is none. multipliers (r,): dual values of the rows, positive where the
-    lower bound of a row holds the objective up; None for programs with integer columns. bound: the solver's own
-    lower bound of the minimum, -inf where it has none. finished: the solver calls the answer optimal.
+    point (n,): the best x, None where there is none. multipliers (r,): dual values of the rows, positive
+    where the lower bound of a row holds the objective up; None for programs with integer columns. bound: the
+    solver's own lower bound of the minimum, -inf where it has none. finished: the solver calls the answer
+    optimal.
     """
 
     point: Array | None
@@ -58,11 +59,11 @@ class Solver(Protocol):
         ...
 
     def check(self, *, integers: bool) -> None:
-        """Raise MissingPackageError where the solver is not installed, SpecError where it cannot do integers."""
+        """Raise MissingPackageError where the solver is missing, SpecError where it does no integers."""
         ...
 
     def takes(self, program: Program) -> bool:
-        """Whether the solver can keep x in the program's input set; else it works with the rows and the box."""
+        """Whether the solver can keep x in the input set; else it works with the rows and the box."""
         ...
 
     def open(self, program: Program) -> Session:

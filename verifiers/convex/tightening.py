@@ -1,7 +1,7 @@
 """Bounds of hidden neurons by linear programs, layer by layer, each over the program of the layers before it.
 
-Optimisation-based bound tightening (Tjeng et al. 2019, arXiv 1711.07356, section 5). Every bound is evaluated by
-`safe`; the neurons that time does not suffice for keep the bound they had.
+Optimisation-based bound tightening (Tjeng et al. 2019, arXiv 1711.07356, section 5). Every bound is evaluated
+by `safe`; the neurons that time does not suffice for keep the bound they had.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ t_0 = l < t_1 < ... < t_m = u of the box and f linear between them,
     x = t_0 + sum of d_k,   y = f(t_0) + sum of slope_k d_k,   0 <= d_k <= t_k - t_(k-1),
     d_k >= (t_k - t_(k-1)) z_k,   d_(k+1) <= (t_(k+1) - t_k) z_k,   z_k in {0, 1}.
 
-Without the integrality of z this is the convex hull of the graph, so for ReLU the triangle. A coordinate with no
-breakpoint inside its box is one equality; only the others cost integer columns.
+Without the integrality of z this is the convex hull of the graph, so for ReLU the triangle. A coordinate with
+no breakpoint inside its box is one equality; only the others cost integer columns.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from scipy import sparse  # type: ignore[import-untyped]
+from scipy import sparse
 
 from ...graph import Node
 from ...rule import Boxes
-from ..program import Array, Block, Builder
+from ..program import Array, Block, Builder, Index
 from .encoding import Encoding, encodes
 
 aten = torch.ops.aten
@@ -35,6 +35,7 @@ class PiecewiseLinear(Encoding):
         self.breakpoints = breakpoints
 
     def encode(self, node: Node, boxes: Boxes, builder: Builder) -> None:
+        """As `Encoding.encode`."""
         box = boxes[node.inputs[0]]
         low, high = box.lower.flatten().numpy(), box.upper.flatten().numpy()
         # knots (p + 2, n): the breakpoints moved into the box; pieces outside it have length zero
@@ -44,7 +45,7 @@ class PiecewiseLinear(Encoding):
         lengths = np.diff(knots, axis=0)
         pieces = (lengths > 0).sum(0)
         for count in np.unique(pieces):
-            chosen = np.flatnonzero(pieces == count)
+            chosen = np.flatnonzero(pieces == count).astype(np.int64)
             if count <= 1:
                 _one_piece(builder, (x.start, y.start), chosen, (knots, values))
                 continue
@@ -69,7 +70,7 @@ def _value(node: Node, at: Array) -> Array:
     return result
 
 
-def _pick(chosen: Array, values: Array | float = 1.0) -> Block:
+def _pick(chosen: Index, values: Array | float = 1.0) -> Block:
     """`values` times the chosen coordinates, from column 0 on: shift with `_at`."""
     k = len(chosen)
     matrix = sparse.coo_array(
@@ -82,7 +83,7 @@ def _at(block: Block, first: int) -> Block:
     return Block(block.matrix, first)
 
 
-def _one_piece(builder: Builder, first: tuple[int, int], chosen: Array, curve: tuple[Array, Array]) -> None:
+def _one_piece(builder: Builder, first: tuple[int, int], chosen: Index, curve: tuple[Array, Array]) -> None:
     """y = f(l) + slope (x - l); a constant where the box is a point."""
     knots, values = (t[:, chosen] for t in curve)
     width = knots[-1] - knots[0]
@@ -92,9 +93,9 @@ def _one_piece(builder: Builder, first: tuple[int, int], chosen: Array, curve: t
     builder.add_rows(blocks, offset, offset)
 
 
-def _pieces(builder: Builder, first: tuple[int, int], chosen: Array, curve: _Pieces) -> None:
+def _pieces(builder: Builder, first: tuple[int, int], chosen: Index, curve: _Pieces) -> None:
     m, n = curve.length.shape
-    everyone = np.arange(n)
+    everyone = np.arange(n, dtype=np.int64)
     steps = [builder.add_columns(np.zeros(n), curve.length[k]) for k in range(m)]
     full = [builder.add_columns(np.zeros(n), np.ones(n), integer=True) for _ in range(m - 1)]
     minus = [_at(_pick(everyone, -1.0), s.start) for s in steps]

@@ -8,21 +8,18 @@ one is left y equals it and no integer column is needed.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from scipy import sparse  # type: ignore[import-untyped]
+from scipy import sparse
 from torch.nn import functional
 
 from ...graph import Node, Slot
 from ...rule import Boxes
-from ..program import Array, Block, Builder
+from ..program import Array, Block, Builder, Index
 from .encoding import Encoding, encodes
 
 aten = torch.ops.aten
 
 __all__ = ["Extremum", "MaxPool"]
-
-Index = npt.NDArray[np.int64]
 
 
 class MaxPool(Encoding):
@@ -32,6 +29,7 @@ class MaxPool(Encoding):
         self.rank = rank
 
     def encode(self, node: Node, boxes: Boxes, builder: Builder) -> None:
+        """As `Encoding.encode`."""
         first = builder.columns[node.inputs[0]].start
         places = _windows(node, self.rank)
         _maximum(builder, builder.columns[node], np.where(places >= 0, places + first, -1), 1.0)
@@ -44,6 +42,7 @@ class Extremum(Encoding):
         self.sign = sign
 
     def encode(self, node: Node, boxes: Boxes, builder: Builder) -> None:
+        """As `Encoding.encode`."""
         places = [_places(node, value, builder) for value in node.args[:2]]
         _maximum(builder, builder.columns[node], np.stack(places, 1), self.sign)
 
@@ -64,7 +63,7 @@ def _places(node: Node, value: object, builder: Builder) -> Index:
 
 
 def _windows(node: Node, rank: int) -> Index:
-    """The input coordinates of every output's window, (outputs, window), -1 where the window is on padding."""
+    """The input coordinates of every output's window, (outputs, window), -1 on padding."""
     parent = node.inputs[0]
     channels, *space = parent.shape
     numbers = torch.arange(parent.numel, dtype=torch.float64).reshape(
@@ -79,7 +78,9 @@ def _windows(node: Node, rank: int) -> Index:
     need = [(out[i] - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1 for i in range(2)]
     after = [need[i] - numbers.shape[2 + i] - padding[i] for i in range(2)]  # negative: crops what none reads
     padded = functional.pad(numbers, [padding[1], after[1], padding[0], after[0]], value=-1.0)
-    columns = functional.unfold(padded.transpose(0, 1), kernel, dilation=dilation, stride=stride)
+    columns = functional.unfold(
+        padded.transpose(0, 1), tuple(kernel), dilation=tuple(dilation), stride=tuple(stride)
+    )
     places: Index = columns.transpose(1, 2).reshape(node.numel, -1).round().long().numpy()
     return places
 
