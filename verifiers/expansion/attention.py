@@ -56,8 +56,7 @@ def _attention(
     elif build.dtype(attn_mask) == torch.bool:
         weights = _visible_softmax(build, scores, _value(attn_mask))
     else:
-        weights = _softmax(build, build.call(aten.add.Tensor, scores, attn_mask), -1)
-        weights = weights if weights is not None else build.call(aten.softmax.int, scores, -1)
+        weights = build.call(aten.softmax.int, build.call(aten.add.Tensor, scores, attn_mask), -1)
     return build.call(aten.matmul.default, weights, value)
 
 

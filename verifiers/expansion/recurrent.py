@@ -1,8 +1,9 @@
 """Recurrent networks, unrolled over their time steps: RNN, LSTM, GRU and their cells.
 
-The input's part of all time steps' gates is one matrix product, the hidden state's part one per step. Gates
-with the same function stand side by side, so that one operator computes them. Inside, the batch axis is in
-front: x (B, T, F), states (B, H).
+Each step has one matrix product for its input and one for the hidden state: one product for the inputs of
+all steps together would make backward bounds carry its rows, gates times wider than the input, T times.
+Gates with the same function stand side by side, so that one operator computes them. Inside, the batch
+axis is in front: x (B, T, F), states (B, H).
 """
 
 from __future__ import annotations
@@ -103,11 +104,11 @@ def unrolled(
     build: Build, step: Step, weights: Weights, x: Any, states: tuple[Any, ...], *, backward: bool
 ) -> tuple[list[Any], tuple[Any, ...]]:
     """One layer in one direction: the output (B, H) of every time step, and the last states."""
-    parts = _linear(build, x, weights.input, weights.input_bias)
     length = build.shape(x)[1]
     outputs: list[Any] = []
     for t in reversed(range(length)) if backward else range(length):
-        states = step(build, weights, build.call(aten.select.int, parts, 1, t), states)
+        part = _linear(build, build.call(aten.select.int, x, 1, t), weights.input, weights.input_bias)
+        states = step(build, weights, part, states)
         outputs.append(states[0])
     return outputs[::-1] if backward else outputs, states
 
