@@ -166,7 +166,7 @@ def _collected(node: Node, a: Tensor, operands: Sequence[Any], parts: Sequence[T
     return Pulled(tuple(coefficients), offset)
 
 
-register(aten.where.self, aten.where.ScalarOther, aten.where.ScalarSelf, aten.where.Scalar)(Choice())
+register(aten.where.self, aten.where.ScalarOther, aten.where.ScalarSelf)(Choice())
 register(aten.masked_fill.Scalar, aten.masked_fill.Tensor)(Choice())
 register(aten.logical_and.default, aten.bitwise_and.Tensor, aten.__and__.Tensor)(OfTwo(-1))
 register(aten.logical_or.default, aten.bitwise_or.Tensor, aten.__or__.Tensor)(OfTwo(1))

@@ -56,23 +56,10 @@ class Cubic(Upsample):
         return vertical.mT, horizontal.mT
 
 
-for _rank, _nearest, _exact in (
-    (1, aten.upsample_nearest1d, aten._upsample_nearest_exact1d),
-    (2, aten.upsample_nearest2d, aten._upsample_nearest_exact2d),
-    (3, aten.upsample_nearest3d, aten._upsample_nearest_exact3d),
-):
-    register(_nearest.vec, _nearest.default, _exact.vec, _exact.default)(Upsample(_rank, moves=True))
-register(aten.upsample_linear1d.vec, aten.upsample_linear1d.default)(Upsample(1))
-register(
-    aten.upsample_bilinear2d.vec,
-    aten.upsample_bilinear2d.default,
-    aten._upsample_bilinear2d_aa.vec,
-    aten._upsample_bilinear2d_aa.default,
-)(Upsample(2))
-register(aten.upsample_trilinear3d.vec, aten.upsample_trilinear3d.default)(Upsample(3))
-register(
-    aten.upsample_bicubic2d.vec,
-    aten.upsample_bicubic2d.default,
-    aten._upsample_bicubic2d_aa.vec,
-    aten._upsample_bicubic2d_aa.default,
-)(Cubic(2))
+register(aten.upsample_nearest1d.vec, aten._upsample_nearest_exact1d.vec)(Upsample(1, moves=True))
+register(aten.upsample_nearest2d.vec, aten._upsample_nearest_exact2d.vec)(Upsample(2, moves=True))
+register(aten.upsample_nearest3d.vec, aten._upsample_nearest_exact3d.vec)(Upsample(3, moves=True))
+register(aten.upsample_linear1d.vec)(Upsample(1))
+register(aten.upsample_bilinear2d.vec, aten._upsample_bilinear2d_aa.vec)(Upsample(2))
+register(aten.upsample_trilinear3d.vec)(Upsample(3))
+register(aten.upsample_bicubic2d.vec, aten._upsample_bicubic2d_aa.vec)(Cubic(2))

@@ -130,26 +130,6 @@ for _rank, _shape in _IMAGES.items():
                 x, scale_factor=2, mode=mode, align_corners=aligned
             ),
         )
-    _size = [5, 3, 4][:_rank]
-    _ones = [None] * _rank
-    case(
-        f"nearest {_rank}d to a size",
-        _NEAREST[_rank].default,
-        _shape,
-        lambda x, f=_NEAREST[_rank].default, size=_size: f(x, size),
-    )
-    case(
-        f"nearest exact {_rank}d to a size",
-        _EXACT[_rank].default,
-        _shape,
-        lambda x, f=_EXACT[_rank].default, size=_size: f(x, size),
-    )
-    case(
-        f"{_MODES[_rank]} to a size",
-        _LINEAR[_rank].default,
-        _shape,
-        lambda x, f=_LINEAR[_rank].default, size=_size: f(x, size, False),
-    )
 _PLANE = (1, 4, 3)
 _CUBIC, _CUBIC_AA, _LINEAR_AA = (
     aten.upsample_bicubic2d,
@@ -163,14 +143,12 @@ case(
     _PLANE,
     lambda x: F.interpolate(x, size=(6, 5), mode="bicubic", align_corners=True),
 )
-case("bicubic to a size", _CUBIC.default, _PLANE, lambda x: _CUBIC.default(x, [5, 4], False))
 case(
     "bicubic smoothed",
     _CUBIC_AA.vec,
     _PLANE,
     lambda x: F.interpolate(x, size=(3, 2), mode="bicubic", antialias=True),
 )
-case("bicubic smoothed to a size", _CUBIC_AA.default, _PLANE, lambda x: _CUBIC_AA.default(x, [3, 2], False))
 case(
     "bilinear smoothed",
     _LINEAR_AA.vec,

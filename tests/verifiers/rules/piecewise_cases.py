@@ -80,7 +80,8 @@ COMPARE = {
 for _name, (_number, _tensor, _compare) in COMPARE.items():
     case(_name, _number, (4,), lambda x, f=_compare: f(x, 0.1).type_as(x))
     case(f"{_name} tensor", _tensor, (4,), lambda x, b, f=_compare: f(x, b).type_as(x), (4,))
-    case(f"{_name} both", _tensor, (4,), lambda x, f=_compare: f(x, x.flip(1)).to(x.dtype))
+case("gt both", aten.gt.Tensor, (4,), lambda x: (x > x.flip(1)).to(x.dtype))
+case("eq both", aten.eq.Tensor, (4,), lambda x: (x == x.flip(1)).to(x.dtype))
 case("gt broadcast", aten.gt.Tensor, (2, 3), lambda x: (x[:, :1] > 2 * x).type_as(x))
 
 WHERE = aten.where.self

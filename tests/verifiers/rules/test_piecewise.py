@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from robustbench_local.verifiers.rules.clip import HardSwish
-from robustbench_local.verifiers.rules.extremes import Extreme, contested, upper_plane
+from robustbench_local.verifiers.rules.extremes import Extreme, Place, contested, upper_plane
 from robustbench_local.verifiers.rules.hull import Corner, fan_below
-from robustbench_local.verifiers.rules.piecewise import PiecewiseLinear
+from robustbench_local.verifiers.rules.piecewise import Kinked, PiecewiseLinear
 from robustbench_local.verifiers.rules.ranks import Ranked
 from robustbench_local.verifiers.rules.selection import Choice
 from robustbench_local.verifiers.rules.steps import Compare
@@ -237,3 +237,48 @@ def test_what_is_not_a_number_stays_so(name: str) -> None:
     for node in graph.nodes[1:]:
         hidden[node] = find_rule(node).interval(node, *(hidden[p] for p in node.inputs))
     assert bool(hidden[graph.output].lower.isnan().any() and hidden[graph.output].upper.isnan().any())
+
+
+@pytest.mark.parametrize("name", [n for n in _lined() if isinstance(RULES[CASES[n].op], (Kinked, HardSwish))])
+def test_derivatives_enclose_every_difference_quotient(name: str) -> None:
+    node, box = the_node(name, torch.float64), boxes(torch.float64)
+    wide = box.upper - box.lower > 1e-3
+    box = Interval(box.lower[wide], box.upper[wide])
+    x, y = (box.lower + uniform(i, (50, *box.lower.shape), 0, 1) * (box.upper - box.lower) for i in (1, 2))
+    apart = (x - y).abs() > 1e-6
+    quotient = torch.where(apart, (node.run(x) - node.run(y)) / torch.where(apart, x - y, 1), 0)
+    rule = find_rule(node)
+    assert isinstance(rule, Elementwise)
+    slopes = rule.derivative(node, box)
+    assert bool(((slopes.lower - 1e-6 <= quotient) & (quotient <= slopes.upper + 1e-6) | ~apart).all())
+
+
+@pytest.mark.parametrize("name", [n for n in _planes() if isinstance(RULES[CASES[n].op], Extreme)])
+def test_derivatives_of_extremes_enclose_every_difference(name: str) -> None:
+    graph = graphs(name)[0].to(torch.float64)
+    node = next(n for n in graph.nodes[1:] if n.op == CASES[name].op)
+    rule = find_rule(node)
+    if isinstance(rule, Place) or any(str(n.op) in LOGIC for n in graph.nodes):
+        return
+    lower, upper = sample_boxes(CASES[name].shape, torch.float64)
+    values = dict(zip(graph.nodes, _values(graph.nodes, box_points(lower, upper, 10)), strict=True))
+    hidden = {n: Interval(values[n].amin(0), values[n].amax(0)) for n in node.inputs}
+    steps = {n: values[n] - values[n].roll(1, 0) for n in (*node.inputs, node)}
+    # along the steps, as directions
+    moves = tuple(Interval(s, s) for s in (steps[p].movedim(0, 1) for p in node.inputs))
+    moved, want = rule.tangent(node, hidden, moves), steps[node].movedim(0, 1)
+    assert bool(((moved.lower - 1e-9 <= want) & (want <= moved.upper + 1e-9)).all())
+    # and for rows, pulled back
+    rows = uniform(5, (7, 3, *node.shape))
+    pulled = rule.cotangent(node, hidden, Interval(rows, rows))
+    change = _dot(rows, steps[node])
+    low = sum(_dot(_least(i, steps[p]), steps[p]) for i, p in zip(pulled, node.inputs, strict=True))
+    assert bool((low <= change + 1e-9).all())
+
+
+LOGIC = ("aten.gt.Scalar", "aten.lt.Scalar")
+
+
+def _least(slopes: Interval, step: Tensor) -> Tensor:
+    """The end of the slopes (B, K, *shape) that makes the product with a step (N, B, *shape) smallest."""
+    return torch.where(step.unsqueeze(2) > 0, slopes.lower, slopes.upper)
