@@ -17,7 +17,7 @@ from torch import Tensor
 
 from robustbench_local.errors import UnsupportedOpError
 
-from ..graph import Node, Slot
+from ..graph import Computed, Node, Slot
 from ..interval import Interval
 from ..mccormick import crossing_share, matrix_interval
 from ..rule import Affine, Boxes, Pulled, Rule, contract, contract_rows, register
@@ -105,12 +105,15 @@ def _rank(node: Node, operand: Any) -> int:
     )
 
 
-def _constant(node: Node, value: Tensor) -> Tensor:
+def _constant(node: Node, value: Tensor | Computed) -> Tensor:
     """A constant factor without a batch axis of length one."""
-    ranks = [len(p.shape) + 1 for p in node.inputs]
-    return (
-        value.squeeze(0) if value.dim() > 2 and value.dim() == max(ranks) and value.shape[0] == 1 else value
-    )
+    tensor = _evaluated(value)
+    batched = 2 < tensor.dim() == max(len(p.shape) + 1 for p in node.inputs) and tensor.shape[0] == 1
+    return tensor.squeeze(0) if batched else tensor
+
+
+def _evaluated(value: Tensor | Computed) -> Tensor:
+    return value.value() if isinstance(value, Computed) else value
 
 
 class _MatrixRule(Rule):
@@ -215,7 +218,7 @@ class MatrixPair(_MatrixRule):
         if isinstance(form.left, Slot) and isinstance(form.right, Slot):
             return self
         plain = form.alpha == 1 and form.beta == 1 and not isinstance(form.added, Slot)
-        simple = plain and isinstance(form.left, Slot) and form.right.dim() == 2
+        simple = plain and isinstance(form.left, Slot) and _evaluated(form.right).dim() == 2
         return self.quick if simple else self.constant
 
     def interval(self, node: Node, *inputs: Interval) -> Interval:
@@ -246,10 +249,7 @@ class MatrixPair(_MatrixRule):
     def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         form = self.form(node)
         shapes = matrix_shapes(node, form)
-        x, y = (
-            Interval(b.lower, b.upper)
-            for b in self.factors(node, [boxes[p].unsqueeze(1) for p in node.inputs], 2)
-        )
+        x, y = self.factors(node, [boxes[p].unsqueeze(1) for p in node.inputs], 2)
         rows = shapes.product(a, 2) * form.alpha
         negative = rows.clamp(max=0)
         left, right, offset = _pull_matrices(x, y, (rows - negative, negative), self.shares(x, y, free))

@@ -36,6 +36,8 @@ case("matmul of stacks from left", MATMUL, (2, 3, 4), lambda x, w: w @ x, (2, 2,
 case("matmul with vector", MATMUL, (2, 4), lambda x, w: x @ w, (4,))
 case("matmul with vector from left", MATMUL, (4, 2), lambda x, w: w @ x, (4,))
 case("mv", aten.mv.default, (4,), lambda x, w: torch.mv(x, w), (4,))
+case("matmul with expression", MATMUL, (2, 3), lambda x, w: (w.exp() @ x) @ w.tanh(), (3, 2))
+case("matmul with a batch of one", MATMUL, (2, 3), lambda x, w: (w @ x) @ w, (1, 3, 2))
 case("matmul of two", MATMUL, (2, 3), lambda x: x @ x.transpose(1, 2))
 case("matmul of two stacks", MATMUL, (2, 3, 2), lambda x: x @ (1 - 2 * x[:, :1]).transpose(2, 3))
 case("linalg_matmul", aten.linalg_matmul.default, (2, 2), lambda x: torch.linalg.matmul(x, x.flip(1)))
