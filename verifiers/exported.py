@@ -15,7 +15,17 @@ from .batch_axis import Layout, Moved, batch_sizes
 from .builder import Build
 from .graph import Graph, Node, Piece
 from .moved_operators import Operands, moved_call
-from .spellings import PERMUTATIONS, RESHAPES, SPLITS, extent, is_identity, is_in_place, normalise, order_of
+from .spellings import (
+    PERMUTATIONS,
+    RESHAPES,
+    SPLITS,
+    extent,
+    fill_of,
+    is_identity,
+    is_in_place,
+    normalise,
+    order_of,
+)
 
 __all__ = ["ExportedGraph"]
 
@@ -160,6 +170,9 @@ class ExportedGraph:
                 if isinstance(first, Moved) or order[0] != 0:
                     return self._permute(first, order)
         if operands.moved:
+            fill = fill_of(node)
+            if fill is not None:
+                return self._filled(node.meta["val"], fill)
             result, before = moved_call(operands, len(node.meta["val"].shape))
             return self._placed(node, node.meta["val"], result, before)
         plain, args = normalise(node, operands.args)
@@ -170,6 +183,13 @@ class ExportedGraph:
         if not layout.is_plain:
             raise _elsewhere(node)
         return self.new.enter(plain, args, operands.kwargs, layout.sample, node.meta["val"].dtype)
+
+    def _filled(self, value: Any, number: float) -> Any:
+        """A constant like `value`, for a batch of one."""
+        found = batch_sizes(value.shape, self.symbol)
+        shape = list(value.shape if found is None else found[0])
+        kind = {"dtype": value.dtype, "device": value.device}
+        return self.new.constant(aten.full.default, (shape, number), kind)
 
     def _many(self, node: fx.Node, operands: Operands) -> Any:
         """The results of an operator with several."""

@@ -15,6 +15,7 @@ __all__ = [
     "RESHAPES",
     "SPLITS",
     "extent",
+    "fill_of",
     "functional",
     "is_identity",
     "is_in_place",
@@ -56,6 +57,12 @@ SPLITS = (
     aten.tensor_split.indices,
     aten.unbind.int,
 )
+_FILLS = {
+    aten.zeros_like.default: 0.0,
+    aten.new_zeros.default: 0.0,
+    aten.ones_like.default: 1.0,
+    aten.new_ones.default: 1.0,
+}
 _CASTS = (  # identities where they change no dtype
     aten.to.dtype,
     aten.to.dtype_layout,
@@ -111,6 +118,16 @@ def normalise(node: fx.Node, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...
         shape = [int(s) for s in node.meta["val"].shape[1:]]
         return aten.expand.default, (args[0], [-1, *shape])
     return functional(target), args
+
+
+def fill_of(node: fx.Node) -> float | None:
+    """The number that a tensor "like" another is filled with; None for other operators."""
+    target: Any = node.target
+    args: Any = node.args
+    if target in _FILLS:
+        return _FILLS[target]
+    position = {aten.full_like.default: 1, aten.new_full.default: 2}.get(target)
+    return None if position is None else float(args[position])
 
 
 def order_of(node: fx.Node) -> list[int]:
