@@ -81,3 +81,29 @@ def _diff(build: Build, x: Any, n: int = 1, dim: int = -1, prepend: Any = None, 
         later = build.call(aten.slice.Tensor, x, axis, 1, length)
         x = build.call(aten.sub.Tensor, later, build.call(aten.slice.Tensor, x, axis, 0, length - 1))
     return x
+
+
+@expansion(aten.hstack.default)
+def _hstack(build: Build, tensors: Sequence[Any]) -> Any:
+    """Along axis 1, the first of a sample."""
+    op = aten.cat.default if all(isinstance(t, Node) for t in tensors) else concatenate
+    return build.call(op, list(tensors), 1)
+
+
+@expansion(aten.clamp.Tensor, aten.clip.Tensor)
+def _clamp(build: Build, x: Any, min: Any = None, max: Any = None) -> Any:
+    """With bounds that depend on the input; constant bounds have a rule."""
+    if not any(isinstance(t, Node) for t in (min, max)):
+        return None
+    x = x if min is None else build.call(aten.maximum.default, x, min)
+    return x if max is None else build.call(aten.minimum.default, x, max)
+
+
+@expansion(aten.clamp_min.Tensor)
+def _clamp_min(build: Build, x: Any, min: Any) -> Any:
+    return build.call(aten.maximum.default, x, min) if isinstance(min, Node) else None
+
+
+@expansion(aten.clamp_max.Tensor)
+def _clamp_max(build: Build, x: Any, max: Any) -> Any:
+    return build.call(aten.minimum.default, x, max) if isinstance(max, Node) else None

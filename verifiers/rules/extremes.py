@@ -71,10 +71,11 @@ def upper_plane(
     floor = _largest(lower, axis, among)
     if among is not None:  # the others stand still below the level: slope zero
         lower, upper = torch.where(among, lower, floor), torch.where(among, upper, floor)
+    first, second = _two_largest(upper, axis)
     if free is None:
-        level = torch.maximum(floor, _two_largest(upper, axis)[1])
-    else:
-        level = floor + free * (upper.amax(axis, keepdim=True) - floor)
+        level = torch.maximum(floor, second)
+    else:  # an entry that surely wins leaves nothing to choose
+        level = floor + free * torch.where(second > floor, first - floor, torch.zeros_like(floor))
     width = upper - lower
     slopes = (upper - level).clamp(min=0) / torch.where(width > 0, width, torch.ones_like(width))
     slopes = slopes.clamp(max=1)
@@ -96,8 +97,8 @@ def weights_below(
 ) -> Tensor:
     """Weights of a plane below the maximum along `axis`: the entry with the highest centre gets all.
 
-    free: within [0, 1], one per entry; divided by their sum where it exceeds one, else the entry with the
-    highest centre gets what is missing.
+    free: within [0, 1], one per entry; those of entries that may win are divided by their sum where it
+    exceeds one, else the entry with the highest centre gets what is missing.
     """
     centre = torch.lerp(box.lower, box.upper, 0.5)
     if among is not None:
@@ -105,6 +106,7 @@ def weights_below(
     best = torch.zeros_like(centre).scatter(axis, centre.argmax(axis, keepdim=True), 1.0)
     if free is None:
         return best
+    free = free * (box.upper >= _largest(box.lower, axis, among))
     if among is not None:
         free = free * among
     total = free.sum(axis, keepdim=True)
@@ -321,5 +323,7 @@ register(aten.maximum.default, aten.max.other, aten.fmax.default)(OfTwo(1))
 register(aten.minimum.default, aten.min.other, aten.fmin.default)(OfTwo(-1))
 register(aten.amax.default, Piece(aten.max.dim, 0), Piece(aten.aminmax.default, 1))(Reduction(1))
 register(aten.amin.default, Piece(aten.min.dim, 0), Piece(aten.aminmax.default, 0))(Reduction(-1))
+register(aten.any.dim, aten.any.dims)(Reduction(1))  # of truth values, the numbers 0 and 1
+register(aten.all.dim, aten.all.dims)(Reduction(-1))
 register(aten.argmax.default)(Place(1))
 register(aten.argmin.default)(Place(-1))

@@ -93,6 +93,7 @@ case("diff twice", aten.slice.Tensor, (4,), lambda x, b: x.diff(2, 1, b.expand(x
 case("im2col", aten.im2col.default, (2, 3, 4), lambda x: F.unfold(x, 2, padding=1, stride=2))
 case("col2im", aten.col2im.default, (4, 4), lambda x: F.fold(x, (3, 3), 2))
 
+case("hstack", aten.cat.default, (3,), lambda x: torch.hstack([x, -x]))
 case("zeros_like", filled, (3,), lambda x: torch.cat([x, torch.zeros_like(x), torch.ones_like(x)], 1))
 case("full_like", filled, (3,), lambda x: x * torch.full_like(x, 2.0)[:, :1])
 case("new_zeros", filled, (3,), lambda x: torch.cat([x, x.new_zeros(x.shape[0], 2)], 1))

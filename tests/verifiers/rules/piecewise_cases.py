@@ -42,6 +42,9 @@ case("clamp.Tensor", aten.clamp.Tensor, (4,), lambda x: x.clamp(torch.tensor(-0.
 case("clamp by tensors", aten.clamp.Tensor, (2, 3), lambda x, a, b: x.clamp(a, b), (3,), (2, 1))
 case("clip.Tensor", aten.clip.Tensor, (4,), lambda x: x.clip(torch.tensor(-0.3)))
 case("clamp_min.Tensor", aten.clamp_min.Tensor, (4,), lambda x: x.clamp_min(torch.tensor(0.1)))
+case("clamp by perturbed", aten.maximum.default, (4,), lambda x: x.clamp(x.flip(1) - 1, torch.tensor(0.5)))
+case("clamp_min by perturbed", aten.maximum.default, (4,), lambda x: x.clamp_min(-x))
+case("clamp_max by perturbed", aten.minimum.default, (4,), lambda x: x.clamp_max(-x))
 case("clamp_max.Tensor", aten.clamp_max.Tensor, (4,), lambda x: x.clamp_max(torch.tensor(0.1)))
 case(
     "clamp images by tensors",
@@ -124,6 +127,13 @@ case("amax axes", aten.amax.default, (2, 3, 2), lambda x: x.amax((-1, 1)))
 case("amax kept", aten.amax.default, (2, 3), lambda x: x.amax(2, keepdim=True))
 case("amax of many", aten.amax.default, (40,), lambda x: x.amax(1))
 case("amin", aten.amin.default, (2, 3), lambda x: x.amin(-1))
+for _name, _op, _axes in (
+    ("any", aten.any.dim, 1),
+    ("any axes", aten.any.dims, [1]),
+    ("all", aten.all.dim, 1),
+    ("all axes", aten.all.dims, [1]),
+):
+    case(_name, _op, (4,), lambda x, f=_op, axes=_axes: f(x > -0.2, axes).type_as(x))
 case("argmax", aten.argmax.default, (3, 2), lambda x: x.argmax(1).type_as(x))
 case("argmin", aten.argmin.default, (4,), lambda x: x.argmin(-1, keepdim=True).to(x.dtype))
 case("max.dim", Piece(aten.max.dim, 0), (2, 3), lambda x: x.max(1).values)
