@@ -65,9 +65,11 @@ class Tangent:
     slope: Tensor
 
     def misses(self, x: Tensor, y: Tensor, *, below: bool) -> Tensor:
-        """Whether the tangent does not pass below (above) the point (x, y)."""
-        height = torch.addcmul(self.value, self.slope, x - self.point)
-        return ((height >= y) if below else (height <= y)) | (x == self.point)
+        """Whether the tangent does not pass below (above) the point (x, y), or touches there."""
+        away = x - self.point
+        height = torch.addcmul(self.value, self.slope, away)
+        here = away.abs() <= 8 * torch.finfo(x.dtype).eps * x.abs()
+        return ((height >= y) if below else (height <= y)) | here
 
 
 def pick(mask: Tensor, one: Tensor, other: Tensor) -> Tensor:

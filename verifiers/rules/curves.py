@@ -92,20 +92,24 @@ class Shape:
         """Slope and offset of a line on one side; `free` within [0, 1] moves its point of contact."""
         side, outer = (self.below, torch.minimum) if below else (self.above, torch.maximum)
         slope = ends.chord
-        touch = None if side.chord_only else self.point(ends, below=below, free=free)
-        if touch is not None:
-            value = self.value(touch)
-            slope = self.slope(touch, value)
-            chosen = side.chord(ends, below, Tangent(touch, value, slope))
-            slope = slope if chosen is None else pick(chosen, ends.chord, slope)
+        tangent = None
+        if not side.chord_only:
+            tangent = self.tangent(self.point(ends, below=below, free=free))
+            chosen = side.chord(ends, below, tangent)
+            slope = tangent.slope if chosen is None else pick(chosen, ends.chord, tangent.slope)
         offset = outer(_offset(ends.f_low, slope, ends.low), _offset(ends.f_high, slope, ends.high))
-        if touch is not None:
-            offset = outer(offset, _offset(value, slope, touch))
+        if tangent is not None:
+            offset = outer(offset, _offset(tangent.value, slope, tangent.point))
         if self.steep:
             size = torch.maximum(ends.low.abs(), ends.high.abs()) * slope.abs() + offset.abs()
             margin = size * (4 * torch.finfo(size.dtype).eps)
             offset = offset - margin if below else offset + margin
         return slope, offset
+
+    def tangent(self, point: Tensor) -> Tangent:
+        """The tangent at a point."""
+        value = self.value(point)
+        return Tangent(point, value, self.slope(point, value))
 
     def point(self, ends: Ends, *, below: bool, free: Tensor | None = None) -> Tensor:
         """The point of contact that `free` stands for, or that of the tangent with the least area."""

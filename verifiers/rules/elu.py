@@ -6,6 +6,7 @@ arXiv 1704.07483.)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -14,15 +15,20 @@ from torch import Tensor
 from robustbench_local.errors import UnsupportedOpError
 
 from ..graph import Node
-from ..rule import register
+from ..interval import Interval
+from ..rule import Lines, register
 from .contact import Everywhere, Nowhere, convex_then_concave
-from .curves import Curve, Shape, Smooth
+from .curves import Shape, Smooth
 
 aten = torch.ops.aten
 
 
 class Elu(Smooth):
-    """scale * x for x > 0, scale * alpha * (exp(input_scale * x) - 1) otherwise."""
+    """scale * x for x > 0, scale * alpha * (exp(input_scale * x) - 1) otherwise.
+
+    Where alpha * input_scale > 1 the kink at zero is concave: lines above it may turn about the kink, from
+    the slope of the chord on the negative side to `scale`.
+    """
 
     def check(self, node: Node) -> None:
         alpha, scale, rate = self.settings(node)
@@ -41,6 +47,40 @@ class Elu(Smooth):
 
     def shape(self, node: Node) -> Shape:
         return elu(*self.settings(node))
+
+    def lines(self, node: Node, box: Interval, free: Sequence[Tensor] = ()) -> Lines:
+        lines, (alpha, scale, rate) = super().lines(node, box, free), self.settings(node)
+        if alpha * rate <= 1:
+            return lines
+        chord, turning = self._about_kink(node, box)
+        share = free[1] if free else _right_of_zero(box)
+        slope = chord + share * (scale - chord)
+        assert lines.upper_offset is not None
+        return Lines(
+            lines.lower_slope,
+            torch.where(turning, slope, lines.upper_slope),
+            lines.lower_offset,
+            torch.where(turning, torch.zeros_like(lines.upper_offset), lines.upper_offset),
+        )
+
+    def first(self, node: Node, box: Interval) -> tuple[Tensor, ...]:
+        (below, above), (alpha, _, rate) = super().first(node, box), self.settings(node)
+        if alpha * rate <= 1:
+            return below, above
+        return below, torch.where(self._about_kink(node, box)[1], _right_of_zero(box), above)
+
+    def _about_kink(self, node: Node, box: Interval) -> tuple[Tensor, Tensor]:
+        """Slope of the chord from l to zero; and where lines above may turn about zero."""
+        low = box.lower.clamp(max=-torch.finfo(box.lower.dtype).tiny)
+        chord = self.shape(node).value(low) / low
+        return chord, (box.lower < 0) & (box.upper > 0) & (chord >= self.settings(node)[1])
+
+
+class Selu(Elu):
+    """ELU with torch's own constants."""
+
+    def settings(self, node: Node) -> tuple[float, float, float]:
+        return 1.6732632423543772848170429916717, 1.0507009873554804934193349852946, 1.0
 
 
 class Celu(Smooth):
@@ -64,6 +104,11 @@ class Celu(Smooth):
         return elu(self.alpha(node), 1.0, 1 / self.alpha(node))
 
 
+def _right_of_zero(box: Interval) -> Tensor:
+    """One where the box's middle is positive, else zero."""
+    return (box.upper > -box.lower).to(box.lower.dtype)
+
+
 @lru_cache(maxsize=64)
 def elu(alpha: float, scale: float, rate: float) -> Shape:
     """The shape of an ELU: convex, but for a concave kink at zero where alpha * rate > 1."""
@@ -82,7 +127,4 @@ def elu(alpha: float, scale: float, rate: float) -> Shape:
 
 register(aten.elu.default)(Elu())
 register(aten.celu.default)(Celu())
-# torch's own constants
-register(aten.selu.default)(
-    Curve(elu(1.6732632423543772848170429916717, 1.0507009873554804934193349852946, 1.0))
-)
+register(aten.selu.default)(Selu())

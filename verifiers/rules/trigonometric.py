@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from robustbench_local.errors import UnsupportedOpError
+
 from ..graph import Node
 from ..interval import Interval
 from ..rule import Lines, register
@@ -154,6 +156,32 @@ def _erfinv_slope(x: Tensor, y: Tensor) -> Tensor:
     return torch.exp(y * y) * (math.sqrt(math.pi) / 2)
 
 
+def _logit_slope(x: Tensor, y: Tensor) -> Tensor:
+    return 1 / (x * (1 - x))
+
+
+class Logit(Curve):
+    """log(x / (1 - x)), without a clamp."""
+
+    def check(self, node: Node) -> None:
+        if node.argument(1, "eps") is not None:
+            raise UnsupportedOpError(
+                "logit with eps has no rule", where=f"node {node.name}", cure="clamp its input instead"
+            )
+
+
+register(aten.logit.default, aten.special_logit.default)(
+    Logit(
+        Shape(
+            torch.logit,
+            _logit_slope,
+            *concave_then_convex(torch.logit, _logit_slope, 0.5, 0.5),
+            dip=(0.5, 4.0),
+            steep=True,
+            edges=(0.0, 1.0),
+        )
+    )
+)
 register(aten.sin.default)(Wave(torch.sin, torch.cos, math.pi / 2))
 register(aten.cos.default)(Wave(torch.cos, lambda x: -torch.sin(x), 0.0))
 register(aten.tan.default)(Tan())

@@ -102,6 +102,8 @@ case("power of a tensor", aten.pow.Tensor_Tensor, (4,), lambda x: torch.pow(x, t
 plain(torch.sin, aten.sin.default)
 plain(torch.cos, aten.cos.default)
 case("sin fast", aten.sin.default, (4,), lambda x: torch.sin(5 * x + 20))
+within(aten.logit.default, torch.logit, lambda x: 0.04 * x + 0.5)
+within(aten.special_logit.default, torch.special.logit, lambda x: 0.04 * x + 0.5)
 within(aten.tan.default, torch.tan, near_zero)
 for _op, _function in {
     aten.asin.default: torch.asin,

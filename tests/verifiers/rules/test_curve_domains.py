@@ -90,6 +90,7 @@ def test_tuned_tangents_are_tighter_and_sound(name: str) -> None:
         (lambda x: F.elu(x, -1.0), "must be positive"),
         (lambda x: F.celu(x, -2.0), "alpha must be positive"),
         (lambda x: F.softplus(x, -1.0), "beta must be positive"),
+        (lambda x: torch.logit(x, 0.1), "clamp its input"),
         (lambda x: (-2.0) ** x, "positive number"),
         (lambda x: x ** torch.tensor([1.0, 2.0, 3.0]), "raise to a number"),
         (lambda x: (x * x) ** x, "raise to a number"),

@@ -92,7 +92,7 @@ def choices(rule: Smooth, node: Node, box: Interval) -> list[tuple[Tensor, ...]]
 def test_lines_enclose_the_function_for_any_parameters(name: str, dtype: torch.dtype) -> None:
     rule, node = the_node(name, dtype)
     box = within(rule, node, boxes(dtype))
-    assert len(box.lower) > 300
+    assert len(box.lower) > 200
     x = points(box)
     y, point = node.run(x), box.lower == box.upper
     for free in choices(rule, node, box):
@@ -119,6 +119,26 @@ def test_lines_touch_the_function(name: str) -> None:
     for free in choices(rule, node, box):
         low, high = heights(rule.lines(node, box, free), x)
         assert bool(((y - low).amin(0) <= least + jump).all() and ((high - y).amin(0) <= least + jump).all())
+
+
+@NAMES
+def test_no_other_lines_leave_less_area(name: str) -> None:
+    """In the middle of the box the lines are as high as the convex and as low as the concave hull."""
+    rule, node = the_node(name, F64)
+    box = within(rule, node, boxes(F64))
+    fit = (box.upper - box.lower > 1e-2) & (box.upper - box.lower < 6) & (box.lower.abs() < 30)
+    box = Interval(box.lower[fit][:100], box.upper[fit][:100])
+    half = (box.upper - box.lower) / 2
+    share = torch.linspace(0, 1, 101, dtype=F64).unsqueeze(1)
+    middle = box.lower + half
+    left, right = node.run(middle - share * half), node.run(middle + share * half)
+    weight = share / (share + share.T).clamp(min=1e-9)  # (left, right) of the pair's right end
+    pairs = torch.lerp(left.unsqueeze(1), right.unsqueeze(0), weight.unsqueeze(2)).flatten(0, 1)
+    low, high = heights(rule.lines(node, box), middle)
+    room = 2e-3 * (pairs.amax(0) - pairs.amin(0)) + 1e-9
+    if "jumps" not in name and "steep" not in name:
+        assert bool(((pairs.amin(0) - low).abs() <= room).all())
+        assert bool(((pairs.amax(0) - high).abs() <= room).all())
 
 
 @NAMES
