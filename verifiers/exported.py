@@ -13,6 +13,7 @@ from robustbench_local.errors import GraphError
 
 from .batch_axis import Layout, Moved, batch_sizes
 from .builder import Build
+from .complex_numbers import TRANSFORMS, Complex, complex_call, transform
 from .graph import Graph, Node, Piece
 from .moved_operators import Operands, moved_call
 from .spellings import (
@@ -160,6 +161,8 @@ class ExportedGraph:
         """The one result of an operator, of which some operand depends on the input."""
         target: Any = node.target
         first = operands.args[0] if operands.args else None
+        if operands.is_complex or (target in TRANSFORMS and isinstance(first, Node)):
+            return self._complex(node, operands, first)
         if isinstance(first, (Node, Moved)):
             if is_identity(node):
                 return first
@@ -183,6 +186,17 @@ class ExportedGraph:
         if not layout.is_plain:
             raise _elsewhere(node)
         return self.new.enter(plain, args, operands.kwargs, layout.sample, node.meta["val"].dtype)
+
+    def _complex(self, node: fx.Node, operands: Operands, first: Any) -> Any:
+        """Fourier transforms and what is done with their results."""
+        target: Any = node.target
+        if target in TRANSFORMS:
+            result = transform(self.new, target, first, operands.args[1:], operands.kwargs)
+        else:
+            result = complex_call(self.new, target, operands.args)
+        if isinstance(result, Complex):
+            return result
+        return self._placed(node, node.meta["val"], result, 1)
 
     def _filled(self, value: Any, number: float) -> Any:
         """A constant like `value`, for a batch of one."""

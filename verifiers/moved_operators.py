@@ -13,6 +13,7 @@ from robustbench_local.errors import GraphError
 
 from .batch_axis import Layout, Moved
 from .builder import Build, mapped
+from .complex_numbers import Complex
 from .graph import Computed, Node, concatenate
 from .rules.stack import stacked
 from .spellings import functional
@@ -35,7 +36,12 @@ class Operands:
     @property
     def depend(self) -> bool:
         """Whether any argument depends on the network's input."""
-        return any(isinstance(v, (Node, Moved)) for v in _leaves((self.args, self.kwargs)))
+        return any(isinstance(v, (Node, Moved, Complex)) for v in _leaves((self.args, self.kwargs)))
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether some operand is complex."""
+        return any(isinstance(v, Complex) for v in _leaves((self.args, self.kwargs)))
 
     @property
     def moved(self) -> bool:

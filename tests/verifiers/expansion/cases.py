@@ -121,6 +121,14 @@ case("baddbmm", (3, 4), lambda x: torch.baddbmm(x @ x.mT, x, x.mT, beta=0.5, alp
 case("spectral norm", (4,), lambda x, m: m(x), parametrizations.spectral_norm(nn.Linear(4, 3)))
 case("weight norm", (4,), lambda x, m: m(x), parametrizations.weight_norm(nn.Linear(4, 3)))
 case("soft tokens", TOKENS, lambda x, m: x.softmax(2) @ m.weight, nn.Embedding(4, 6))
+case("fft, real part", (3, 4), lambda x: torch.fft.rfft(x).real)
+case("fft, imaginary part", (3, 4), lambda x: torch.fft.fft(x, dim=1, norm="ortho").imag)
+case("fft, power", (5,), lambda x: torch.fft.rfft(x + 1, n=8).abs() ** 2)
+case("fft of images", (2, 3, 4), lambda x: torch.view_as_real(torch.fft.rfft2(x)))
+case(
+    "filter", (6,), lambda x: torch.fft.irfft(torch.fft.rfft(x) * torch.tensor([1, 0.5j, 0.1 + 2j, 0.3]), n=6)
+)
+case("low pass", (2, 4), lambda x: torch.fft.ifft(torch.fft.fft(x) * torch.tensor([1.0, 0.5, 0.1, 0.5])).real)
 
 
 def _by_head(x: Tensor) -> Tensor:
