@@ -18,7 +18,7 @@ from ..rule import register
 from .monotone import Monotone
 from .shape import Gather, sample_axis
 
-__all__ = ["GATHER", "PUTS", "Index", "Put"]
+__all__ = ["GATHER", "PUTS", "Index", "Put", "Take"]
 
 aten = torch.ops.aten
 

@@ -24,6 +24,7 @@ from .hull import Corner, Fan, fan_below
 __all__ = [
     "Absolute",
     "HardShrink",
+    "Heaviside",
     "Kinked",
     "PRelu",
     "PiecewiseLinear",

@@ -20,6 +20,8 @@ from ..parallel import Parallel
 from ..rule import Boxes, Elementwise, Lines, Pulled, PulledWindows, register
 from ..windows import WindowRows
 
+__all__ = ["LeakyRelu", "RandomizedRelu", "Relu"]
+
 aten = torch.ops.aten
 
 
