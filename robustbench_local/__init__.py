@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .api import evaluate as evaluate
     from .api import load_model as load_model
     from .api import report as report
+    from .api import supports as supports
     from .api import train as train
     from .api import verify as verify
 
@@ -34,6 +35,7 @@ __all__ = [
     "evaluate",
     "load_model",
     "report",
+    "supports",
     "train",
     "verify",
 ]

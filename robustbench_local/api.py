@@ -26,9 +26,10 @@ from robustbench_local.verifiers import Verifier, find_verifier, from_torch, out
 from .cascade import DEFAULT_STAGES, Result, cascade_all, find_any_method, find_method, find_methods
 from .device import find_device
 from .named_models import NamedModel, find_model
+from .preflight import supports
 from .vnnlib_cases import vnnlib_cases
 
-__all__ = ["Result", "attack", "bounds", "evaluate", "load_model", "report", "train", "verify"]
+__all__ = ["Result", "attack", "bounds", "evaluate", "load_model", "report", "supports", "train", "verify"]
 
 
 def verify(

@@ -24,6 +24,7 @@ from .onnx_reader import from_onnx
 from .output import output_bounds
 from .rule import RULES, Affine, Boxes, Elementwise, Lines, Pulled, Rule, find_rule, register
 from .smoothing import SMOOTHERS, Certificates, Predictions, Smoothing, binomial_lower_bound, labels_of
+from .supports import MethodSupport, Obstacle, Selective, Support, support_of, unsupported
 from .trace import from_torch
 from .tuning import Tuning
 from .verifier import DEFAULT_BUDGET, VERIFIERS, Bounds, Budget, Verifier, find_verifier, verifier
@@ -52,11 +53,15 @@ __all__ = [
     "Interval",
     "Lines",
     "Lipschitz",
+    "MethodSupport",
     "Node",
+    "Obstacle",
     "Predictions",
     "Pulled",
     "Rule",
+    "Selective",
     "Smoothing",
+    "Support",
     "Tuning",
     "Verifier",
     "binomial_lower_bound",
@@ -72,6 +77,8 @@ __all__ = [
     "local_lipschitz",
     "output_bounds",
     "register",
+    "support_of",
+    "unsupported",
     "verifier",
 ]
 

@@ -19,10 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustbench_local.errors import GraphError, UnknownNameError, UnsupportedOpError
+from robustbench_local.errors import GraphError, RobustBenchError, UnknownNameError, UnsupportedOpError
 from robustbench_local.specs import Ball, Box, InputSet, Intersection, Query
 
-from .auto_lirpa_shims import running_auto_lirpa
+from .auto_lirpa_shims import INSTALL, auto_lirpa_version, running_auto_lirpa
 from .graph import Graph
 from .verifier import DEFAULT_BUDGET, Bounds, Budget, check_fit, verifier
 
@@ -39,11 +39,17 @@ _CONV_MODES = ("patches", "matrix")
 _CARRIERS = frozenset({"BoundFlatten", "BoundReshape"})
 _FIRST = frozenset({"BoundLinear", "BoundConv"})
 
+# Operators whose linear bounds are false in version 0.3 (the tangent of sqrt has the slope -1/2 x^(-3/2)
+# instead of 1/2 x^(-1/2)): sampled values lie outside. Intervals are right.
+_FALSE_LINES = frozenset({"BoundSqrt"})
+
 
 @verifier("auto-lirpa")
 @dataclass(frozen=True, slots=True)
 class AutoLirpa:
     """Bounds by auto-LiRPA. `method` is ibp, crown-ibp, crown or alpha-crown; `samples` go in one call.
+
+    In the registry: "auto-lirpa" (crown), "auto-lirpa-ibp", "auto-lirpa-crown-ibp", "auto-lirpa-alpha".
 
     Input sets: a box or linf ball as it is; l1 and l2 balls by dual norm; a ball cut by a box as the
     better of its two parts; any other set by its box. auto-LiRPA forgets the radius of an l1 or l2 ball
@@ -82,6 +88,26 @@ class AutoLirpa:
                     complete = False
         rows = torch.cat(parts)
         return Bounds(rows, query.combine(rows), complete)
+
+    def applies(self, graph: Graph, query: Query | None) -> str | None:
+        """Why the method does not apply, found by bounding the query's first problem; None where it does.
+
+        Without a query only that the package is there.
+        """
+        if query is None:
+            return None if auto_lirpa_version() else f"auto-LiRPA is not installed; run: {INSTALL}"
+        tried = "crown" if self.method in _OPTIMISED else self.method
+        try:
+            with torch.no_grad():
+                replace(self, method=tried).bound(graph, query.select(torch.tensor([0])))
+        except RobustBenchError as error:
+            return str(error)
+        return None
+
+
+verifier("auto-lirpa-alpha")(AutoLirpa("alpha-crown", name="auto-lirpa-alpha"))
+verifier("auto-lirpa-crown-ibp")(AutoLirpa("crown-ibp", name="auto-lirpa-crown-ibp"))
+verifier("auto-lirpa-ibp")(AutoLirpa("ibp", name="auto-lirpa-ibp"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +166,22 @@ class _Run:
         bounded = _bounded_class(self.package)(self.network, example, bound_opts={"conv_mode": mode})
         if bounded_input.ptb.norm != math.inf:
             _require_linear_first(bounded)
+        if self.method != "ibp" and auto_lirpa_version() == "0.3":
+            _require_true_lines(bounded)
         method = _METHODS[self.method]
         result: Tensor = bounded.compute_bounds(x=(bounded_input,), C=C, method=method, bound_upper=False)[0]
         return result
+
+
+def _require_true_lines(bounded: Any) -> None:
+    """Raise UnsupportedOpError where an operator's linear bounds are known to be false."""
+    found = next((type(n).__name__ for n in bounded.modules() if type(n).__name__ in _FALSE_LINES), None)
+    if found is not None:
+        raise UnsupportedOpError(
+            f"auto-LiRPA's linear bounds of {found.removeprefix('Bound')} are false",
+            where="the network's operators",
+            cure="use its method 'ibp', or this package's own verifiers",
+        )
 
 
 def _module(network: object, graph: Graph) -> nn.Module:

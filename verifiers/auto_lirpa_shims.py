@@ -63,7 +63,7 @@ def running_auto_lirpa(dtype: torch.dtype) -> Iterator[ModuleType]:
         raise MissingPackageError("auto-LiRPA is not installed", where="auto_LiRPA", cure=f"run: {INSTALL}")
     # recorded, not only ignored: auto-LiRPA puts filters of its own in front of ours
     silent = warnings.catch_warnings(record=True)
-    with _LOCK, _default_dtype(dtype), _own_settings(), silent, np.errstate(all="ignore"):
+    with _LOCK, _default_dtype(dtype), _own_settings(), silent, np.errstate(all="ignore"), _no_messages():
         warnings.simplefilter("ignore")
         if version == _SHIMMED:
             with _names_of_2022():
@@ -95,6 +95,17 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
+
+
+@contextmanager
+def _no_messages() -> Iterator[None]:
+    """auto-LiRPA logs every operator it does not know, which the error that follows says already."""
+    own = logging.getLogger("auto_LiRPA.utils")  # its only logger
+    before, own.disabled = own.disabled, True
+    try:
+        yield
+    finally:
+        own.disabled = before
 
 
 def _exporter_settings() -> Any:

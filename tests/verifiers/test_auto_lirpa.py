@@ -137,8 +137,8 @@ def test_our_bounds_equal_its_bounds(network: nn.Module, method: str, dtype: tor
         ours, theirs = OURS[method].bound(graph, query).rows, AutoLirpa(method).bound(graph, query).rows
     assert theirs.dtype == dtype
     assert bool((ours <= theirs + 1e-4).all())
-    if method == "crown" and any(isinstance(m, nn.MaxPool2d) for m in network.modules()):
-        return  # it takes looser bounds of the inputs of a maximum
+    if method != "ibp" and any(isinstance(m, nn.MaxPool2d) for m in network.modules()):
+        return  # its planes of a maximum, and its bounds of the inputs, are looser
     if method != "ibp" and any(isinstance(m, nn.Sigmoid) for m in network.modules()):
         return  # of the tangents around zero it takes the one through the far end, ours leaves less area
     assert torch.allclose(ours, theirs, atol=1e-4)

@@ -52,7 +52,7 @@ FORWARD: dict[str, Verifier] = {
     "hybrid": ForwardBackward(symbols=20),
     "crown": ForwardCROWN(symbols=20),
 }
-FEW = settings(max_examples=12)
+FEW = settings(max_examples=8)
 DEEP = networks(depth=6)
 
 
