@@ -156,6 +156,3 @@ case(
     _PLANE,
     lambda x: F.interpolate(x, size=(3, 2), mode="bilinear", antialias=True),
 )
-case(
-    "bilinear smoothed to a size", _LINEAR_AA.default, _PLANE, lambda x: _LINEAR_AA.default(x, [3, 2], False)
-)
