@@ -70,6 +70,14 @@ def _linear(draw: Draw, shape: Shape) -> Layer:
 _plain("leaky_relu")
 _plain("sigmoid")
 _plain("tanh")
+for _curve in ("gelu", "silu", "softplus", "elu", "hardtanh", "abs", "sin", "square", "softmax", "log_softmax"):
+    _plain(_curve)
+LAYERS["attention"] = Maker(frozenset({2}), lambda draw, shape: Layer("attention"))
+
+
+@_layer("layer_norm", *_ANY)
+def _layer_norm(draw: Draw, shape: Shape) -> Layer:
+    return Layer("layer_norm", (shape[-1],))
 
 
 def _span(draw: Draw, sizes: Shape) -> dict[str, int]:
@@ -210,6 +218,11 @@ def _mixing(draw: Draw, shape: Shape, channels: int) -> tuple[Layer, ...]:
 @_layer("residual", *_ANY)
 def _residual(draw: Draw, shape: Shape) -> Layer:
     return Layer("residual", branches=(_mixing(draw, shape, shape[0]),))
+
+
+@_layer("product", *_ANY)
+def _product(draw: Draw, shape: Shape) -> Layer:
+    return Layer("product", branches=(_mixing(draw, shape, shape[0]),))
 
 
 @_layer("cat", *_ANY, grows=True)

@@ -104,6 +104,18 @@ class _Cat(nn.Module):
         return torch.cat([self.left(x), self.right(x)], dim=1)
 
 
+class _Product(nn.Module):
+    """x * body(x): a gate."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: Tensor) -> Tensor:
+        product: Tensor = x * self.body(x)
+        return product
+
+
 class _Normalize(nn.Module):
     """(x - mean) / scale with one number per channel, as data normalisation does."""
 
@@ -148,6 +160,18 @@ _KINDS: dict[str, Callable[..., nn.Module]] = {
     "leaky_relu": nn.LeakyReLU,
     "sigmoid": nn.Sigmoid,
     "tanh": nn.Tanh,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+    "elu": nn.ELU,
+    "hardtanh": nn.Hardtanh,
+    "abs": lambda: _Map(torch.abs),
+    "sin": lambda: _Map(torch.sin),
+    "square": lambda: _Map(torch.square),
+    "softmax": lambda: nn.Softmax(dim=-1),
+    "log_softmax": lambda: nn.LogSoftmax(dim=-1),
+    "layer_norm": nn.LayerNorm,
+    "attention": lambda: _Map(lambda x: F.scaled_dot_product_attention(x, x.flip(-1), x)),
     "avg_pool1d": nn.AvgPool1d,
     "avg_pool2d": nn.AvgPool2d,
     "max_pool1d": nn.MaxPool1d,
@@ -160,6 +184,7 @@ _KINDS: dict[str, Callable[..., nn.Module]] = {
     "mean": lambda axes, keep: _Map(lambda x: x.mean(dim=axes, keepdim=keep)),
     "sum": lambda axes, keep: _Map(lambda x: x.sum(dim=axes, keepdim=keep)),
     "residual": _Residual,
+    "product": _Product,
     "cat": _Cat,
 }
 
