@@ -19,6 +19,7 @@ from .graph import Graph, Node
 from .graph_network import GraphNetwork
 from .ibp import IBP, interval_bounds
 from .interval import Interval
+from .invprop import InvProp
 from .lipschitz import Lipschitz, global_lipschitz, jacobian_bounds, local_lipschitz
 from .onnx_reader import from_onnx
 from .output import output_bounds
@@ -51,6 +52,7 @@ __all__ = [
     "Graph",
     "GraphNetwork",
     "Interval",
+    "InvProp",
     "Lines",
     "Lipschitz",
     "MethodSupport",

@@ -29,7 +29,7 @@ from .slopes import Slopes
 from .tuning import Tuning, best_lower_bounds
 from .verifier import DEFAULT_BUDGET, Bounds, Budget, prepared, verifier
 
-__all__ = ["AlphaCROWN", "TunedPull"]
+__all__ = ["AlphaCROWN", "HiddenBatch", "TunedPull", "tuned_query_rows", "tuned_row_bytes"]
 
 _COPIES = (
     8  # a row's numbers are kept this often per nonlinear node: parameters, moments, gradients, products
@@ -76,20 +76,29 @@ class AlphaCROWN:
 
     def _stage(self, problem: _Problem, budget: Budget, *, hidden: bool) -> tuple[Tensor, bool]:
         """Better rows of a batch of problems, with hidden neurons tuned first or as they are."""
-        deadline, finished, boxes = budget.deadline(), True, problem.boxes
+        finished, boxes, deadline = True, problem.boxes, budget.deadline()
         graph, query = problem.graph, problem.query
         if hidden:
             pull = TunedPull(self.tuning, deadline)
             boxes, finished = crown_bounds(graph, query.inputs, budget, known=boxes, pull=pull)
-        rows = problem.rows.clone()
-        for samples, atoms in _chunks(rows, tuned_row_bytes(graph, graph.output, rows), budget):
-            some, atoms = query.select(samples), atoms.expand(samples.shape[0], -1)
-            part = QueryRows(graph, some, _select(boxes, samples), rows[samples], atoms, budget.tighten)
-            lower, _, in_time = best_lower_bounds(part, self.tuning, deadline=deadline)
-            here = (samples.unsqueeze(1), atoms)
-            rows[here] = torch.minimum(rows[here], part.d - lower)
-            finished &= in_time
-        return rows, finished
+        left = replace(budget, seconds=_left(deadline))
+        rows, in_time = tuned_query_rows(graph, query, boxes, problem.rows, self.tuning, left)
+        return rows, finished and in_time
+
+
+def tuned_query_rows(
+    graph: Graph, query: Query, boxes: Mapping[Node, Interval], rows: Tensor, tuning: Tuning, budget: Budget
+) -> tuple[Tensor, bool]:
+    """Upper bounds (B, m) of the atoms, none above `rows`, by tuned pulls; and whether time sufficed."""
+    deadline, finished, rows = budget.deadline(), True, rows.clone()
+    for samples, atoms in _chunks(rows, tuned_row_bytes(graph, graph.output, rows), budget):
+        some, atoms = query.select(samples), atoms.expand(samples.shape[0], -1)
+        part = QueryRows(graph, some, _select(boxes, samples), rows[samples], atoms, budget.tighten)
+        lower, _, in_time = best_lower_bounds(part, tuning, deadline=deadline)
+        here = (samples.unsqueeze(1), atoms)
+        rows[here] = torch.minimum(rows[here], part.d - lower)
+        finished &= in_time
+    return rows, finished
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,7 +120,7 @@ class TunedPull:
 
     def __call__(self, rows: HiddenRows) -> Tensor:
         """Lower bounds of the picked neurons, then of their negatives: (B, 2K)."""
-        best, _, _ = best_lower_bounds(_Hidden(rows), self.tuning, deadline=self.deadline)
+        best, _, _ = best_lower_bounds(HiddenBatch(rows), self.tuning, deadline=self.deadline)
         return best
 
     def row_bytes(self, graph: Graph, node: Node, like: Tensor) -> int:
@@ -127,12 +136,13 @@ def tuned_row_bytes(graph: Graph, node: Node, like: Tensor) -> int:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Hidden:
+class HiddenBatch:
     """Hidden neurons as a batch of rows; a group is a neuron with its two signs."""
 
     rows: HiddenRows
 
     def lower(self, slopes: Slopes) -> Tensor:
+        """Lower bounds of the neurons, then of their negatives: (B, 2K)."""
         return self.rows.lower(slopes)
 
     def open(self, best: Tensor) -> Tensor:
@@ -148,9 +158,10 @@ class _Hidden:
             return torch.zeros_like(rows.pick, dtype=torch.bool)
         return mask.gather(1, place)
 
-    def take(self, samples: Tensor, groups: Tensor) -> _Hidden:
+    def take(self, samples: Tensor, groups: Tensor) -> HiddenBatch:
+        """Some samples (b,) and some of the neurons of each (b, k)."""
         rows = self.rows
-        return _Hidden(
+        return HiddenBatch(
             replace(
                 rows,
                 inputs=rows.inputs.select(samples),

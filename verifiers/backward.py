@@ -104,13 +104,15 @@ def lower_bounds(
     boxes: Mapping[Node, Interval],
     *,
     selection: Selection | None = None,
+    extra: Mapping[Node, Tensor] | None = None,
     slopes: Slopes | None = None,
     stop: Callable[[Node], bool] = lambda node: False,
 ) -> Tensor:
     """Lower bounds over the input set of `sum over nodes of <a_k, node>`.
 
     start: coefficients per node, (B or 1, K, *shape); with a `selection` they are shared rows (1, U, *shape)
-    and the result holds both signs, (B, 2K). `slopes`: the relaxations' free parameters, which the pull sets
+    and the result holds both signs, (B, 2K). `extra`: more coefficients (B, R, *shape), one set for each row
+    of the result, where `start` is shared. `slopes`: the relaxations' free parameters, which the pull sets
     up where they are missing; None for the rules' own choice. `boxes` bounds the inputs of every
     nonlinearity met. Where `stop(node)` holds the node's own box ends the pull. Result (B, K), or (1, K)
     where no sample matters.
@@ -118,8 +120,10 @@ def lower_bounds(
     waiting = _Accumulator(selection)
     for node, rows in start.items():
         waiting.add(node, rows, shared=selection is not None)
+    for node, more in (extra or {}).items():
+        waiting.add(node, more, shared=False)
     bound: Tensor | None = None
-    for node in reversed(graph.nodes[: max(n.index for n in start) + 1]):
+    for node in reversed(graph.nodes[: max(n.index for n in (*start, *(extra or ()))) + 1]):
         waits, shared = waiting.take(node)
         if waits is None:
             continue

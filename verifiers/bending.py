@@ -31,7 +31,7 @@ def bent(
     """
     if not torch.is_grad_enabled():
         return _forward(a, lower_slope, upper_slope, lower_offset, upper_offset)
-    rows, offset = _Bent.apply(a, lower_slope, upper_slope, lower_offset, upper_offset)  # type: ignore[no-untyped-call]
+    rows, offset = _Bent.apply(a, lower_slope, upper_slope, lower_offset, upper_offset)
     return rows, offset
 
 

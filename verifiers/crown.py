@@ -109,7 +109,7 @@ def crown_bounds(
         if mask is None:
             continue
         chunks = _until(deadline, row_chunks(mask, pull.row_bytes(graph, node, box.lower), budget))
-        boxes[node], finished = _refine(graph, node, inputs, boxes, chunks, pull)
+        boxes[node], finished = _refine(graph, node, inputs, {**known, **boxes}, chunks, pull)
         boxes[node] = boxes[node].intersect(box) if intersect else boxes[node]
         complete &= finished
     return boxes, complete
@@ -170,7 +170,7 @@ def _refine(
     graph: Graph,
     node: Node,
     inputs: InputSet,
-    boxes: dict[Node, Interval],
+    boxes: Mapping[Node, Interval],
     chunks: Iterable[_Chunk | None],
     pull: HiddenPull,
 ) -> tuple[Interval, bool]:
@@ -186,7 +186,8 @@ def _refine(
         everyone = samples.shape[0] == lower.shape[0] and bool((samples[1:] > samples[:-1]).all())
         some_inputs = inputs if everyone else inputs.select(samples)
         some_boxes = boxes if everyone else {n: b.select(samples) for n, b in boxes.items()}
-        both = pull(HiddenRows(graph, node, some_inputs, some_boxes, rows, pick))
+        index = None if everyone else samples
+        both = pull(HiddenRows(graph, node, some_inputs, some_boxes, rows, pick, index))
         place, k = rows[pick], pick.shape[1]
         lower = lower.index_copy(0, samples, _scatter(lower[samples], place, valid, both[:, :k]))
         upper = upper.index_copy(0, samples, _scatter(upper[samples], place, valid, -both[:, k:]))
@@ -197,7 +198,8 @@ def _refine(
 class HiddenRows:
     """Hidden neurons to be bounded from both sides: `neurons` (U,) of `node`, `pick` (B, K) into them.
 
-    `boxes` hold every node below, and the node itself as known so far.
+    `boxes` hold every node below, the node itself as known so far, and what is known of nodes above.
+    `samples` (B,): which of the whole batch these are; None for all of them.
     """
 
     graph: Graph
@@ -206,12 +208,15 @@ class HiddenRows:
     boxes: Mapping[Node, Interval]
     neurons: Tensor
     pick: Tensor
+    samples: Tensor | None = None
 
-    def lower(self, slopes: Slopes | None) -> Tensor:
-        """Lower bounds of the picked neurons, then of their negatives: (B, 2K)."""
+    def lower(self, slopes: Slopes | None, extra: Mapping[Node, Tensor] | None = None) -> Tensor:
+        """Lower bounds of the picked neurons, then of their negatives, plus `extra` terms: (B, 2K)."""
         start = {self.node: neuron_rows(self.neurons, self.node, self.boxes[self.node].lower.dtype)}
         selection = Selection(self.pick)
-        return lower_bounds(self.graph, start, self.inputs, self.boxes, selection=selection, slopes=slopes)
+        return lower_bounds(
+            self.graph, start, self.inputs, self.boxes, selection=selection, extra=extra, slopes=slopes
+        )
 
 
 class HiddenPull(Protocol):

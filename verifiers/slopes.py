@@ -20,13 +20,15 @@ __all__ = ["Slopes"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slopes:
-    """Parameters per node: (B, R, *axes of the rule), one choice per row (R = K) or for all rows (R = 1).
+    """Parameters per node (or whatever else has some): (B, R, *axes of the rule).
+
+    One choice per row (R = K) or for all rows (R = 1).
 
     `values` grows while rows pass; every entry lies in [0, 1] and may require gradients.
     """
 
     per_row: bool = True
-    values: dict[Node, Tensor] = field(default_factory=dict)
+    values: dict[object, Tensor] = field(default_factory=dict)
 
     def at(self, node: Node, rule: Rule, rows: Tensor | WindowRows, boxes: Boxes) -> Tensor | None:
         """The parameters of `node` for these rows; None where its relaxation has none."""

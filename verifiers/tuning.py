@@ -19,7 +19,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .graph import Node
 from .slopes import Slopes
 
 __all__ = ["Pull", "RowBatch", "Tuning", "best_lower_bounds"]
@@ -63,8 +62,8 @@ class _Ascent:
     """Parameters and Adam's moments, in step with the rows that remain."""
 
     slopes: Slopes
-    first: dict[Node, Tensor]
-    second: dict[Node, Tensor]
+    first: dict[object, Tensor]
+    second: dict[object, Tensor]
     count: int = 0
 
     def step(self, bounds: Tensor, size: float) -> None:
@@ -77,7 +76,7 @@ class _Ascent:
                 if gradient is not None:
                     self._move(node, value, gradient, size)
 
-    def _move(self, node: Node, value: Tensor, gradient: Tensor, size: float) -> None:
+    def _move(self, node: object, value: Tensor, gradient: Tensor, size: float) -> None:
         if node not in self.first:
             self.first[node], self.second[node] = torch.zeros_like(value), torch.zeros_like(value)
         first, second = self.first[node], self.second[node]
