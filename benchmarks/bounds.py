@@ -1,4 +1,4 @@
-"""IBP, CROWN and alpha-CROWN against auto-LiRPA: the same margins of the same networks, in turns, in one process.
+"""IBP, CROWN and alpha-CROWN against auto-LiRPA: the same margins, in turns, in one process.
 
     python benchmarks/bounds.py --json bounds.json --markdown
     python benchmarks/bounds.py --only mnist-cnn --batch 1 64 --method crown --peer-path A_CHECKOUT
@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ def peer(task: Task, package: Any) -> tuple[Callable[[], Tensor], Callable[[], o
         try:
             bounded = build(options)
             bound(bounded)  # parameters are set up anew by every call
-            return (lambda: bound(bounded)), build
+            return partial(bound, bounded), build
         except Exception as error:  # it fails in every way: asserts, shapes, lookups
             failure = error
     raise PeerFailed(f"{type(failure).__name__}: {failure}") from failure

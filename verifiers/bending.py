@@ -7,6 +7,7 @@ No step of it selects by a mask: on a CPU `where` and comparisons cost as much a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -31,8 +32,8 @@ def bent(
     """
     if not torch.is_grad_enabled():
         return _forward(a, lower_slope, upper_slope, lower_offset, upper_offset)
-    rows, offset = _Bent.apply(a, lower_slope, upper_slope, lower_offset, upper_offset)
-    return rows, offset
+    apply: Callable[..., tuple[Tensor, Tensor | None]] = _Bent.apply
+    return apply(a, lower_slope, upper_slope, lower_offset, upper_offset)
 
 
 def _forward(
@@ -60,7 +61,7 @@ class _Bent(torch.autograd.Function):
         return _forward(a, *lines)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, rows: Tensor, offset: Tensor | None) -> tuple[Tensor | None, ...]:
         a, lower_slope, upper_slope, *offsets = ctx.saved_tensors
         wide = None if offset is None else offset.reshape(*offset.shape, *(1 for _ in a.shape[2:]))

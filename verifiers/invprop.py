@@ -115,8 +115,7 @@ class _Mixed:
         return least - (weights * self.d.unsqueeze(1)).sum(2)
 
     def open(self, best: Tensor) -> Tensor:
-        mask: Tensor = ~(best > 0)
-        return mask
+        return (best > 0).logical_not()
 
     def take(self, samples: Tensor, groups: Tensor) -> _Mixed:
         boxes = {node: box.select(samples) for node, box in self.boxes.items()}
@@ -139,7 +138,8 @@ def _crossed(box: Interval) -> Tensor:
     """Samples (B,) some of whose bounds cross by more than rounding can explain."""
     size = torch.maximum(box.lower.abs(), box.upper.abs())
     slack = torch.finfo(size.dtype).eps ** 0.6 * (1 + size)  # 7e-5 in float32, 4e-10 in float64
-    return (box.lower > box.upper + slack).reshape(size.shape[0], -1).any(1)
+    crossed = torch.gt(box.lower, box.upper + slack)
+    return crossed.reshape(size.shape[0], -1).any(1)
 
 
 def _uncrossed(box: Interval) -> Interval:
