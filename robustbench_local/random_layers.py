@@ -70,8 +70,10 @@ def _linear(draw: Draw, shape: Shape) -> Layer:
 _plain("leaky_relu")
 _plain("sigmoid")
 _plain("tanh")
-for _curve in ("gelu", "silu", "softplus", "elu", "hardtanh", "abs", "sin", "square", "softmax", "log_softmax"):
+for _curve in ("gelu", "silu", "softplus", "elu", "hardtanh", "abs", "sin", "square"):
     _plain(_curve)
+_plain("softmax")
+_plain("log_softmax")
 LAYERS["attention"] = Maker(frozenset({2}), lambda draw, shape: Layer("attention"))
 
 

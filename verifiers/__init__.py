@@ -21,6 +21,7 @@ from .ibp import IBP, interval_bounds
 from .interval import Interval
 from .invprop import InvProp
 from .lipschitz import Lipschitz, global_lipschitz, jacobian_bounds, local_lipschitz
+from .memory import is_out_of_memory
 from .onnx_reader import from_onnx
 from .output import output_bounds
 from .rule import RULES, Affine, Boxes, Elementwise, Lines, Pulled, Rule, find_rule, register
@@ -74,6 +75,7 @@ __all__ = [
     "from_torch",
     "global_lipschitz",
     "interval_bounds",
+    "is_out_of_memory",
     "jacobian_bounds",
     "labels_of",
     "local_lipschitz",

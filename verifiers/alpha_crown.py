@@ -23,6 +23,7 @@ from .crown import HiddenRows, crown_bounds, undecided
 from .graph import Graph, Node
 from .ibp import specification_rows
 from .interval import Interval
+from .memory import Chunk, in_parts
 from .query_rows import QueryRows
 from .rule import find_rule
 from .slopes import Slopes
@@ -91,12 +92,20 @@ def tuned_query_rows(
 ) -> tuple[Tensor, bool]:
     """Upper bounds (B, m) of the atoms, none above `rows`, by tuned pulls; and whether time sufficed."""
     deadline, finished, rows = budget.deadline(), True, rows.clone()
-    for samples, atoms in _chunks(rows, tuned_row_bytes(graph, graph.output, rows), budget):
-        some, atoms = query.select(samples), atoms.expand(samples.shape[0], -1)
-        part = QueryRows(graph, some, _select(boxes, samples), rows[samples], atoms, budget.tighten)
-        lower, _, in_time = best_lower_bounds(part, tuning, deadline=deadline)
+
+    def bound(samples: Tensor, part: Tensor) -> tuple[Tensor, Tensor, bool]:
+        """The atoms (b, k) of the part, the same number for each sample, and their upper bounds."""
+        atoms = part.nonzero()[:, 1].reshape(samples.shape[0], -1)
+        some = query.select(samples)
+        batch = QueryRows(graph, some, _select(boxes, samples), rows[samples], atoms, budget.tighten)
+        lower, _, in_time = best_lower_bounds(batch, tuning, deadline=deadline)
+        return atoms, batch.d - lower, in_time
+
+    for found in in_parts(_chunks(rows, tuned_row_bytes(graph, graph.output, rows), budget), bound):
+        assert found is not None  # these chunks do not end early
+        samples, _, (atoms, upper, in_time) = found
         here = (samples.unsqueeze(1), atoms)
-        rows[here] = torch.minimum(rows[here], part.d - lower)
+        rows[here] = torch.minimum(rows[here], upper)
         finished &= in_time
     return rows, finished
 
@@ -186,11 +195,13 @@ def _left(deadline: float) -> float | None:
     return None if deadline == float("inf") else max(0.0, deadline - time.monotonic())
 
 
-def _chunks(rows: Tensor, row_bytes: int, budget: Budget) -> Iterator[tuple[Tensor, Tensor]]:
-    """Samples (b,) and atoms (k,) that fit the memory together, covering rows (B, m)."""
+def _chunks(rows: Tensor, row_bytes: int, budget: Budget) -> Iterator[Chunk]:
+    """Samples (b,) and a mask (b, m) of as many atoms for each, which fit the memory; all of rows (B, m)."""
     limit = max(1, budget.memory(rows.device) // row_bytes)
     atoms = torch.arange(rows.shape[1], device=rows.device).split(limit)
     at_once = max(1, limit // atoms[0].shape[0])
     for samples in torch.arange(rows.shape[0], device=rows.device).split(at_once):
-        for part in atoms:
-            yield samples, part
+        for some in atoms:
+            mask = torch.zeros(samples.shape[0], rows.shape[1], dtype=torch.bool, device=rows.device)
+            mask[:, some] = True
+            yield samples, mask

@@ -21,15 +21,12 @@ from .backward import Selection, lower_bounds, neuron_rows
 from .graph import Graph, Node
 from .ibp import input_interval, interval_bounds, specification_rows
 from .interval import Interval
-from .memory import row_chunks
+from .memory import Chunk, in_parts, row_chunks
 from .rule import Elementwise, find_rule
 from .slopes import Slopes
 from .verifier import DEFAULT_BUDGET, Bounds, Budget, prepared, verifier
 
 __all__ = ["CROWN", "CrownIBP", "crown_bounds"]
-
-_Chunk = tuple[Tensor, Tensor]
-"""Samples (b,) and their part of a mask (b, n)."""
 
 
 @verifier("crown-ibp")
@@ -115,7 +112,7 @@ def crown_bounds(
     return boxes, complete
 
 
-def _until(deadline: float, chunks: Iterable[_Chunk]) -> Iterator[_Chunk | None]:
+def _until(deadline: float, chunks: Iterable[Chunk]) -> Iterator[Chunk | None]:
     """The chunks as long as there is time; a closing None where it ran out."""
     for chunk in chunks:
         if time.monotonic() > deadline:
@@ -171,24 +168,29 @@ def _refine(
     node: Node,
     inputs: InputSet,
     boxes: Mapping[Node, Interval],
-    chunks: Iterable[_Chunk | None],
+    chunks: Iterable[Chunk | None],
     pull: HiddenPull,
 ) -> tuple[Interval, bool]:
     """The node's box with backward bounds for the coordinates of the chunks; and whether all were bounded."""
     old, finished = boxes[node], True
     lower, upper = (t.reshape(t.shape[0], -1) for t in (old.lower, old.upper))
-    for chunk in chunks:
-        if chunk is None:
-            finished = False
-            break
-        samples, part = chunk
+    batch = lower.shape[0]
+
+    def bound(samples: Tensor, part: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The packed rows' places and whether they are real; their lower bounds and their negatives'."""
         rows, pick, valid = _pack(part)
-        everyone = samples.shape[0] == lower.shape[0] and bool((samples[1:] > samples[:-1]).all())
+        everyone = samples.shape[0] == batch and bool((samples[1:] > samples[:-1]).all())
         some_inputs = inputs if everyone else inputs.select(samples)
         some_boxes = boxes if everyone else {n: b.select(samples) for n, b in boxes.items()}
         index = None if everyone else samples
-        both = pull(HiddenRows(graph, node, some_inputs, some_boxes, rows, pick, index))
-        place, k = rows[pick], pick.shape[1]
+        return rows[pick], valid, pull(HiddenRows(graph, node, some_inputs, some_boxes, rows, pick, index))
+
+    for found in in_parts(chunks, bound):
+        if found is None:
+            finished = False
+            break
+        samples, _, (place, valid, both) = found
+        k = place.shape[1]
         lower = lower.index_copy(0, samples, _scatter(lower[samples], place, valid, both[:, :k]))
         upper = upper.index_copy(0, samples, _scatter(upper[samples], place, valid, -both[:, k:]))
     return Interval(lower.reshape(old.lower.shape), upper.reshape(old.upper.shape)), finished

@@ -2,14 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from .verifier import Budget
 
-__all__ = ["row_chunks"]
+__all__ = ["in_parts", "is_out_of_memory", "row_chunks"]
+
+Chunk = tuple[Tensor, Tensor]
+"""Samples (b,) and their part of a mask (b, n)."""
+
+Result = TypeVar("Result")
+
+
+def in_parts(
+    chunks: Iterable[Chunk | None], work: Callable[[Tensor, Tensor], Result]
+) -> Iterator[tuple[Tensor, Tensor, Result] | None]:
+    """The results of `work` on every chunk; a chunk that runs out of memory is halved and tried again.
+
+    A None among the chunks is passed on. Raises whatever else `work` raises, and the memory error where a
+    single row of a single sample is too large.
+    """
+    for chunk in chunks:
+        waiting = [chunk]
+        while waiting:
+            piece = waiting.pop()
+            if piece is None:
+                yield None
+                continue
+            try:
+                result = work(*piece)
+            except (RuntimeError, MemoryError) as error:
+                halves = _halves(*piece)
+                if not is_out_of_memory(error) or not halves:
+                    raise
+                waiting += halves
+                continue
+            yield (*piece, result)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the error says that the CPU's or the device's memory did not suffice."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+
+
+def _halves(samples: Tensor, part: Tensor) -> list[Chunk]:
+    """Two chunks with half of the samples each, or half of the one sample's rows; none for a single row."""
+    if samples.shape[0] > 1:
+        middle = samples.shape[0] // 2
+        return [(samples[:middle], part[:middle]), (samples[middle:], part[middle:])]
+    places = part[0].nonzero().squeeze(1)
+    if places.shape[0] < 2:
+        return []
+    first = torch.zeros_like(part)
+    first[0, places[: places.shape[0] // 2]] = True
+    return [(samples, first), (samples, part & ~first)]
 
 
 def row_chunks(mask: Tensor, row_bytes: int, budget: Budget) -> Iterator[tuple[Tensor, Tensor]]:

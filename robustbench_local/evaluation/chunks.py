@@ -8,6 +8,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from robustbench_local.verifiers import is_out_of_memory
+
 __all__ = ["activation_bytes", "in_chunks", "is_out_of_memory"]
 
 Part = TypeVar("Part")
@@ -32,14 +34,6 @@ def in_chunks(run: Callable[[Tensor], Part], batch: int, size: int) -> list[Part
             continue
         start += len(index)
     return parts
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the error says that the CPU's or the device's memory did not suffice."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
 
 
 def activation_bytes(network: nn.Module, example: Tensor) -> int:

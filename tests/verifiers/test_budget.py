@@ -6,11 +6,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from robustbench_local.verifiers.crown import HiddenRows
 from robustbench_local.verifiers.memory import row_chunks
 from torch import nn
 
 from robustbench_local.specs import Ball, Box
-from robustbench_local.verifiers import CROWN, IBP, Budget, CrownIBP
+from robustbench_local.verifiers import CROWN, IBP, AlphaCROWN, Budget, CrownIBP, Tuning
 
 from .networks import ENGINES, Fn, query_of, traced, uniform, value
 
@@ -83,3 +84,26 @@ def test_networks_without_hidden_neurons_need_no_time() -> None:
     network = Fn(lambda x, a: a(x), nn.Linear(3, 3)).requires_grad_(False)
     query = query_of(network, Box(-torch.ones(1, 3), torch.ones(1, 3)), 3)
     assert CROWN().bound(traced(network, 3), query, Budget(seconds=0)).complete
+
+
+@pytest.mark.parametrize("most", [1, 7, 40])
+def test_rows_that_run_out_of_memory_are_halved(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = uniform(1, (4, 1, 6, 6)).float()
+    query, graph = query_of(NETWORK, Box(x - 0.2, x + 0.2), 3), traced(NETWORK, 1, 6, 6)
+    engines = (CROWN(), AlphaCROWN(tuning=Tuning(steps=2)))
+    want = [engine.bound(graph, query).rows for engine in engines]
+    real, refused = HiddenRows.lower, []
+
+    def scarce(self: HiddenRows, *args: object, **settings: object) -> torch.Tensor:
+        if self.pick.numel() > most:
+            refused.append(self.pick.numel())
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.9 GiB")
+        return real(self, *args, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(HiddenRows, "lower", scarce)
+    for engine, rows in zip(engines, want, strict=True):
+        torch.testing.assert_close(engine.bound(graph, query).rows, rows, rtol=1e-4, atol=1e-4)
+    assert refused
+    monkeypatch.setattr(HiddenRows, "lower", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("a bug")))
+    with pytest.raises(RuntimeError, match="a bug"):
+        CROWN().bound(graph, query)
