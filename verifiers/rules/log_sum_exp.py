@@ -20,6 +20,8 @@ from ..log_sum_exp import Chords, exp_chords, log_odds
 from ..rule import Boxes, Pulled, register
 from .gathered import Plane, ReductionRule
 
+__all__ = ["LogSoftmax", "LogSumExp", "plane_above", "plane_below"]
+
 aten = torch.ops.aten
 
 _LEAST_SHARE = 1e-3  # of the largest sum of exponentials: the logarithm's tangents stay finite

@@ -24,6 +24,8 @@ from ..rule import Affine, Boxes, Pulled, Rule, contract, contract_rows, registe
 from .arithmetic import aligned, sample_constant, unbroadcast
 from .linear import AddMM, MatMul, MatrixProduct
 
+__all__ = ["ConstantFactor", "Form", "MatrixPair", "Shapes", "added_form", "matrix_shapes", "plain_form"]
+
 aten = torch.ops.aten
 
 

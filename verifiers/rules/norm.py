@@ -18,6 +18,19 @@ from ..interval import Interval
 from ..rule import Boxes, register
 from .gathered import Plane, ReductionRule
 
+__all__ = [
+    "LinalgNorm",
+    "VectorNorm",
+    "absolute",
+    "absolute_chords",
+    "absolute_slopes",
+    "euclidean_above",
+    "euclidean_below",
+    "euclidean_gradient",
+    "largest",
+    "steeper",
+]
+
 aten = torch.ops.aten
 
 _LEAST_SHARE = 1e-6  # of the largest sum of squares: the square root's tangents stay finite

@@ -13,6 +13,8 @@ from ..mccormick import Planes, balanced_shares, product_planes
 from ..rule import Boxes, Pulled, Rule, contract_rows, register
 from .arithmetic import Scale, aligned, unbroadcast
 
+__all__ = ["Product", "SelfProduct", "operand_boxes", "pull_planes"]
+
 aten = torch.ops.aten
 
 

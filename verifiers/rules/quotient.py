@@ -14,6 +14,8 @@ from ..rule import Boxes, Pulled, Rule, register
 from .arithmetic import Scale, aligned, sample_constant, unbroadcast
 from .product import pull_planes
 
+__all__ = ["Quotient", "quotient_planes", "reciprocal", "reciprocal_lines"]
+
 aten = torch.ops.aten
 
 _Line = tuple[Tensor, Tensor]

@@ -26,6 +26,8 @@ from ..rule import Boxes, Pulled, Rule, register
 from ..sigmoid_lines import sigmoid_above, sigmoid_below, tangency_share
 from .shape import sample_axis
 
+__all__ = ["Softmax", "best_level", "first_shares", "softmax_planes"]
+
 aten = torch.ops.aten
 
 _LEAST_SHARE = 1e-3  # of the largest sum of exponentials: the logarithm's tangents stay finite
