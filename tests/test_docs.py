@@ -1,0 +1,33 @@
+"""The reference pages say what the registries say."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+from robustbench_local.verifiers import VERIFIERS
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+
+def _script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_operators_is_up_to_date() -> None:
+    script = _script("operators")
+    written = script.PAGE.read_text(encoding="utf-8")
+    assert written == script.page(), "run: python docs/operators.py"
+
+
+def test_every_verifier_is_explained() -> None:
+    page = (DOCS / "verifiers.md").read_text(encoding="utf-8")
+    table = page[page.index("|---") : page.index("```")]
+    for name in VERIFIERS:
+        short = "`-" + name.removeprefix("auto-lirpa-") + "`"
+        assert f"`{name}`" in table or short in table, name
