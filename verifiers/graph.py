@@ -101,6 +101,12 @@ class Node:
             return self.args[position]
         return self.kwargs.get(name, default)
 
+    def constants(self) -> list[Tensor]:
+        """The tensors that the operator uses as constants, or that expressions of constants use."""
+        found: list[Tensor] = []
+        _map((self.args, self.kwargs), _collector(found))
+        return found
+
     @property
     def numel(self) -> int:
         """Number of coordinates of one sample."""
@@ -152,7 +158,7 @@ class Graph:
         """Every tensor that the operators use as a constant."""
         found: list[Tensor] = []
         for node in self.nodes:
-            _map((node.args, node.kwargs), _collector(found))
+            found.extend(node.constants())
         yield from found
 
     def resolved(self) -> Graph:

@@ -29,7 +29,8 @@ def from_torch(module: nn.Module, example: Tensor) -> Graph:
     """The graph of `module` in evaluation mode.
 
     `example` is (1 or more, *shape), of the dtype and on the device of the parameters; its values do
-    not matter. The batch size stays free. The graph refers to the module's own parameters.
+    not matter. The batch size stays free. The graph refers to the module's own parameters; which entries a
+    mask of minus infinities hides is read now. Composite operators are expanded (verifiers/expansion/).
     GraphError: the module cannot be exported, fixes the batch size, mixes samples, or has several
     inputs or outputs.
     NonFiniteError: a weight is NaN or infinite.
@@ -47,6 +48,7 @@ def from_torch(module: nn.Module, example: Tensor) -> Graph:
     pair = example[:1].repeat(2, *(1 for _ in example.shape[1:]))  # export would specialise a batch of 1
     with _evaluation_mode(module):
         graph = ExportedGraph(_export(module, pair), module).build(example)
+        _check_constants(graph)
         _check_same(graph, module, example)
     return graph
 
@@ -70,14 +72,27 @@ def _export(module: nn.Module, example: Tensor) -> Any:
 
 
 def _check_finite(module: nn.Module) -> None:
-    state = [*module.named_parameters(), *module.named_buffers()]
-    for name, tensor in state:
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise NonFiniteError(
-                "a weight is NaN or infinite",
-                where=name,
-                cure="retrain or reload the weights; nothing can be proved",
-            )
+    """Raise NonFiniteError for NaN or infinite weights; a buffer may hold minus infinities, to mask by."""
+    for name, weight in module.named_parameters():
+        _refuse_infinite(name, weight)
+    for name, buffer in module.named_buffers():
+        _refuse_infinite(name, buffer.clamp(min=0) if buffer.is_floating_point() else buffer)
+
+
+def _check_constants(graph: Graph) -> None:
+    """Raise NonFiniteError where a constant that the graph uses is NaN or infinite."""
+    for node in graph.resolved().nodes:
+        for constant in node.constants():
+            _refuse_infinite(f"node {node.name}", constant)
+
+
+def _refuse_infinite(name: str, tensor: Tensor) -> None:
+    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        raise NonFiniteError(
+            "a weight is NaN or infinite",
+            where=name,
+            cure="retrain or reload the weights; nothing can be proved",
+        )
 
 
 @torch.no_grad()

@@ -10,8 +10,15 @@ from robustbench_local.verifiers.graph import Piece
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robustbench_local.errors import DtypeError, GraphError, RobustBenchError, ShapeError, UnsupportedOpError
-from robustbench_local.verifiers import VERIFIERS, from_torch, output_bounds
+from robustbench_local.errors import (
+    DtypeError,
+    GraphError,
+    NonFiniteError,
+    RobustBenchError,
+    ShapeError,
+    UnsupportedOpError,
+)
+from robustbench_local.verifiers import VERIFIERS, AutoLirpa, from_torch, output_bounds
 
 from .networks import Fn, traced, uniform
 
@@ -258,7 +265,37 @@ def test_the_identity_network() -> None:
     graph = traced(nn.Identity(), 3)
     assert graph.output is graph.input
     for engine in VERIFIERS.values():
-        if engine.name != "auto-lirpa":
+        if not isinstance(engine, AutoLirpa):
             lower, upper = output_bounds(graph, x - 0.5, x, engine)
             torch.testing.assert_close(lower, x - 0.5, check_dtype=False)
             torch.testing.assert_close(upper, x, check_dtype=False)
+
+
+class Masked(nn.Module):
+    mask: Tensor
+
+    def __init__(self, entry: float) -> None:
+        super().__init__()
+        self.register_buffer("mask", torch.full((3, 3), entry).triu(1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = x.unsqueeze(1) + self.mask
+        return scores.softmax(2)
+
+
+def test_buffers_may_hold_minus_infinity_to_mask_by() -> None:
+    network, x = Masked(-torch.inf), uniform(1, (4, 3)).float()
+    torch.testing.assert_close(traced(network, 3).run(x), network(x))
+    for entry in (torch.inf, torch.nan):
+        with pytest.raises(NonFiniteError, match="mask"):
+            traced(Masked(entry), 3)
+    with pytest.raises(NonFiniteError, match="node add"):
+        traced(Fn(lambda x, m: m(x).clamp(max=0), Unmasked()), 3)
+
+
+class Unmasked(Masked):
+    def __init__(self) -> None:
+        super().__init__(-torch.inf)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unsqueeze(1) + self.mask
