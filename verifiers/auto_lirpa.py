@@ -19,7 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustbench_local.errors import GraphError, RobustBenchError, UnknownNameError, UnsupportedOpError
+from robustbench_local.errors import (
+    GraphError,
+    NonFiniteError,
+    RobustBenchError,
+    UnknownNameError,
+    UnsupportedOpError,
+)
 from robustbench_local.specs import Ball, Box, InputSet, Intersection, Query
 
 from .auto_lirpa_shims import INSTALL, auto_lirpa_version, running_auto_lirpa
@@ -70,7 +76,8 @@ class AutoLirpa:
         """Upper bounds of the query's atoms; +inf in the samples that the time did not suffice for.
 
         Raises MissingPackageError without auto-LiRPA, GraphError for a network that is no nn.Module in
-        eval mode, UnsupportedOpError where auto-LiRPA fails on the network or the kind of set.
+        eval mode, NonFiniteError for a weight that is NaN or infinite, UnsupportedOpError where auto-LiRPA
+        fails on the network or the kind of set.
         """
         check_fit(graph, query)
         network = _module(query.network, graph)
@@ -192,6 +199,10 @@ def _module(network: object, graph: Graph) -> nn.Module:
         )
     if network.training:
         raise GraphError("the network is in training mode", where="query.network", cure="call network.eval()")
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            # its intervals would turn an infinite weight into finite bounds
+            raise NonFiniteError("a weight is NaN or infinite", where=name, cure="nothing can be proved")
     # A last Flatten would keep auto-LiRPA from merging C into the last linear layer.
     return network if len(graph.output_shape) == 1 else nn.Sequential(network, nn.Flatten()).eval()
 
