@@ -112,7 +112,7 @@ class _Session:
     def minimise(self, cost: Array, seconds: float, start: Array | None = None) -> Answer:
         """As `Session.minimise`; `start` goes to the solvers that read cvxpy's initial values (Gurobi)."""
         self.cost.value = cost[self.real]
-        if start is not None:
+        if start is not None and self.program.integer.any():
             self.x.value, self.z.value = start[self.real], start[self.program.integer]
         try:
             with warnings.catch_warnings():

@@ -24,14 +24,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Highs"]
 
+_PRIMAL = 4  # HiGHS' number of the primal simplex method
+
 
 @dataclass(frozen=True, slots=True)
 class Highs:
-    """HiGHS with its feasibility and optimality `tolerance` (1e-10 to 1e-4) and `gap` of integer programs."""
+    """HiGHS with its feasibility and optimality `tolerance` (1e-10 to 1e-4) and `gap` of integer programs.
+
+    The number of threads is left to HiGHS, which refuses to run where another part of the process chose
+    another one.
+    """
 
     tolerance: float = 1e-9
     gap: float = 1e-7
-    threads: int = 1
 
     def __post_init__(self) -> None:
         if not (1e-10 <= self.tolerance <= 1e-4 and self.gap >= 0):
@@ -104,7 +109,11 @@ class _Session:
         limit = math.inf if math.isinf(seconds) else solver.getRunTime() + max(seconds, 1e-3)
         solver.setOptionValue("time_limit", limit)
         solver.run()
-        return self._answer()
+        answer = self._answer()
+        if answer.finished and not self.is_integer:
+            # a new cost vector leaves the last basis primal feasible, so primal simplex is the faster one
+            solver.setOptionValue("simplex_strategy", _PRIMAL)
+        return answer
 
     def _answer(self) -> Answer:
         solution, info = self.solver.getSolution(), self.solver.getInfo()
@@ -121,7 +130,6 @@ def _options(settings: Highs) -> dict[str, object]:
     t = settings.tolerance
     return {
         "output_flag": False,
-        "threads": settings.threads,
         "primal_feasibility_tolerance": t,
         "dual_feasibility_tolerance": t,
         "mip_feasibility_tolerance": t,

@@ -120,7 +120,11 @@ class Builder:
         number = np.cumsum(keep) - 1 + self.height
         for part, block in zip(parts, blocks, strict=True):
             used = keep[part.row] & (part.data != 0)
-            self._entries.append((number[part.row[used]], part.col[used] + block.first, part.data[used]))
+            places = (
+                number[part.row[used]].astype(np.float64),
+                (part.col[used] + block.first).astype(np.float64),
+            )
+            self._entries.append((*places, part.data[used]))
         self._row_bounds.append((lower[keep], upper[keep], np.broadcast_to(size, keep.shape)[keep]))
         self.height += int(keep.sum())
 

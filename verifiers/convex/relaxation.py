@@ -68,8 +68,9 @@ class Relaxation:
             plane = affine_plane(node)
             builder.add_rows([*self._blocks(node, plane.coefficients), minus], -plane.offset, -plane.offset)
             return
-        if self.exact and node.op in ENCODINGS and all(_bounded(self.boxes[p]) for p in node.inputs):
-            ENCODINGS[node.op].encode(node, self.boxes, builder)
+        encoding = ENCODINGS.get(node.op) if self.exact and node.op is not None else None
+        if encoding is not None and all(_bounded(self.boxes[p]) for p in node.inputs):
+            encoding.encode(node, self.boxes, builder)
             return
         self.exactly = False
         for plane in planes(node, self.boxes):

@@ -140,14 +140,15 @@ class _Rows:
         upper, points, exact = results
         complete = True
         C, d = query.rows(torch.float64)
+        start: Array | None = None
         for turn, i in enumerate(wanted):
             left = self.deadline - time.monotonic()
             if left <= 0:
                 return False
             cost = -self.program.cost(output, C[0, i].numpy())
-            answer = self.session.minimise(
-                cost, left / (len(wanted) - turn)
-            )  # rows share the time that is left
+            share = left / (len(wanted) - turn)  # rows share the time that is left
+            answer = self.session.minimise(cost, share, start)
+            start = answer.point if answer.finished else start  # of another row: a first incumbent
             complete &= answer.finished
             least = self.lower(self.session, cost, answer)
             bound = float(np.nextafter(float(d[0, i]) - least, np.inf))

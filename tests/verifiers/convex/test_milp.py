@@ -23,7 +23,7 @@ def graph_of(network: nn.Module, *shape: int) -> Graph:
     return from_torch(network, torch.zeros(1, *shape, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_every_activation_pattern(seed: int) -> None:
     network = mlp((3, 2), seed)
     query = rows_query(network, random_box(seed, batch=2), 2, rows=1)
@@ -116,7 +116,7 @@ def large() -> tuple[Graph, Query]:
     return graph_of(network, 12), rows_query(network, random_box(1, 12, radius=1.0), 3, rows=2)
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.05, 1.0])
+@pytest.mark.parametrize("seconds", [0.0, 0.05, 0.5])
 def test_the_dual_bound_at_the_time_limit_counts(seconds: float) -> None:
     graph, query = large()
     solution = MILP().solve(graph, query, Budget(seconds=seconds, tighten=True))
