@@ -13,7 +13,7 @@ from .networks import uniform
 
 
 class Transformer(nn.Module):
-    """Two encoder layers on 4 tokens of width 16 with 2 heads, learned positions, a head on the mean token."""
+    """Two encoder layers on 4 tokens of width 16 with 2 heads and learned positions; a head on the mean."""
 
     def __init__(self, *, causal: bool = False) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class Mixture(nn.Module):
 
 
 class HyperNetwork(nn.Module):
-    """A layer whose weights another network makes from part of the input (Ha et al. 2017, arXiv 1609.09106)."""
+    """A layer whose weights another network makes from the input (Ha et al. 2017, arXiv 1609.09106)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class HyperNetwork(nn.Module):
 
 
 class Mixer(nn.Module):
-    """Tokens and channels mixed in turn, with gates and group norm (Tolstikhin et al. 2021, arXiv 2105.01601)."""
+    """Tokens and channels mixed in turn, with gates and norms (Tolstikhin et al. 2021, arXiv 2105.01601)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -172,7 +172,7 @@ FAMILIES: dict[str, Family] = {
 
 
 def family(name: str, seed: int = 0) -> nn.Module:
-    """The network in evaluation mode; its weights as torch initialises them, from a generator of their own."""
+    """The network in evaluation mode, with weights as torch initialises them from a seed."""
     with torch.random.fork_rng():
         torch.random.default_generator.manual_seed(seed)
         network = FAMILIES[name].build().eval()

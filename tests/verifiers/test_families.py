@@ -1,4 +1,4 @@
-"""Networks of the zoo's families: the graph computes the same, gradients reach the weights, bounds enclose."""
+"""Networks of the zoo's families: graphs compute the same, gradients reach the weights, bounds enclose."""
 
 from __future__ import annotations
 
