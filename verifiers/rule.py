@@ -13,6 +13,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from types import FunctionType
 from typing import Any, TypeVar
 
 import torch
@@ -293,13 +295,22 @@ def find_rule(node: Node) -> Rule:
     """The rule of the node's operator; UnsupportedOpError names node and operator and what is supported."""
     rule = RULES.get(node.op) if node.op is not None else None
     if rule is None:
-        known = sorted({str(op).removeprefix("aten.").split(".")[0] for op in RULES})
+        known = {_short(op) for op in RULES}
+        near = get_close_matches(_short(node.op), known, n=5)
+        instead = f" (near by: {', '.join(near)})" if near else ""
         raise UnsupportedOpError(
             f"no bound rule for {node.op}",
             where=f"node {node.name}",
-            cure=f"add one in verifiers/rules/ (see CONTRIBUTING) or use only: {', '.join(known)}",
+            cure=f"use other operators{instead}, listed in docs/operators.md, or add a rule in verifiers/rules/ "
+            "(see CONTRIBUTING)",
         )
     return rule.at(node)
+
+
+def _short(op: Callable[..., Any] | None) -> str:
+    """The operator's bare name: relu for aten.relu.default."""
+    text = op.__name__ if isinstance(op, FunctionType) else str(op)
+    return text.removeprefix("aten.").split(".")[0]
 
 
 def check_rules(graph: Graph) -> None:
