@@ -64,7 +64,8 @@ class Forward:
 class ForwardBackward:
     """Forward linear bounds for the hidden neurons, then one backward pass for the specification.
 
-    As CROWN-IBP with tighter bounds of the hidden neurons; never looser than `Forward`.
+    As CROWN-IBP with tighter bounds of the hidden neurons; each row the better of both passes, so never
+    looser than `Forward`.
     """
 
     symbols: int = _SYMBOLS
@@ -80,7 +81,8 @@ class ForwardBackward:
 class ForwardCROWN:
     """Forward linear bounds first, then CROWN on what they leave open, each neuron with the better of both.
 
-    Never looser than `ForwardBackward`, and for networks with few inputs tighter than CROWN by itself.
+    For networks with few inputs mostly tighter than CROWN by itself: not always, since tighter bounds of a
+    hidden neuron may change the slope that CROWN chooses for it.
     """
 
     symbols: int = _SYMBOLS

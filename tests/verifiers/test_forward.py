@@ -222,7 +222,7 @@ def test_out_of_time_the_bounds_are_those_of_intervals(name: str) -> None:
 
 
 def test_forward_bounds_differentiate_into_the_weights() -> None:
-    network = Fn(lambda x, a, b: b(torch.tanh(a(x))), nn.Linear(3, 4), nn.Linear(4, 2)).double()
+    network = Fn(lambda x, a, b: b(torch.relu(a(x))), nn.Linear(3, 4), nn.Linear(4, 2)).double()
     graph = traced(network, 3, dtype=torch.float64)
     lower, upper = -torch.ones(2, 3).double(), torch.ones(2, 3).double()
     weight = network.part0.weight
@@ -248,8 +248,9 @@ def test_on_acasxu_the_methods_are_ordered() -> None:
     lower, upper = (t[:1].float().reshape(1, *graph.input_shape) for t in (found.lower, found.upper))
     width = {}
     with torch.no_grad():
-        for name, engine in {**FORWARD, "ibp": IBP(), "plain crown": CROWN()}.items():
+        engines = {**FORWARD, "all symbols": ForwardCROWN(), "ibp": IBP(), "plain crown": CROWN()}
+        for name, engine in engines.items():
             low, high = output_bounds(graph, lower, upper, engine)
             width[name] = float((high - low).sum())
     assert width["forward"] < 0.2 * width["no symbols"] < 0.2 * width["ibp"]
-    assert width["crown"] < width["plain crown"] and math.isfinite(width["ibp"])
+    assert width["all symbols"] < 1.02 * width["plain crown"] and math.isfinite(width["ibp"])
