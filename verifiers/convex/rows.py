@@ -113,11 +113,13 @@ def solve_rows(
         if time.monotonic() > deadline:
             complete = False
             break
-        relaxation, finished = method.relax(sample, deadline)
+        now = time.monotonic()
+        share = now + (deadline - now) / (begun.query.batch - b)  # samples share the time that is left
+        relaxation, finished = method.relax(sample, now + (share - now) / 2)  # the rows get the other half
         program = relaxation.grow(output)
         solver = choose(solvers, program)
         whole = method.exact and relaxation.exactly and solver.takes(program)
-        task = _Rows(program, ScaledSession.open(program, solver), deadline, method.lower, whole)
+        task = _Rows(program, ScaledSession.open(program, solver), share, method.lower, whole)
         complete &= finished
         complete &= task.run(output, sample.query, begun.open(b, budget), (upper[b], points[b], exact[b]))
     return Solution(Bounds(upper, query.combine(upper), complete), points, exact)
