@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Highs"]
 
-_PRIMAL = 4  # HiGHS' number of the primal simplex method
+_ANY, _PRIMAL = 0, 4  # HiGHS' numbers of its own choice and of the primal simplex method
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,7 @@ class _Session:
         self.is_integer = bool(program.integer.any())
         self.width, self.height = program.width, len(program.row_lower)
         self.package: Any = highspy
+        self.limit = highspy.HighsModelStatus.kTimeLimit
         # the class under highspy.Highs: the latter's callbacks are not needed, and it greets on standard
         # output
         base: Any = highspy.Highs.__base__
@@ -110,6 +111,13 @@ class _Session:
         solver.setOptionValue("time_limit", limit)
         solver.run()
         answer = self._answer()
+        if not answer.finished and not self.is_integer and solver.getModelStatus() != self.limit:
+            # stuck on its last basis (status "unknown", seen on convolutions): once more from the start
+            solver.clearSolver()
+            solver.setOptionValue("simplex_strategy", _ANY)
+            solver.run()
+            again = self._answer()
+            answer = again if again.finished or answer.multipliers is None else answer
         if answer.finished and not self.is_integer:
             # a new cost vector leaves the last basis primal feasible, so primal simplex is the faster one
             solver.setOptionValue("simplex_strategy", _PRIMAL)
