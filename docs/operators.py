@@ -11,14 +11,16 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from robustbench_local.verifiers import RULES, Rule
 from robustbench_local.verifiers.expansion.registry import EXPANSIONS
+
+from robustbench_local.verifiers import RULES, Rule
 
 PAGE = Path(__file__).with_name("operators.md")
 HEAD = """# Operators
 
-Written by `python docs/operators.py` from the registries; a test compares. Names are those of torch's operators (`aten.`), which
-`from_torch` finds in a module and `from_onnx` makes of an ONNX file; `op[i]` is result number i of an operator with several.
+Written by `python docs/operators.py` from the registries; a test compares. Names are those of torch's
+operators (`aten.`), which `from_torch` finds in a module and `from_onnx` makes of an ONNX file; `op[i]` is
+result number i of an operator with several.
 *affine*: bounds pass exactly. *free*: the relaxation has parameters that alpha-CROWN tunes.
 
 | operators | what the rule is for | kind | file in `verifiers/rules/` |

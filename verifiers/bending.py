@@ -62,7 +62,8 @@ class _Bent(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, rows: Tensor, offset: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
+        rows, offset = grad_outputs
         a, lower_slope, upper_slope, *offsets = ctx.saved_tensors
         wide = None if offset is None else offset.reshape(*offset.shape, *(1 for _ in a.shape[2:]))
         grads: list[Tensor | None] = [None] * 5

@@ -301,8 +301,8 @@ def find_rule(node: Node) -> Rule:
         raise UnsupportedOpError(
             f"no bound rule for {node.op}",
             where=f"node {node.name}",
-            cure=f"use other operators{instead}, listed in docs/operators.md, or add a rule in verifiers/rules/ "
-            "(see CONTRIBUTING)",
+            cure=f"use other operators{instead}, listed in docs/operators.md, "
+            "or add a rule in verifiers/rules/ (see CONTRIBUTING)",
         )
     return rule.at(node)
 

@@ -21,9 +21,7 @@ __all__ = ["attack", "verify"]
 SHOWN = 20
 """Cases listed on the screen; JSON has all."""
 
-Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Zoo name, .onnx file, or file.py:function.")
-]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="Zoo name, .onnx file, or file.py:function.")]
 Spec = Annotated[
     str, typer.Argument(metavar="SPEC", help="Name of a property, e.g. robustness, or a .vnnlib file.")
 ]
