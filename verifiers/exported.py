@@ -11,11 +11,12 @@ from torch import Tensor, fx, nn
 
 from robustbench_local.errors import GraphError
 
-from .batch_axis import Layout, Moved, batch_sizes
+from .batch_axis import Moved
 from .builder import Build
 from .complex_numbers import TRANSFORMS, Complex, complex_call, transform
 from .graph import Graph, Node, Piece
 from .moved_operators import Operands, moved_call
+from .placement import Placement, elsewhere, opened
 from .spellings import (
     PERMUTATIONS,
     RESHAPES,
@@ -63,7 +64,7 @@ class ExportedGraph:
         }
         self.values: dict[fx.Node, Any] = {}
         self.new = Build(eager=False)
-        self.symbol: Any = None
+        self.place = Placement(self.new, None)
 
     def build(self, example: Tensor) -> Graph:
         """The graph. GraphError: several inputs or outputs, or samples are mixed."""
@@ -83,7 +84,7 @@ class ExportedGraph:
             elif node.op == "output":
                 result = self.values[node.args[0][0]]
                 if isinstance(result, Moved):
-                    raise _elsewhere(node.args[0][0])
+                    raise elsewhere(node.args[0][0])
                 if not isinstance(result, Node):
                     raise GraphError("the network's output does not depend on its input")
                 return self.new.graph(result, (example.dtype, example.device))
@@ -97,22 +98,15 @@ class ExportedGraph:
             self.values[node] = self.program.constants[signature.inputs_to_lifted_tensor_constants[node.name]]
         else:
             value = node.meta["val"]
-            self.symbol = value.shape[0]
-            if str(self.symbol).isdigit():  # a number, or a symbol that stands for one
+            symbol = value.shape[0]
+            if str(symbol).isdigit():  # a number, or a symbol that stands for one
                 raise GraphError(
-                    f"the network fixes the batch size to {self.symbol}",
+                    f"the network fixes the batch size to {symbol}",
                     cure="let forward take any batch size",
                 )
-            layout = self._layout(node, value)
+            self.place = Placement(self.new, symbol)
+            layout = self.place.layout(node, value)
             self.values[node] = self.new.enter(None, (), {}, layout.sample, value.dtype)
-
-    def _layout(self, node: fx.Node, value: Any, before: int = 1) -> Layout:
-        """Where the batch axis of a tensor of the program is; `before` as in `Layout`."""
-        found = batch_sizes(value.shape, self.symbol)
-        if found is None or found[0][found[1]] % before:
-            raise _elsewhere(node, value)
-        shape, axis = found
-        return Layout(shape, axis, before, shape[axis] // before)
 
     def _call(self, node: fx.Node) -> Any:
         target: Any = node.target
@@ -167,24 +161,24 @@ class ExportedGraph:
             if is_identity(node):
                 return first
             if target in RESHAPES:
-                return self._view(node, first)
+                return self.place.viewed(node, first)
             if target in PERMUTATIONS:
                 order = order_of(node)
                 if isinstance(first, Moved) or order[0] != 0:
-                    return self._permute(first, order)
+                    return self.place.permuted(first, order)
         if operands.moved:
             fill = fill_of(node)
             if fill is not None:
-                return self._filled(node.meta["val"], fill)
+                return self.place.filled(node.meta["val"], fill)
             result, before = moved_call(operands, len(node.meta["val"].shape))
-            return self._placed(node, node.meta["val"], result, before)
+            return self.place.placed(node, node.meta["val"], result, before)
         plain, args = normalise(node, operands.args)
         result = self.new.expand(plain, args, operands.kwargs)
         if result is not None:
-            return self._placed(node, node.meta["val"], result, 1)
-        layout = self._layout(node, node.meta["val"])
+            return self.place.placed(node, node.meta["val"], result, 1)
+        layout = self.place.layout(node, node.meta["val"])
         if not layout.is_plain:
-            raise _elsewhere(node)
+            raise elsewhere(node)
         return self.new.enter(plain, args, operands.kwargs, layout.sample, node.meta["val"].dtype)
 
     def _complex(self, node: fx.Node, operands: Operands, first: Any) -> Any:
@@ -196,14 +190,7 @@ class ExportedGraph:
             result = complex_call(self.new, target, operands.args)
         if isinstance(result, Complex):
             return result
-        return self._placed(node, node.meta["val"], result, 1)
-
-    def _filled(self, value: Any, number: float) -> Any:
-        """A constant like `value`, for a batch of one."""
-        found = batch_sizes(value.shape, self.symbol)
-        shape = list(value.shape if found is None else found[0])
-        kind = {"dtype": value.dtype, "device": value.device}
-        return self.new.constant(aten.full.default, (shape, number), kind)
+        return self.place.placed(node, node.meta["val"], result, 1)
 
     def _many(self, node: fx.Node, operands: Operands) -> Any:
         """The results of an operator with several."""
@@ -220,32 +207,7 @@ class ExportedGraph:
         if results is None:
             return _Several(operands)
         pairs = zip(results, node.meta["val"], strict=True)
-        return tuple(self._placed(node, value, result, before) for result, value in pairs)
-
-    def _placed(self, node: fx.Node, value: Any, result: Any, before: int) -> Any:
-        """A node as the program's tensor `value`; GraphError where it has other samples."""
-        layout = self._layout(node, value, before)
-        if not isinstance(result, Node) or result.shape != layout.sample:
-            raise _elsewhere(node, value)
-        return result if layout.is_plain else Moved(result, layout)
-
-    def _view(self, node: fx.Node, source: Node | Moved) -> Any:
-        """A reshape of the sample."""
-        inner, layout = _opened(source)
-        found = batch_sizes(node.meta["val"].shape, self.symbol)
-        new = None if found is None else layout.viewed(*found)
-        if new is None:
-            raise _elsewhere(node)
-        if new.sample != inner.shape or (new.is_plain and layout.is_plain):
-            inner = self.new.call(aten.reshape.default, inner, [-1, *new.sample])
-        return inner if new.is_plain else Moved(inner, new)
-
-    def _permute(self, source: Node | Moved, order: list[int]) -> Any:
-        inner, layout = _opened(source)
-        new, axes = layout.permuted(order)
-        if axes != sorted(axes):
-            inner = self.new.call(aten.permute.default, inner, axes)
-        return inner if new.is_plain else Moved(inner, new)
+        return tuple(self.place.placed(node, value, result, before) for result, value in pairs)
 
     def _piece(self, node: fx.Node) -> Any:
         source_node: Any = node.args[0]
@@ -256,11 +218,11 @@ class ExportedGraph:
             operands = whole.operands
             piece = Piece(operands.target, number)
             result = self.new.add(piece, operands.args, operands.kwargs)
-            return self._placed(node, value, result, operands.before)
+            return self.place.placed(node, value, result, operands.before)
         if not isinstance(whole, _Split):
             return whole[number]
         start, stop, dim = extent(whole.source, int(number))
-        inner, layout = _opened(whole.value)
+        inner, layout = opened(whole.value)
         place = layout.place(dim)
         if place is None:
             raise GraphError(
@@ -272,17 +234,4 @@ class ExportedGraph:
             result = self.new.call(aten.select.int, inner, place, start)
         else:
             result = self.new.call(aten.slice.Tensor, inner, place, start, stop)
-        return self._placed(node, value, result, layout.before)
-
-
-def _opened(value: Node | Moved) -> tuple[Node, Layout]:
-    return (value.node, value.layout) if isinstance(value, Moved) else (value, Layout.plain(value.shape))
-
-
-def _elsewhere(node: fx.Node, value: Any = None) -> GraphError:
-    shape = (node.meta["val"] if value is None else value).shape
-    return GraphError(
-        f"the batch axis does not stay in front: result of shape {tuple(str(s) for s in shape)}",
-        where=f"node {node.name}, {node.target}",
-        cure="keep axis 0 for samples and never mix samples in forward",
-    )
+        return self.place.placed(node, value, result, layout.before)

@@ -120,7 +120,7 @@ def best_lower_bounds(
     batch, bounds = _narrowed(batch, ascent, view, best, bounds)
     for step in range(tuning.steps):
         late = time.monotonic() > deadline
-        if late or not ascent.slopes.values or view.samples.shape[0] == 0:
+        if late or view.samples.shape[0] == 0 or not bounds.requires_grad:  # nothing to tune
             break
         ascent.step(bounds, size)
         size *= tuning.decay

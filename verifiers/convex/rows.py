@@ -148,6 +148,8 @@ class _Rows:
             if left <= 0:
                 return False
             cost = -self.program.cost(output, C[0, i].numpy())
+            if not np.isfinite(cost).all():  # solvers may run for ever on these; CROWN's bound says NaN
+                continue
             share = left / (len(wanted) - turn)  # rows share the time that is left
             answer = self.session.minimise(cost, share, start)
             start = answer.point if answer.finished else start  # of another row: a first incumbent

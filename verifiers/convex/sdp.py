@@ -125,6 +125,8 @@ class _Dual:
         it.
         """
         begun = time.monotonic()
+        if not np.isfinite(row).all():
+            return math.inf, True
         objective = row @ self.data.output
         scale = float(np.max(np.abs(objective))) or 1.0
         self.row.value = objective / scale

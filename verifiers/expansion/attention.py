@@ -26,20 +26,11 @@ aten = torch.ops.aten
 
 
 @expansion(aten.scaled_dot_product_attention.default)
-def _attention(
-    build: Build,
-    query: Any,
-    key: Any,
-    value: Any,
-    attn_mask: Any = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    *,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Any:
+def _attention(build: Build, query: Any, key: Any, value: Any, *options: Any, **named: Any) -> Any:
     """softmax(scale Q K^T + mask) V, with queries (B, ..., T, E) and keys (B, ..., S, E)."""
-    if dropout_p or enable_gqa or isinstance(attn_mask, Node):
+    given = dict(zip(("attn_mask", "dropout_p", "is_causal"), options, strict=False)) | named
+    attn_mask, scale = given.get("attn_mask"), given.get("scale")
+    if given.get("dropout_p") or given.get("enable_gqa") or isinstance(attn_mask, Node):
         raise UnsupportedOpError(
             "attention with dropout, grouped queries, or a mask that depends on the input",
             where=f"node {build.name}",
@@ -49,7 +40,7 @@ def _attention(
     scaled = build.call(aten.mul.Tensor, query, factor)
     scores = build.call(aten.matmul.default, scaled, build.call(aten.transpose.int, key, -2, -1))
     rows, columns = build.shape(scores)[-2:]
-    if is_causal:
+    if given.get("is_causal"):
         attn_mask = torch.ones(rows, columns, dtype=torch.bool).tril()
     if attn_mask is None:
         weights = build.call(aten.softmax.int, scores, -1)

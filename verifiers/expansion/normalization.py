@@ -35,9 +35,10 @@ def _layer_norm(
     normalized_shape: Sequence[int],
     weight: Any = None,
     bias: Any = None,
+    *rest: Any,
     eps: float = 1e-5,
-    cudnn_enable: bool = True,
 ) -> Any:
+    eps = rest[0] if rest else eps  # after it only whether cuDNN may serve
     axes = _last(build, x, len(normalized_shape))
     return _affine(build, _normalised(build, build.call(centred, x, axes), axes, eps, True), weight, bias)
 
@@ -58,9 +59,10 @@ def _group_norm(
     num_groups: int,
     weight: Any = None,
     bias: Any = None,
+    *rest: Any,
     eps: float = 1e-5,
-    cudnn_enabled: bool = True,
 ) -> Any:
+    eps = rest[0] if rest else eps
     channels, *space = build.shape(x)[1:]
     grouped = build.call(aten.reshape.default, x, [-1, num_groups, channels // num_groups * math.prod(space)])
     y = _normalised(build, build.call(centred, grouped, [2]), [2], eps, True)

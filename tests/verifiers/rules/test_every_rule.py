@@ -158,6 +158,8 @@ def test_free_parameters_keep_bounds_valid_whatever_their_values(name: str) -> N
             bounds = lower_bounds(graph, start, inputs, hidden, slopes=slopes)
             assert bool((bounds <= least + slack).all())
             assert bool(((least - bounds).abs() <= 4 * slack)[6].all()), "exact at points"
+            if not bounds.requires_grad:  # a curve that is a line here leaves nothing to tune
+                continue
             found = torch.autograd.grad(bounds.sum(), list(slopes.values.values()), allow_unused=True)
             assert all(g is None or bool(g.isfinite().all()) for g in found)
         assert bool((first <= least + slack).all())
