@@ -117,7 +117,7 @@ class ExportedGraph:
             return value if isinstance(value, int) else 1
         if value is None:  # a check of the exporter's: computes nothing
             return None
-        args, kwargs = self._known(node.args), self._known(dict(node.kwargs))
+        args, kwargs = _known(self.values, node.args), _known(self.values, dict(node.kwargs))
         operands = Operands(self.new, target, args, kwargs)
         if not operands.depend:
             return self._constant(node, args, kwargs)
@@ -128,15 +128,6 @@ class ExportedGraph:
             overwritten: Any = node.args[0]
             self.values[overwritten] = result
         return result
-
-    def _known(self, value: Any) -> Any:
-        """Arguments of the program with the values of its nodes."""
-        if isinstance(value, dict):
-            return {str(k): self._known(v) for k, v in value.items()}
-        if isinstance(value, (tuple, list)):
-            items = [self._known(v) for v in value]
-            return tuple(items) if isinstance(value, tuple) else items
-        return self.values[value] if isinstance(value, fx.Node) else value
 
     def _constant(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         target: Any = node.target
@@ -156,7 +147,9 @@ class ExportedGraph:
         target: Any = node.target
         first = operands.args[0] if operands.args else None
         if operands.is_complex or (target in TRANSFORMS and isinstance(first, Node)):
-            return self._complex(node, operands, first)
+            found = _complex(self.new, operands, first)
+            value = node.meta["val"]
+            return found if isinstance(found, Complex) else self.place.placed(node, value, found, 1)
         if isinstance(first, (Node, Moved)):
             if is_identity(node):
                 return first
@@ -180,17 +173,6 @@ class ExportedGraph:
         if not layout.is_plain:
             raise elsewhere(node)
         return self.new.enter(plain, args, operands.kwargs, layout.sample, node.meta["val"].dtype)
-
-    def _complex(self, node: fx.Node, operands: Operands, first: Any) -> Any:
-        """Fourier transforms and what is done with their results."""
-        target: Any = node.target
-        if target in TRANSFORMS:
-            result = transform(self.new, target, first, operands.args[1:], operands.kwargs)
-        else:
-            result = complex_call(self.new, target, operands.args)
-        if isinstance(result, Complex):
-            return result
-        return self.place.placed(node, node.meta["val"], result, 1)
 
     def _many(self, node: fx.Node, operands: Operands) -> Any:
         """The results of an operator with several."""
@@ -221,17 +203,39 @@ class ExportedGraph:
             return self.place.placed(node, value, result, operands.before)
         if not isinstance(whole, _Split):
             return whole[number]
-        start, stop, dim = extent(whole.source, int(number))
-        inner, layout = opened(whole.value)
-        place = layout.place(dim)
-        if place is None:
-            raise GraphError(
-                "the batch axis is split",
-                where=f"node {whole.source.name}",
-                cure="never mix samples in forward",
-            )
-        if whole.source.target is aten.unbind.int:
-            result = self.new.call(aten.select.int, inner, place, start)
-        else:
-            result = self.new.call(aten.slice.Tensor, inner, place, start, stop)
-        return self.place.placed(node, value, result, layout.before)
+        result, before = _cut(self.new, whole, int(number))
+        return self.place.placed(node, value, result, before)
+
+
+def _cut(new: Build, whole: _Split, number: int) -> tuple[Node, int]:
+    """Piece number `number` of a split, and its tensor's axes in front of the batch axis."""
+    start, stop, dim = extent(whole.source, number)
+    inner, layout = opened(whole.value)
+    place = layout.place(dim)
+    if place is None:
+        raise GraphError(
+            "the batch axis is split",
+            where=f"node {whole.source.name}",
+            cure="never mix samples in forward",
+        )
+    if whole.source.target is aten.unbind.int:
+        return new.call(aten.select.int, inner, place, start), layout.before
+    return new.call(aten.slice.Tensor, inner, place, start, stop), layout.before
+
+
+def _known(values: dict[fx.Node, Any], value: Any) -> Any:
+    """Arguments of the program with the values of its nodes."""
+    if isinstance(value, dict):
+        return {str(k): _known(values, v) for k, v in value.items()}
+    if isinstance(value, (tuple, list)):
+        items = [_known(values, v) for v in value]
+        return tuple(items) if isinstance(value, tuple) else items
+    return values[value] if isinstance(value, fx.Node) else value
+
+
+def _complex(new: Build, operands: Operands, first: Any) -> Any:
+    """Fourier transforms and what is done with their results."""
+    target: Any = operands.target
+    if target in TRANSFORMS:
+        return transform(new, target, first, operands.args[1:], operands.kwargs)
+    return complex_call(new, target, operands.args)
