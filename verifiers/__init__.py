@@ -30,6 +30,7 @@ from .supports import MethodSupport, Obstacle, Selective, Support, support_of, u
 from .trace import from_torch
 from .tuning import Tuning
 from .verifier import DEFAULT_BUDGET, VERIFIERS, Bounds, Budget, Verifier, find_verifier, verifier
+from .warm_start import Warm, resumed
 
 __all__ = [
     "CROWN",
@@ -67,6 +68,7 @@ __all__ = [
     "Support",
     "Tuning",
     "Verifier",
+    "Warm",
     "binomial_lower_bound",
     "find_rule",
     "find_verifier",
@@ -81,6 +83,7 @@ __all__ = [
     "local_lipschitz",
     "output_bounds",
     "register",
+    "resumed",
     "support_of",
     "unsupported",
     "verifier",

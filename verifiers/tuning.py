@@ -104,12 +104,18 @@ def _taken(tensor: Tensor, samples: Tensor, rows: Tensor) -> Tensor:
 
 
 def best_lower_bounds(
-    batch: RowBatch, tuning: Tuning, *, slopes: Slopes | None = None, deadline: float = float("inf")
+    batch: RowBatch,
+    tuning: Tuning,
+    *,
+    slopes: Slopes | None = None,
+    deadline: float = float("inf"),
+    keep: bool = False,
 ) -> tuple[Tensor, Slopes, bool]:
     """The best lower bounds (B, R) met within `tuning.steps` steps from `slopes`; parameters; in time?
 
-    The parameters are those of the rows that were still open at the end. Out of time, the bounds are those
-    of the steps done: at least those of the first parameters.
+    The parameters are the last ones, of the rows that were still open at the end; with `keep`, of all rows,
+    none of which is left out. Out of time, the bounds are those of the steps done: at least those of the first
+    parameters.
     """
     ascent = _Ascent(Slopes() if slopes is None else slopes, {}, {})
     with torch.enable_grad():
@@ -117,14 +123,15 @@ def best_lower_bounds(
     best = bounds.detach().clone()
     view = _View.whole(best)
     size, late = tuning.step_size, False
-    batch, bounds = _narrowed(batch, ascent, view, best, bounds)
+    if not keep:
+        batch, bounds = _narrowed(batch, ascent, view, best, bounds)
     for step in range(tuning.steps):
         late = time.monotonic() > deadline
         if late or view.samples.shape[0] == 0 or not bounds.requires_grad:  # nothing to tune
             break
         ascent.step(bounds, size)
         size *= tuning.decay
-        if step % _LOOK_EVERY == _LOOK_EVERY - 1:
+        if not keep and step % _LOOK_EVERY == _LOOK_EVERY - 1:
             batch, _ = _narrowed(batch, ascent, view, best, None)
             if view.samples.shape[0] == 0:
                 break
