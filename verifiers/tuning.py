@@ -114,8 +114,8 @@ def best_lower_bounds(
     """The best lower bounds (B, R) met within `tuning.steps` steps from `slopes`; parameters; in time?
 
     The parameters are the last ones, of the rows that were still open at the end; with `keep`, of all rows,
-    none of which is left out. Out of time, the bounds are those of the steps done: at least those of the first
-    parameters.
+    none of which is left out. Out of time, the bounds are those of the steps done: at least those of the
+    first parameters.
     """
     ascent = _Ascent(Slopes() if slopes is None else slopes, {}, {})
     with torch.enable_grad():
