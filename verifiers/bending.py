@@ -22,29 +22,30 @@ __all__ = ["bent"]
 def bent(
     a: Tensor,
     lower_slope: Tensor,
-    upper_slope: Tensor,
+    gap: Tensor,
     lower_offset: Tensor | None,
     upper_offset: Tensor | None,
 ) -> tuple[Tensor, Tensor | None]:
     """Rows a (B, K, *shape) through lines: positive coefficients take the lower line, others the upper.
 
-    Slopes and offsets (B or 1, K or 1, *shape). Result: rows (B, K, *shape) and offsets (B, K) or None.
+    gap: the upper slope minus the lower one. Slopes and offsets are (B or 1, K or 1, *shape). Result: rows
+    (B, K, *shape) and offsets (B, K) or None.
     """
     if not torch.is_grad_enabled():
-        return _forward(a, lower_slope, upper_slope, lower_offset, upper_offset)
+        return _forward(a, lower_slope, gap, lower_offset, upper_offset)
     apply: Callable[..., tuple[Tensor, Tensor | None]] = _Bent.apply
-    return apply(a, lower_slope, upper_slope, lower_offset, upper_offset)
+    return apply(a, lower_slope, gap, lower_offset, upper_offset)
 
 
 def _forward(
     a: Tensor,
     lower_slope: Tensor,
-    upper_slope: Tensor,
+    gap: Tensor,
     lower_offset: Tensor | None,
     upper_offset: Tensor | None,
 ) -> tuple[Tensor, Tensor | None]:
     negative = a.clamp(max=0)
-    rows = torch.addcmul(a * lower_slope, negative, upper_slope - lower_slope)
+    rows = torch.addcmul(a * lower_slope, negative, gap)
     offset = None
     if upper_offset is not None:
         offset = contract_rows(negative, upper_offset)
@@ -64,19 +65,19 @@ class _Bent(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
         rows, offset = grad_outputs
-        a, lower_slope, upper_slope, *offsets = ctx.saved_tensors
+        a, lower_slope, gap, low, high = ctx.saved_tensors
         wide = None if offset is None else offset.reshape(*offset.shape, *(1 for _ in a.shape[2:]))
         grads: list[Tensor | None] = [None] * 5
         if ctx.needs_input_grad[0]:
-            below, above = (
-                rows * slope if line is None or wide is None else torch.addcmul(wide * line, rows, slope)
-                for slope, line in zip((lower_slope, upper_slope), offsets, strict=True)
-            )
-            grads[0] = above + torch.ops.aten.threshold_backward(below - above, a, 0.0)
-        for i, line in enumerate((lower_slope, upper_slope, *offsets)):
+            # with coefficients below zero everything counts, above zero the upper line's part is taken back
+            extra = rows * gap if high is None or wide is None else torch.addcmul(wide * high, rows, gap)
+            taken = extra if low is None or wide is None else extra - wide * low
+            below = torch.addcmul(extra, rows, lower_slope)
+            grads[0] = below - torch.ops.aten.threshold_backward(taken, a, 0.0)
+        for i, line in enumerate((lower_slope, gap, low, high)):
             upstream = rows if i < 2 else wide
             if ctx.needs_input_grad[1 + i] and upstream is not None:
-                part = a.clamp(max=0) if i % 2 else a.clamp(min=0)
+                part = a if i == 0 else a.clamp(min=0) if i == 2 else a.clamp(max=0)
                 grads[1 + i] = _reduced(upstream * part, line.shape)
         return tuple(grads)
 

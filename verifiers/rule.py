@@ -166,6 +166,16 @@ class Lines:
     lower_offset: Tensor | None
     upper_offset: Tensor | None
 
+    def unsqueeze(self, axis: int) -> Lines:
+        """The same lines with a new axis of length one."""
+        low, high = self.lower_offset, self.upper_offset
+        return Lines(
+            self.lower_slope.unsqueeze(axis),
+            self.upper_slope.unsqueeze(axis),
+            None if low is None else low.unsqueeze(axis),
+            None if high is None else high.unsqueeze(axis),
+        )
+
 
 class Elementwise(Rule):
     """A nonlinear function of one input, coordinate by coordinate, enclosed by two lines.
@@ -231,10 +241,11 @@ class Elementwise(Rule):
         """Positive coefficients take the lower line, negative ones the upper line."""
         box = boxes[node.inputs[0]]
         if free is None:
-            lines = _mapped_lines(box.once(node, lambda: self.lines(node, box)), _for_rows)
+            lines = box.once(node, lambda: self.lines(node, box)).unsqueeze(1)
         else:
             lines = self.lines(node, box.unsqueeze(1), free.unbind(2))
-        pulled, offset = bent(a, lines.lower_slope, lines.upper_slope, lines.lower_offset, lines.upper_offset)
+        gap = lines.upper_slope - lines.lower_slope
+        pulled, offset = bent(a, lines.lower_slope, gap, lines.lower_offset, lines.upper_offset)
         return Pulled((pulled,), offset)
 
     def backward_windows(
@@ -250,29 +261,22 @@ class Elementwise(Rule):
                 found = box.once(node, lambda: self.lines(node, box))
             else:
                 found = self.lines(node, box, free.squeeze(1).unbind(1))
-            lines = _mapped_lines(found, rows.view)
+            parts = [None if part is None else rows.view(part) for part in _parts(found)]
         else:
             inside = rows.view(box.lower.new_ones(1, 1, *box.lower.shape[2:]))
             box = Interval(rows.view(box.lower), rows.view(box.upper))
-            lines = _mapped_lines(self.lines(node, box, free.unbind(2)), lambda line: line * inside)
-        pulled, offset = bent(
-            rows.a, lines.lower_slope, lines.upper_slope, lines.lower_offset, lines.upper_offset
-        )
+            found = self.lines(node, box, free.unbind(2))
+            parts = [None if part is None else part * inside for part in _parts(found)]
+        slope, gap, low, high = parts
+        assert slope is not None and gap is not None  # offsets only may be missing
+        pulled, offset = bent(rows.a, slope, gap, low, high)
         return PulledWindows((rows.with_coefficients(pulled, clean=True),), offset)
 
 
-def _for_rows(line: Tensor) -> Tensor:
-    return line.unsqueeze(1)
-
-
-def _mapped_lines(lines: Lines, change: Callable[[Tensor], Tensor]) -> Lines:
-    low, high = lines.lower_offset, lines.upper_offset
-    return Lines(
-        change(lines.lower_slope),
-        change(lines.upper_slope),
-        None if low is None else change(low),
-        None if high is None else change(high),
-    )
+def _parts(lines: Lines) -> tuple[Tensor | None, ...]:
+    """Lower slope, gap to the upper one, and both offsets."""
+    gap = lines.upper_slope - lines.lower_slope
+    return lines.lower_slope, gap, lines.lower_offset, lines.upper_offset
 
 
 RULES: dict[Callable[..., Any], Rule] = {}

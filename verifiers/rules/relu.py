@@ -107,7 +107,8 @@ class Relu(LeakyRelu):
         if free is None:
             return super().backward(node, a, boxes)
         base, gain, chord, high = (part.unsqueeze(1) for part in self._pieces(node, boxes))
-        pulled, offset = bent(a, torch.addcmul(base, gain, free.squeeze(2)), chord, None, high)
+        slope = torch.addcmul(base, gain, free.squeeze(2))
+        pulled, offset = bent(a, slope, chord - slope, None, high)
         return Pulled((pulled,), offset)
 
     def backward_windows(
@@ -118,7 +119,8 @@ class Relu(LeakyRelu):
         if free is None or free.shape[3:] == box.lower.shape[1:]:
             return super().backward_windows(node, rows, boxes, free)
         base, gain, chord, high = (rows.view(part) for part in self._pieces(node, boxes))
-        pulled, offset = bent(rows.a, torch.addcmul(base, gain, free.squeeze(2)), chord, None, high)
+        slope = torch.addcmul(base, gain, free.squeeze(2))
+        pulled, offset = bent(rows.a, slope, chord - slope, None, high)
         return PulledWindows((rows.with_coefficients(pulled, clean=True),), offset)
 
     def _pieces(self, node: Node, boxes: Boxes) -> tuple[Tensor, ...]:
