@@ -15,8 +15,11 @@ from robustbench_local.errors import GraphError
 
 from .expansion.registry import EXPANSIONS
 from .graph import Computed, Graph, Node, Slot, assemble
+from .rule import RULES, Elementwise
 
 __all__ = ["Build", "mapped"]
+
+aten = torch.ops.aten
 
 
 class Build:
@@ -52,7 +55,7 @@ class Build:
 
     def add(self, op: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Node:
         """A node of the operator as it is."""
-        shadow = op(*mapped(args, self.shadow), **mapped(kwargs, self.shadow))
+        shadow = _run(op, mapped(args, self.shadow), mapped(kwargs, self.shadow))
         if not isinstance(shadow, Tensor) or shadow.dim() == 0 or shadow.shape[0] != 2:
             raise GraphError(
                 f"{op} mixes samples",
@@ -127,6 +130,43 @@ class Build:
         count = self._taken.get(self.name, 0)
         self._taken[self.name] = count + 1
         return f"{self.name}.{count}" if count else self.name
+
+
+def _run(op: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The operator on tensors without data.
+
+    Where torch would first load its compiler for that, two seconds at every start of a program, an operator
+    of the same shape and dtype serves.
+    """
+    first, rest = (args[0], args[1:]) if args else (None, ())
+    if isinstance(first, Tensor) and first.is_floating_point() and not kwargs:
+        others = [a for a in rest if isinstance(a, Tensor)]
+        if isinstance(RULES.get(op), Elementwise) and not others:
+            return torch.empty_like(first)
+        if op is aten.batch_norm.default and all(a.shape == first.shape[1:2] for a in others):
+            return torch.empty_like(first)
+        if op is aten.linear.default and len(others) == 2 and others[1].shape == others[0].shape[:1]:
+            return op(first, others[0])
+        if op is aten.mean.dim:
+            return aten.sum.dim_IntList(*args)
+        if op in _POINTWISE and len(args) == 2:
+            shape = torch.broadcast_shapes(first.shape, *(o.shape for o in others))
+            return torch.empty(shape, dtype=torch.result_type(*args), device="meta")
+    return op(*args, **kwargs)
+
+
+#: Operators of two tensors, or of a tensor and a number, that broadcast.
+_POINTWISE = frozenset(
+    {
+        aten.add.Tensor,
+        aten.sub.Tensor,
+        aten.mul.Tensor,
+        aten.div.Tensor,
+        aten.rsub.Scalar,
+        aten.maximum.default,
+        aten.minimum.default,
+    }
+)
 
 
 def mapped(value: Any, convert: Callable[[Any], Any]) -> Any:
