@@ -146,9 +146,7 @@ _DEFAULT_HINT = "rewrite it with operators that have a rule, or add a rule in ve
 
 #: What to write instead of operators that no rule can handle well.
 _HINTS: dict[str, str] = {
-    "sort": "a maximum or minimum (max, amax) has a rule, an order of all values has none",
     "argsort": "positions are not continuous in the values: leave the selection out of the network",
-    "median": "use a mean, or a maximum: the median has no rule",
     "randn_like": "take the noise as an input of the network, or leave it out in eval mode",
     "rand_like": "take the noise as an input of the network, or leave it out in eval mode",
     "bernoulli": "call network.eval(): random choices have no bounds",

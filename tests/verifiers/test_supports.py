@@ -167,3 +167,31 @@ def test_doctor_examines_a_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["doctor", "nothing"]) == 1
     assert "nothing" in capsys.readouterr().out
     assert run(["doctor", "digits-cnn", "--input-shape", "a"]) == 2
+
+
+def test_methods_tell_what_their_own_limits_are() -> None:
+    wide = nn.Sequential(nn.Linear(4, 300), nn.ReLU(), nn.Linear(300, 4)).eval()
+    curved = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 4)).eval()
+    inputs = Box(torch.full((1, 4), -1.5), torch.full((1, 4), 1.5))
+    for network, refused in (
+        (mlp(), set()),
+        (curved, {"sdp"}),
+        (wide, {"sdp"}),
+        (Jumping(), {"sdp", "lipschitz"}),
+    ):
+        report = support_of(from_torch(network, torch.zeros(1, 4)), query(inputs))
+        assert {m.name for m in report.methods if not m.applies and "lirpa" not in m.name} == refused
+    assert "200" in refusals(wide, inputs)["sdp"]
+    assert "floor" in refusals(Jumping(), inputs)["sdp"] + refusals(Jumping(), inputs)["lipschitz"]
+
+
+class Jumping(nn.Module):
+    """A function without slopes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.floor(x)
+
+
+def refusals(network: nn.Module, inputs: InputSet) -> dict[str, str]:
+    report = support_of(from_torch(network, torch.zeros(1, 4)), query(inputs))
+    return {m.name: m.reason for m in report.methods if not m.applies}

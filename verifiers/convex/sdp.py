@@ -26,10 +26,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from robustbench_local.errors import SpecError
+from robustbench_local.errors import RobustBenchError, SpecError
 from robustbench_local.specs import Query
 
 from ..graph import Graph
+from ..rule import check_rules, find_rule
 from ..verifier import DEFAULT_BUDGET, Bounds, Budget, verifier
 from .cvxpy_solver import CvxpySolver, limited
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from .quadratic import Quadratic
 
 __all__ = ["SDP", "dual_bound"]
+
+_RELU = torch.ops.aten.relu.default
 
 UNIT = 2.0**-53  # of `program`, which would import scipy here
 
@@ -91,6 +94,23 @@ class SDP:
                 if bound < float(upper[b, i]):  # false where either is NaN
                     upper[b, i] = bound
         return Bounds(upper, begun.query.combine(upper), complete)
+
+    @torch.no_grad()
+    def applies(self, graph: Graph, query: Query | None) -> str | None:
+        """Why not: an operator, or the size of the query's first problem (operators only without a query)."""
+        from .quadratic import quadratic
+        from .rows import begin
+
+        try:
+            check_rules(graph)
+            if query is not None:
+                begun = begin(graph, query.select(torch.tensor([0])), DEFAULT_BUDGET)
+                quadratic(next(iter(begun.samples())), self.largest)
+        except RobustBenchError as error:
+            return str(error)
+        other = (n for n in graph.nodes[1:] if n.op is not _RELU and not find_rule(n).affine)
+        found = next(other, None)
+        return None if found is None else f"{found.op} is neither affine nor a ReLU (node {found.name})"
 
 
 class _Dual:

@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from robustbench_local.errors import RobustBenchError
 from robustbench_local.specs import Ball, InputSet, Intersection, Query
 
 from ..crown import crown_bounds
 from ..graph import Graph
 from ..ibp import cast_up, specification_rows
 from ..interval import Interval
+from ..rule import check_rules
 from ..verifier import DEFAULT_BUDGET, Bounds, Budget, prepared, verifier
 from .constants import dual_norm
 from .jacobian import jacobian_bounds
@@ -53,6 +55,17 @@ class Lipschitz:
         rise = _rise(query.inputs, Interval(*(t.to(torch.float64) for t in (jacobian.lower, jacobian.upper))))
         rows = cast_up(_at_centre(graph, query) + rise, graph.dtype)
         return Bounds(rows, query.combine(rows), complete)
+
+    def applies(self, graph: Graph, query: Query | None) -> str | None:
+        """Why not, found on the query's first problem: some rules know no derivatives."""
+        try:
+            check_rules(graph)
+            if query is not None:
+                with torch.no_grad():
+                    self.bound(graph, query.select(torch.tensor([0])))
+        except RobustBenchError as error:
+            return str(error)
+        return None
 
 
 def _at_centre(graph: Graph, query: Query) -> Tensor:
