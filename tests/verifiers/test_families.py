@@ -8,7 +8,16 @@ from functools import cache
 import pytest
 import torch
 
-from robustbench_local.verifiers import CROWN, IBP, CrownIBP, Graph, from_torch, output_bounds
+from robustbench_local.verifiers import (
+    CROWN,
+    IBP,
+    AlphaCROWN,
+    CrownIBP,
+    Graph,
+    Tuning,
+    from_torch,
+    output_bounds,
+)
 
 from .families import FAMILIES, family
 from .networks import box_points, run_points, uniform
@@ -64,3 +73,19 @@ def test_bounds_enclose_samples(name: str) -> None:
         assert bool((high - low)[3].amax() <= 10 * slack), f"{engine.name} is exact at points"
         widths.append((high - low).mean(1))
     assert bool((widths[2] <= widths[0] + slack).all())
+
+
+@NAMES
+def test_every_method_is_tighter_than_the_one_before(name: str) -> None:
+    """IBP, CROWN, alpha-CROWN (a few steps, on the outputs' rows alone), in the mean over outputs."""
+    case = FAMILIES[name]
+    centre = uniform(5, (1, *case.shape)).float()
+    lower, upper = centre - case.radius, centre + case.radius
+    y = run_points(graph(name).run, box_points(lower, upper, count=20)).flatten(2)
+    slack = 1e-4 * (1 + y.abs().amax())
+    widths = []
+    for engine in (IBP(), CROWN(), AlphaCROWN(tuning=Tuning(steps=4, step_size=0.1), hidden=False)):
+        low, high = (b.detach().flatten(1) for b in output_bounds(graph(name), lower, upper, engine))
+        assert bool((low - slack <= y).all() and (y <= high + slack).all()), engine.name
+        widths.append(float((high - low).mean()))
+    assert widths[0] > widths[1] > widths[2]
