@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from .interval import contract_rows
 
@@ -62,7 +61,6 @@ class _Bent(torch.autograd.Function):
         return _forward(a, *lines)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
         rows, offset = grad_outputs
         a, lower_slope, gap, low, high = ctx.saved_tensors
@@ -76,7 +74,7 @@ class _Bent(torch.autograd.Function):
             grads[0] = below - torch.ops.aten.threshold_backward(taken, a, 0.0)
         for i, line in enumerate((lower_slope, gap, low, high)):
             upstream = rows if i < 2 else wide
-            if ctx.needs_input_grad[1 + i] and upstream is not None:
+            if ctx.needs_input_grad[1 + i] and upstream is not None and line is not None:
                 part = a if i == 0 else a.clamp(min=0) if i == 2 else a.clamp(max=0)
                 grads[1 + i] = _reduced(upstream * part, line.shape)
         return tuple(grads)
