@@ -80,7 +80,7 @@ class SDP:
         C, d = begun.query.rows(torch.float64)
         for b, sample in enumerate(begun.samples()):
             wanted = begun.open(b, budget)
-            if not wanted:
+            if not wanted or not bool(torch.isfinite(upper[b]).all()):  # nor could the solver read it
                 continue
             problem = _Dual(quadratic(sample, self.largest), self.solver)
             for turn, i in enumerate(wanted):
@@ -145,7 +145,7 @@ class _Dual:
         it.
         """
         begun = time.monotonic()
-        if not np.isfinite(row).all():
+        if not (np.isfinite(row).all() and np.isfinite(self.data.output).all()):
             return math.inf, True
         objective = row @ self.data.output
         scale = float(np.max(np.abs(objective))) or 1.0
