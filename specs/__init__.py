@@ -6,8 +6,6 @@ spec = forall(x, ball(x0, eps) & box(0, 1), argmax(f(x)) == c)
 query = spec.query(model, x0=images, c=labels)      # a batch of problems; query.violation(x) > 0 is bad
 """
 
-from .ball import Ball
-from .box import Box
 from .expressions import (
     Data,
     Domain,
@@ -29,10 +27,9 @@ from .expressions import (
     vmin,
     vsum,
 )
-from .input_set import InputSet
-from .intersection import Intersection
 from .library import SPECS, output_bounds, robustness, spec, targeted
 from .query import Query, Verdict
+from .sets import Ball, Box, InputSet, Intersection
 from .spec import Spec, forall
 from .tree import All, Any, Atom, Tree
 from .vnnlib import VnnlibProperty, parse_vnnlib, read_vnnlib

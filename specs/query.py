@@ -16,7 +16,7 @@ from torch import Tensor
 
 from robustbench_local.errors import ShapeError, SpecError
 
-from .input_set import InputSet
+from .sets import InputSet
 from .tree import Tree, atoms_of, count_clauses, disjuncts, fold_truth, fold_values
 
 __all__ = ["Query", "Verdict"]

@@ -13,9 +13,7 @@ from torch import Tensor
 
 from robustbench_local.errors import ShapeError, SpecError
 
-from ..ball import Ball, check_norm
-from ..box import Box
-from ..intersection import Intersection
+from ..sets import Ball, Box, Intersection, check_norm
 from .base import Bindings, Expr, Term, describe, term
 from .values import constant_of
 

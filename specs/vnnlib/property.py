@@ -12,8 +12,8 @@ from torch import Tensor
 
 from robustbench_local.errors import ShapeError
 
-from ..box import Box, box_within
 from ..query import Query
+from ..sets import Box, box_within
 from ..tree import All, Any, Atom, Tree, join
 from .formula import Row
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from robustbench_local.errors import EmptySetError, SpecError, UnboundedSetError
 
-from ..box import Box, box_within
+from ..sets import Box, box_within
 from .formula import Bounds, Conjunction
 from .property import Clause, VnnlibProperty
 from .source import Source

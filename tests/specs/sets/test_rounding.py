@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from robustbench_local.specs.rounding import distance_at_most, enclose_sum, round_down, round_up
+from robustbench_local.specs.sets.rounding import distance_at_most, enclose_sum, round_down, round_up
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=64)
 MODERATE = st.floats(-1e3, 1e3) | st.sampled_from([0.0, -0.0, 0.1, 1 / 3, 5e-324, 1e-300, 2.0**-60])

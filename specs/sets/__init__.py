@@ -1,0 +1,8 @@
+"""Input sets: one file per kind; all answer `InputSet`, and none knows of specs or networks."""
+
+from .ball import Ball, check_norm
+from .box import Box, box_within
+from .input_set import InputSet
+from .intersection import Intersection
+
+__all__ = ["Ball", "Box", "InputSet", "Intersection", "box_within", "check_norm"]
