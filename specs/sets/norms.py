@@ -211,6 +211,12 @@ class L1:
             last = (spent <= room).sum(-1, keepdim=True).clamp(max=a.shape[-1] - 1)
             level = sizes.gather(-1, last)  # (B, K, 1)
             z = (ends - near).mul_(a.abs() > level).add_(near)
+            # the coordinate at the level takes what is left: then z is the maximiser, and so the gradient
+            rest = (radius - z.abs().sum(-1)).unsqueeze(-1).clamp(min=0)
+            place = order.gather(-1, last)
+            z.scatter_add_(
+                -1, place, (ends - near).sign().gather(-1, place) * rest.minimum(gain.gather(-1, place))
+            )
             penalty = level.squeeze(-1) * (z.abs().sum(-1) - radius)
         return (a * z).sum(-1) - penalty
 
