@@ -29,7 +29,7 @@ from .expressions import (
 )
 from .library import SPECS, output_bounds, robustness, spec, targeted
 from .query import Query, Verdict
-from .sets import Ball, Box, InputSet, Intersection
+from .sets import Ball, Box, InputSet, Intersection, Product
 from .spec import Spec, forall
 from .tree import All, Any, Atom, Tree
 from .vnnlib import VnnlibProperty, parse_vnnlib, read_vnnlib
@@ -50,6 +50,7 @@ __all__ = [
     "Label",
     "Net",
     "Param",
+    "Product",
     "Query",
     "Spec",
     "Term",

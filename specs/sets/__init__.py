@@ -4,5 +4,16 @@ from .ball import Ball, check_norm
 from .box import Box, box_within
 from .input_set import InputSet
 from .intersection import Intersection
+from .product import Product, merge_points, split_points
 
-__all__ = ["Ball", "Box", "InputSet", "Intersection", "box_within", "check_norm"]
+__all__ = [
+    "Ball",
+    "Box",
+    "InputSet",
+    "Intersection",
+    "Product",
+    "box_within",
+    "check_norm",
+    "merge_points",
+    "split_points",
+]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -186,6 +188,18 @@ def box_around(center: Tensor, radius: Tensor, dtype: torch.dtype) -> Box:
     # the float64 numbers within the real interval are those between its inward roundings
     outer, inner = (lower_out, upper_out), (lower_in, upper_in)
     return Box._of(outer, inner, dtype)
+
+
+@torch.inference_mode(False)
+def box_beside(boxes: Sequence[Box], dtype: torch.dtype) -> Box:
+    """The product of boxes as one flat box (B, n), each flattened row-major, in the order given."""
+    outer = [(box._outer[0].flatten(1), box._outer[1].flatten(1)) for box in boxes]
+    inner = [(box._inner[0].flatten(1), box._inner[1].flatten(1)) for box in boxes]
+    return Box._of(_beside(outer), _beside(inner), dtype)
+
+
+def _beside(pairs: list[_Pair]) -> _Pair:
+    return torch.cat([pair[0] for pair in pairs], 1), torch.cat([pair[1] for pair in pairs], 1)
 
 
 def _pick(pair: _Pair, index: Tensor) -> _Pair:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from robustbench_local.specs import Ball, Box, InputSet
+from robustbench_local.specs import Ball, Box, InputSet, Product
 
 DTYPES = [torch.float32, torch.float64]
 NORMS = [1, 2, math.inf]
@@ -20,29 +22,71 @@ def uniform(seed: int, shape: tuple[int, ...], low: float = -1.0, high: float = 
     return low + (high - low) * noise
 
 
+@dataclass(frozen=True)
+class Draw:
+    """What a random set is made from: all numbers follow from the seed."""
+
+    seed: int
+    batch: int
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    scale: float
+    p: float
+
+    @property
+    def center(self) -> Tensor:
+        return uniform(self.seed, (self.batch, *self.shape)).to(self.dtype)
+
+    def uniform(self, stream: int, shape: tuple[int, ...], low: float = -1.0, high: float = 1.0) -> Tensor:
+        return uniform(self.seed + stream, shape, low, high)
+
+
+def random_box(draw: Draw) -> Box:
+    center = draw.center
+    width = (draw.scale * draw.uniform(1, center.shape, -0.5, 1.0)).clamp(min=0).to(draw.dtype)
+    return Box(center - width, center + width)
+
+
+def random_ball(draw: Draw) -> Ball:
+    return Ball(draw.center, draw.scale * draw.uniform(2, (draw.batch,), 0.1, 1.0), draw.p)
+
+
+def random_cut(draw: Draw) -> InputSet:
+    """A ball cut by a box that holds a point of it, with faces that are odd float64 numbers."""
+    ball, center, scale = random_ball(draw), draw.center, draw.scale
+    near = center.double() + scale * draw.uniform(3, center.shape) * 0.1 / center[0].numel()
+    low = near - scale * draw.uniform(4, center.shape, 0.0, 0.7)
+    high = near + scale * draw.uniform(5, center.shape, 0.0, 0.7)
+    if draw.dtype == torch.float32:  # leave room for float32 points
+        low, high = low - 1e-6, high + 1e-6
+    return ball & Box(low, high, dtype=draw.dtype)
+
+
+def random_product(draw: Draw) -> Product:
+    """Two or three blocks of other kinds, of two shapes."""
+    other = replace(draw, seed=draw.seed + 40, shape=(2,))
+    blocks = [random_cut(draw), random_box(other), random_ball(replace(other, seed=draw.seed + 60))]
+    return Product(blocks[: 2 + draw.seed % 2])
+
+
+# every kind of set, by name; a new kind is one function and one line here
+KINDS: dict[str, Callable[[Draw], InputSet]] = {
+    "box": random_box,
+    "ball": random_ball,
+    "cut": random_cut,
+    "product": random_product,
+}
+
+
 @st.composite
-def sets(draw: Any, kinds: tuple[str, ...] = ("box", "ball", "cut")) -> tuple[InputSet, int]:
+def sets(draw: Any, kinds: Sequence[str] = tuple(KINDS)) -> tuple[InputSet, int]:
     """A set of a random kind, and a seed for points; centres inside and outside of the cutting box."""
     seed = draw(st.integers(0, 2**16))
     batch, shape = draw(st.integers(1, 4)), draw(st.sampled_from([(1,), (2,), (5,), (2, 3), (1, 4, 4)]))
     dtype = draw(st.sampled_from(DTYPES))
     scale = draw(st.sampled_from([1e-6, 0.03, 1.0, 30.0]))
-    center = uniform(seed, (batch, *shape)).to(dtype)
     kind, p = draw(st.sampled_from(kinds)), draw(st.sampled_from(NORMS))
-    if kind == "box":
-        width = (scale * uniform(seed + 1, center.shape, -0.5, 1.0)).clamp(min=0).to(dtype)
-        return Box(center - width, center + width), seed
-    radius = scale * uniform(seed + 2, (batch,), 0.1, 1.0)
-    ball = Ball(center, radius, p)
-    if kind == "ball":
-        return ball, seed
-    # the cutting box holds a point of the ball, and its faces are odd float64 numbers
-    near = center.double() + scale * uniform(seed + 3, center.shape) * 0.1 / center[0].numel()
-    low = near - scale * uniform(seed + 4, center.shape, 0.0, 0.7)
-    high = near + scale * uniform(seed + 5, center.shape, 0.0, 0.7)
-    if dtype == torch.float32:  # leave room for float32 points
-        low, high = low - 1e-6, high + 1e-6
-    return ball & Box(low, high, dtype=dtype), seed
+    return KINDS[kind](Draw(seed, batch, shape, dtype, scale, p)), seed
 
 
 def samples(inputs: InputSet, seed: int, dtype: torch.dtype) -> Tensor:

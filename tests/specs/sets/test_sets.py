@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 
 import pytest
 import torch
@@ -11,29 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from robustbench_local.specs import Ball, Box, InputSet, Intersection
+from robustbench_local.errors import ShapeError
+from robustbench_local.specs import Ball, Box, InputSet, Intersection, Product
 
+from .membership import member
 from .random_sets import DTYPES, NORMS, samples, sets, uniform
 
 dtypes = st.sampled_from(DTYPES)
-
-
-def member(inputs: InputSet, x: Tensor, b: int) -> bool:
-    """Membership of x[b] by rational arithmetic, for the numbers the set was made of."""
-    if isinstance(inputs, Intersection):
-        return member(inputs.ball, x, b) and member(inputs.limits, x, b)
-    point = [Fraction(v) for v in x[b].flatten().tolist()]
-    if isinstance(inputs, Box):
-        lower, upper = inputs.lower[b].flatten().tolist(), inputs.upper[b].flatten().tolist()
-        return all(Fraction(lo) <= v <= Fraction(hi) for lo, v, hi in zip(lower, point, upper, strict=True))
-    assert isinstance(inputs, Ball)
-    center = [Fraction(v) for v in inputs.center[b].flatten().tolist()]
-    gaps = [abs(v - c) for v, c in zip(point, center, strict=True)]
-    radius = Fraction(float(inputs.radius[b]))
-    if math.isinf(inputs.p):
-        return max(gaps) <= radius
-    power = int(inputs.p)
-    return sum(gap**power for gap in gaps) <= radius**power
 
 
 @given(sets(), dtypes)
@@ -173,8 +156,11 @@ def test_steepest_displacements_have_the_size_of_the_set(
     d = inputs.steepest(g)
     assert d.shape == g.shape and d.dtype == dtype
     assert torch.equal(inputs.steepest(torch.zeros_like(g)), torch.zeros_like(g))
+    assert torch.isfinite(d).all()
     if isinstance(inputs, Intersection):
         inputs = inputs.ball
+    if not isinstance(inputs, Box | Ball):
+        return
     gain = (g * d).flatten(1).sum(1)
     centred = inputs.support(g.unsqueeze(1))[:, 0] - (g * inputs.centre().to(dtype)).flatten(1).sum(1)
     assert torch.allclose(gain, centred, rtol=1e-3, atol=1e-5)
@@ -211,6 +197,34 @@ def test_one_row_does_not_depend_on_the_rest_of_the_batch(p: float, cut: bool) -
     for b in range(40):
         row = torch.tensor([b])
         assert torch.equal(inputs.select(row).project(x[row])[0], whole[b])
+
+
+def test_a_product_is_its_blocks_side_by_side() -> None:
+    first, second = Box(torch.zeros(2, 2, 3), torch.ones(2, 2, 3)), Ball(torch.zeros(2, 4), 5.0, 2)
+    both = Product([first, second])
+    assert both.shape == (10,) and both.shapes == ((2, 3), (4,)) and both.batch == 2
+    x = uniform(0, (2, 10), -9, 9)
+    parts = both.split(x)
+    assert torch.equal(parts[0], x[:, :6].reshape(2, 2, 3)) and torch.equal(both.merge(parts), x)
+    assert torch.equal(both.project(x), both.merge([first.project(parts[0]), second.project(parts[1])]))
+    a = torch.tensor([[[1.0, 0, 0, 0, 0, -2.0, 3.0, 4.0, 0, 0]]])
+    assert both.support(a).tolist() == [[1.0 + 25.0], [1.0 + 25.0]]
+    x = both.centre()
+    x[1, 0] = -0.1  # outside in one block of one sample
+    assert both.contains(x).tolist() == [True, False]
+    with pytest.raises(ShapeError, match=r"points of shapes \[\(2, 6\), \(2, 4\)\] for blocks"):
+        both.merge([parts[0].flatten(1), parts[1]])
+    with pytest.raises(ShapeError, match="block 1 holds 1 sets, block 0 2"):
+        Product([first, Ball(torch.zeros(1, 4), 5.0)])
+    with pytest.raises(ShapeError, match="product of no sets"):
+        Product([])
+
+
+def test_blocks_of_a_product_are_sampled_with_different_radii() -> None:
+    ball = Ball(torch.zeros(1, 2, dtype=torch.float64), 1.0, 2)
+    where, radial = uniform(0, (1, 4), 0, 1), torch.tensor([0.25], dtype=torch.float64)
+    first, second = Product([ball, ball]).split(Product([ball, ball]).sample(where, radial))
+    assert float(first.norm()) == pytest.approx(0.5) and float(second.norm()) == pytest.approx(0.868034**0.5)
 
 
 def test_linf_balls_and_boxes_meet_in_boxes() -> None:

@@ -1,0 +1,48 @@
+"""Membership by rational arithmetic, from the numbers a set was made of: one function per kind of set."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from functools import singledispatch
+
+from torch import Tensor
+
+from robustbench_local.specs import Ball, Box, InputSet, Intersection, Product
+
+
+@singledispatch
+def member(inputs: InputSet, x: Tensor, b: int) -> bool:
+    """Whether x[b] lies in set b, for finite x."""
+    raise TypeError(f"no oracle for {type(inputs).__name__}: register one here")
+
+
+@member.register
+def _box(inputs: Box, x: Tensor, b: int) -> bool:
+    lower, upper = fractions(inputs.lower[b]), fractions(inputs.upper[b])
+    return all(lo <= v <= hi for lo, v, hi in zip(lower, fractions(x[b]), upper, strict=True))
+
+
+@member.register
+def _ball(inputs: Ball, x: Tensor, b: int) -> bool:
+    gaps = [abs(v - c) for v, c in zip(fractions(x[b]), fractions(inputs.center[b]), strict=True)]
+    radius = Fraction(float(inputs.radius[b]))
+    if math.isinf(inputs.p):
+        return max(gaps) <= radius
+    power = int(inputs.p)
+    return sum(gap**power for gap in gaps) <= radius**power
+
+
+@member.register
+def _intersection(inputs: Intersection, x: Tensor, b: int) -> bool:
+    return member(inputs.ball, x, b) and member(inputs.limits, x, b)
+
+
+@member.register
+def _product(inputs: Product, x: Tensor, b: int) -> bool:
+    return all(member(block, part, b) for block, part in zip(inputs.blocks, inputs.split(x), strict=True))
+
+
+def fractions(x: Tensor) -> list[Fraction]:
+    """The elements as exact rationals, row-major."""
+    return [Fraction(v) for v in x.flatten().tolist()]
