@@ -19,22 +19,18 @@ from torch import Tensor
 
 from robustbench_local.specs import Query
 
-from .crown import HiddenRows, crown_bounds, undecided
+from .crown import HiddenRows, RowPull, crown_bounds, undecided
 from .graph import Graph, Node
 from .ibp import specification_rows
 from .interval import Interval
 from .memory import Chunk, in_parts
 from .query_rows import QueryRows
-from .rule import find_rule
+from .sharing import tuning_plan
 from .slopes import Slopes
 from .tuning import Tuning, best_lower_bounds
 from .verifier import DEFAULT_BUDGET, Bounds, Budget, prepared, verifier
 
-__all__ = ["AlphaCROWN", "HiddenBatch", "TunedPull", "tuned_query_rows", "tuned_row_bytes"]
-
-_COPIES = (
-    8  # a row's numbers are kept this often per nonlinear node: parameters, moments, gradients, products
-)
+__all__ = ["AlphaCROWN", "HiddenBatch", "TunedPull", "tuned_query_rows"]
 
 _TWENTY = Tuning()
 
@@ -92,16 +88,17 @@ def tuned_query_rows(
 ) -> tuple[Tensor, bool]:
     """Upper bounds (B, m) of the atoms, none above `rows`, by tuned pulls; and whether time sufficed."""
     deadline, finished, rows = budget.deadline(), True, rows.clone()
+    plan = tuning_plan(graph, graph.output, rows.numel(), rows, budget)
 
     def bound(samples: Tensor, part: Tensor) -> tuple[Tensor, Tensor, bool]:
         """The atoms (b, k) of the part, the same number for each sample, and their upper bounds."""
         atoms = part.nonzero()[:, 1].reshape(samples.shape[0], -1)
         some = query.select(samples)
         batch = QueryRows(graph, some, _select(boxes, samples), rows[samples], atoms, budget.tighten)
-        lower, _, in_time = best_lower_bounds(batch, tuning, deadline=deadline)
+        lower, _, in_time = best_lower_bounds(batch, tuning, slopes=Slopes(plan.per_row), deadline=deadline)
         return atoms, batch.d - lower, in_time
 
-    for found in in_parts(_chunks(rows, tuned_row_bytes(graph, graph.output, rows), budget), bound):
+    for found in in_parts(_chunks(rows, plan.row_bytes, budget), bound):
         assert found is not None  # these chunks do not end early
         samples, _, (atoms, upper, in_time) = found
         here = (samples.unsqueeze(1), atoms)
@@ -127,21 +124,17 @@ class TunedPull:
     tuning: Tuning
     deadline: float
 
-    def __call__(self, rows: HiddenRows) -> Tensor:
-        """Lower bounds of the picked neurons, then of their negatives: (B, 2K)."""
-        best, _, _ = best_lower_bounds(HiddenBatch(rows), self.tuning, deadline=self.deadline)
-        return best
+    def planned(
+        self, graph: Graph, node: Node, mask: Tensor, budget: Budget, like: Tensor
+    ) -> tuple[RowPull, int]:
+        """Rows of both signs, with parameters of their own or shared ones (see `sharing`)."""
+        plan = tuning_plan(graph, node, 2 * int(mask.sum()), like, budget)
 
-    def row_bytes(self, graph: Graph, node: Node, like: Tensor) -> int:
-        """Memory of one row with all that its tuning keeps."""
-        return tuned_row_bytes(graph, node, like)
+        def bound(rows: HiddenRows) -> Tensor:
+            slopes = Slopes(plan.per_row)
+            return best_lower_bounds(HiddenBatch(rows), self.tuning, slopes=slopes, deadline=self.deadline)[0]
 
-
-def tuned_row_bytes(graph: Graph, node: Node, like: Tensor) -> int:
-    """Memory of one row that starts at `node`: gradients need its numbers at every node below."""
-    below = graph.nodes[: node.index + 1]
-    kept = sum(_COPIES * n.numel for n in below if n.op is not None and not find_rule(n).affine)
-    return (kept + 2 * sum(n.numel for n in below)) * like.element_size()
+        return bound, plan.row_bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,7 @@ arXiv 1906.06316) takes interval bounds for all hidden neurons and pulls only th
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -105,8 +105,9 @@ def crown_bounds(
         mask = _open(graph, node, boxes)
         if mask is None:
             continue
-        chunks = _until(deadline, row_chunks(mask, pull.row_bytes(graph, node, box.lower), budget))
-        boxes[node], finished = _refine(graph, node, inputs, {**known, **boxes}, chunks, pull)
+        bound, row_bytes = pull.planned(graph, node, mask, budget, box.lower)
+        chunks = _until(deadline, row_chunks(mask, row_bytes, budget))
+        boxes[node], finished = _refine(graph, node, inputs, {**known, **boxes}, chunks, bound)
         boxes[node] = boxes[node].intersect(box) if intersect else boxes[node]
         complete &= finished
     return boxes, complete
@@ -169,7 +170,7 @@ def _refine(
     inputs: InputSet,
     boxes: Mapping[Node, Interval],
     chunks: Iterable[Chunk | None],
-    pull: HiddenPull,
+    pull: RowPull,
 ) -> tuple[Interval, bool]:
     """The node's box with backward bounds for the coordinates of the chunks; and whether all were bounded."""
     old, finished = boxes[node], True
@@ -221,28 +222,33 @@ class HiddenRows:
         )
 
 
+RowPull = Callable[[HiddenRows], Tensor]
+"""Lower bounds of the picked neurons, then of their negatives: (B, 2K)."""
+
+
 class HiddenPull(Protocol):
     """How hidden neurons are bounded backward."""
 
-    def __call__(self, rows: HiddenRows) -> Tensor:
-        """Lower bounds of the picked neurons, then of their negatives: (B, 2K)."""
-        ...
-
-    def row_bytes(self, graph: Graph, node: Node, like: Tensor) -> int:
-        """Memory of one row that starts at `node`, working copies included."""
+    def planned(
+        self, graph: Graph, node: Node, mask: Tensor, budget: Budget, like: Tensor
+    ) -> tuple[RowPull, int]:
+        """How the neurons (B, n) of `node` are bounded, in pieces; the memory of one row and its copies."""
         ...
 
 
 class _Plain:
     """One backward pass with the rules' own choices."""
 
-    def __call__(self, rows: HiddenRows) -> Tensor:
-        return rows.lower(None)
-
-    def row_bytes(self, graph: Graph, node: Node, like: Tensor) -> int:
+    def planned(
+        self, graph: Graph, node: Node, mask: Tensor, budget: Budget, like: Tensor
+    ) -> tuple[RowPull, int]:
         """One row of coefficients at the widest node below, with working copies."""
         widest = max(n.numel for n in graph.nodes[: node.index + 1])
-        return 4 * widest * like.element_size()
+        return _plain_bounds, 4 * widest * like.element_size()
+
+
+def _plain_bounds(rows: HiddenRows) -> Tensor:
+    return rows.lower(None)
 
 
 plain_pull = _Plain()

@@ -21,12 +21,13 @@ from torch import Tensor
 
 from robustbench_local.specs import All, Atom, Query, Tree
 
-from .alpha_crown import AlphaCROWN, HiddenBatch, tuned_query_rows, tuned_row_bytes
+from .alpha_crown import AlphaCROWN, HiddenBatch, tuned_query_rows
 from .backward import lower_bounds
-from .crown import HiddenRows, crown_bounds
+from .crown import HiddenRows, RowPull, crown_bounds
 from .graph import Graph, Node
 from .ibp import cast_up
 from .interval import Interval
+from .sharing import tuning_plan
 from .slopes import Slopes
 from .tuning import Tuning, best_lower_bounds
 from .verifier import DEFAULT_BUDGET, Bounds, Budget, prepared, verifier
@@ -71,7 +72,8 @@ class InvProp:
         return Bounds(bounds.rows, upper, complete)
 
     def _at_once(self, graph: Graph, like: Tensor, budget: Budget) -> int:
-        return max(1, budget.memory(like.device) // (4 * tuned_row_bytes(graph, graph.output, like)))
+        row_bytes = tuning_plan(graph, graph.output, 1, like, budget).row_bytes
+        return max(1, budget.memory(like.device) // (4 * row_bytes))
 
     def _violating(self, graph: Graph, query: Query, budget: Budget, rows: Tensor) -> tuple[Tensor, bool]:
         """Upper bounds (B,) of the violation from boxes that hold where it is positive."""
@@ -155,15 +157,19 @@ class _ConstrainedPull:
     tuning: Tuning
     deadline: float
 
-    def __call__(self, rows: HiddenRows) -> Tensor:
-        """Lower bounds of the picked neurons, then of their negatives: (B, 2K)."""
-        query = self.query if rows.samples is None else self.query.select(rows.samples)
-        batch = _Constrained(rows, *_atoms(rows.graph, query, rows.boxes))
-        return best_lower_bounds(batch, self.tuning, deadline=self.deadline)[0]
+    def planned(
+        self, graph: Graph, node: Node, mask: Tensor, budget: Budget, like: Tensor
+    ) -> tuple[RowPull, int]:
+        """Rows pass the whole network, from the output down. Multipliers are always the rows' own."""
+        plan = tuning_plan(graph, graph.output, 2 * int(mask.sum()), like, budget)
 
-    def row_bytes(self, graph: Graph, node: Node, like: Tensor) -> int:
-        """Rows pass the whole network, from the output down."""
-        return tuned_row_bytes(graph, graph.output, like)
+        def bound(rows: HiddenRows) -> Tensor:
+            query = self.query if rows.samples is None else self.query.select(rows.samples)
+            batch = _Constrained(rows, *_atoms(rows.graph, query, rows.boxes))
+            slopes = Slopes(plan.per_row)
+            return best_lower_bounds(batch, self.tuning, slopes=slopes, deadline=self.deadline)[0]
+
+        return bound, plan.row_bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)

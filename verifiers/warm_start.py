@@ -16,12 +16,13 @@ from torch import Tensor
 from robustbench_local.errors import ShapeError
 from robustbench_local.specs import Query
 
-from .alpha_crown import AlphaCROWN, TunedPull, tuned_row_bytes
+from .alpha_crown import AlphaCROWN, TunedPull
 from .crown import crown_bounds
 from .graph import Graph, Node
 from .ibp import specification_rows
 from .interval import Interval
 from .query_rows import QueryRows
+from .sharing import tuning_plan
 from .slopes import Slopes
 from .tuning import best_lower_bounds
 from .verifier import DEFAULT_BUDGET, Bounds, Budget, prepared
@@ -31,7 +32,10 @@ __all__ = ["Warm", "resumed"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Warm:
-    """What a call leaves: the box of every node, and parameters (B, m, ...) of the rows, by node number."""
+    """What a call leaves: the box of every node, and parameters of the rows, by node number.
+
+    (B, m, ...) where every row has its own, (B, 1, ...) where memory made them share one choice.
+    """
 
     boxes: tuple[Interval, ...]
     slopes: Mapping[int, Tensor]
@@ -61,15 +65,14 @@ def resumed(
             boxes, finished = crown_bounds(graph, query.inputs, budget, known=boxes, pull=pull)
             complete &= finished
         rows = torch.minimum(*(specification_rows(graph, query, boxes, to_input=t) for t in (True, False)))
-        at_once = max(
-            1, budget.memory(rows.device) // (tuned_row_bytes(graph, graph.output, rows) * rows.shape[1])
-        )
+        plan = tuning_plan(graph, graph.output, rows.shape[1], rows, budget, together=True)
+        at_once = max(1, budget.memory(rows.device) // (plan.row_bytes * rows.shape[1]))
         parts: list[dict[int, Tensor]] = []
         for samples in torch.arange(query.batch, device=rows.device).split(at_once):
             some = {node: box.select(samples) for node, box in boxes.items()}
             atoms = torch.arange(rows.shape[1], device=rows.device).expand(samples.shape[0], -1)
             batch = QueryRows(graph, query.select(samples), some, rows[samples], atoms, tighten=True)
-            start = Slopes() if warm is None else _slopes(graph, warm.select(samples))
+            start = Slopes(plan.per_row) if warm is None else _slopes(graph, warm.select(samples))
             lower, slopes, in_time = best_lower_bounds(
                 batch, method.tuning, slopes=start, deadline=deadline, keep=True
             )

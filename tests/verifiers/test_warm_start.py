@@ -56,9 +56,20 @@ def test_a_parent_serves_its_children() -> None:
 def test_little_memory_changes_nothing() -> None:
     _, graph, query = problem()
     whole, warm = resumed(FEW, graph, query)
-    parts, same = resumed(FEW, graph, query, budget=Budget(memory_bytes=2000))
+    parts, same = resumed(FEW, graph, query, budget=Budget(memory_bytes=40_000))
     torch.testing.assert_close(parts.rows, whole.rows, rtol=1e-4, atol=1e-4)
     assert {k: v.shape for k, v in same.slopes.items()} == {k: v.shape for k, v in warm.slopes.items()}
+
+
+def test_shared_parameters_are_a_start_too() -> None:
+    network, graph, query = problem()
+    little = Budget(memory_bytes=2000)
+    first, warm = resumed(FEW, graph, query, budget=little)
+    assert warm.slopes and all(values.shape[1] == 1 for values in warm.slopes.values())
+    again, same = resumed(FEW, graph, query, warm, budget=little)
+    assert {k: v.shape for k, v in same.slopes.items()} == {k: v.shape for k, v in warm.slopes.items()}
+    assert bool((again.rows <= first.rows + 1e-5).all())
+    assert bool((rows_of(network, query) <= again.rows + 1e-5).all())
 
 
 def test_a_foreign_start_is_refused() -> None:
