@@ -1,4 +1,4 @@
-"""A graph under construction: adds nodes whose shapes come from running the operator without data.
+"""A graph under construction: adds nodes whose shapes come from running the operator on stand-ins.
 
 Both readers (`from_torch`, `from_onnx`) and the expansions of composite operators build with it.
 """
@@ -15,15 +15,13 @@ from robustbench_local.errors import GraphError
 
 from .expansion.registry import EXPANSIONS
 from .graph import Computed, Graph, Node, Slot, assemble
-from .rule import RULES, Elementwise
+from .stand_ins import Repeated, StandIns, WithoutData
 
 __all__ = ["Build", "mapped"]
 
-aten = torch.ops.aten
-
 
 class Build:
-    """Nodes so far, and for each a tensor without data that tells shape and dtype of a batch of two.
+    """Nodes so far, and for each a tensor that stands for a batch of two and tells shape and dtype.
 
     eager: expressions of constants are evaluated at once (a file's weights never change); else they become
     `Computed`, and `pending` tells that there are some.
@@ -34,6 +32,7 @@ class Build:
         self.nodes: list[Node] = []
         self.pending = False
         self.name = ""  # of the layer that is being added
+        self._stand_ins: StandIns = Repeated() if eager else WithoutData()
         self._shadows: dict[Node, Tensor] = {}
         self._taken: dict[str, int] = {}
 
@@ -55,7 +54,7 @@ class Build:
 
     def add(self, op: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Node:
         """A node of the operator as it is."""
-        shadow = _run(op, mapped(args, self.shadow), mapped(kwargs, self.shadow))
+        shadow = self._stand_ins.run(op, mapped(args, self.shadow), mapped(kwargs, self.shadow))
         if not isinstance(shadow, Tensor) or shadow.dim() == 0 or shadow.shape[0] != 2:
             raise GraphError(
                 f"{op} mixes samples",
@@ -84,7 +83,7 @@ class Build:
         args, kwargs = mapped(args, slot), mapped(kwargs, slot)
         node = Node(self._fresh_name(), op, tuple(inputs), args, kwargs, shape, len(self.nodes))
         self.nodes.append(node)
-        self._shadows[node] = torch.empty((2, *shape), dtype=dtype, device="meta")
+        self._shadows[node] = self._stand_ins.node((2, *shape), dtype)
         return node
 
     def constant(self, op: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -95,12 +94,12 @@ class Build:
         return Computed(op, args, kwargs)
 
     def shadow(self, value: Any) -> Any:
-        """A tensor without data in place of a node (with a batch of two) or a constant; else the value."""
+        """The tensor that stands for a node (with a batch of two) or a constant; else the value."""
         if isinstance(value, Node):
             return self._shadows[value]
         if isinstance(value, Computed):
             return _without_data(value)
-        return value.to("meta") if isinstance(value, Tensor) else value
+        return self._stand_ins.constant(value) if isinstance(value, Tensor) else value
 
     def shape(self, value: Any) -> tuple[int, ...]:
         """The shape of a constant, or of a batch of two of a node."""
@@ -130,43 +129,6 @@ class Build:
         count = self._taken.get(self.name, 0)
         self._taken[self.name] = count + 1
         return f"{self.name}.{count}" if count else self.name
-
-
-def _run(op: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The operator on tensors without data.
-
-    Where torch would first load its compiler for that, two seconds at every start of a program, an operator
-    of the same shape and dtype serves.
-    """
-    first, rest = (args[0], args[1:]) if args else (None, ())
-    if isinstance(first, Tensor) and first.is_floating_point() and not kwargs:
-        others = [a for a in rest if isinstance(a, Tensor)]
-        if isinstance(RULES.get(op), Elementwise) and not others:
-            return torch.empty_like(first)
-        if op is aten.batch_norm.default and all(a.shape == first.shape[1:2] for a in others):
-            return torch.empty_like(first)
-        if op is aten.linear.default and len(others) == 2 and others[1].shape == others[0].shape[:1]:
-            return op(first, others[0])
-        if op is aten.mean.dim:
-            return aten.sum.dim_IntList(*args)
-        if op in _POINTWISE and len(args) == 2:
-            shape = torch.broadcast_shapes(first.shape, *(o.shape for o in others))
-            return torch.empty(shape, dtype=torch.result_type(*args), device="meta")
-    return op(*args, **kwargs)
-
-
-#: Operators of two tensors, or of a tensor and a number, that broadcast.
-_POINTWISE = frozenset(
-    {
-        aten.add.Tensor,
-        aten.sub.Tensor,
-        aten.mul.Tensor,
-        aten.div.Tensor,
-        aten.rsub.Scalar,
-        aten.maximum.default,
-        aten.minimum.default,
-    }
-)
 
 
 def mapped(value: Any, convert: Callable[[Any], Any]) -> Any:

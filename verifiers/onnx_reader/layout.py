@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -77,7 +78,7 @@ def align(op: Operation, operands: Iterable[Value | Tensor]) -> tuple[list[Value
     Values get equal ranks; constants lose axes of length one in front, as far as the batch axis.
     """
     given = list(operands)
-    shape = torch.broadcast_shapes(*(tuple(o.shape) for o in given))
+    shape = np.broadcast_shapes(*(tuple(o.shape) for o in given))
     rank = len(shape)
     padded = [
         reshape(op, o, (1,) * (rank - len(o.shape)) + o.shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from ..layout import along, permute, refuse_mixing, reshape, whole
@@ -73,7 +74,7 @@ def _expand(op: Operation) -> Value:
 
 
 def _expanded(op: Operation, value: Value, target: Sequence[int]) -> Value:
-    shape = tuple(torch.broadcast_shapes(value.shape, tuple(target)))
+    shape = tuple(np.broadcast_shapes(value.shape, tuple(target)))
     value = reshape(op, value, (1,) * (len(shape) - len(value.shape)) + value.shape)
     if shape == value.shape:
         return value
