@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from .api import bounds as bounds
     from .api import evaluate as evaluate
     from .api import load_model as load_model
-    from .api import report as report
     from .api import supports as supports
     from .api import train as train
     from .api import verify as verify
+    from .report import report as report
 
 __all__ = [
     "Result",
@@ -47,9 +47,13 @@ if (_CHECKOUT / "pyproject.toml").is_file() and (_CHECKOUT / "specs").is_dir():
     __path__.append(str(_CHECKOUT))
 
 
+#: Names that are not of `api`, and where they are from.
+_ELSEWHERE = {"report": ".report"}
+
+
 def __getattr__(name: str) -> object:
     if name in __all__:
-        return getattr(import_module(".api", __name__), name)
+        return getattr(import_module(_ELSEWHERE.get(name, ".api"), __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -15,12 +15,7 @@ from robustbench_local.errors import DataError, ShapeError
 from robustbench_local.evaluation import Cases, Method, Progress
 from robustbench_local.evaluation import evaluate as _evaluate
 from robustbench_local.models import load_model, model_hash
-from robustbench_local.report import report
 from robustbench_local.specs import Query, Spec, VnnlibProperty, read_vnnlib
-from robustbench_local.store import WitnessStore
-from robustbench_local.training import Progress as TrainingProgress
-from robustbench_local.training import Recipe, TrainingResult
-from robustbench_local.training import train as _train
 from robustbench_local.verifiers import Verifier, find_verifier, from_torch, output_bounds
 
 from .cascade import DEFAULT_STAGES, Result, cascade_all, find_any_method, find_method, find_methods
@@ -29,7 +24,14 @@ from .named_models import NamedModel, find_model
 from .preflight import supports
 from .vnnlib_cases import vnnlib_cases
 
-__all__ = ["Result", "attack", "bounds", "evaluate", "load_model", "report", "supports", "train", "verify"]
+if TYPE_CHECKING:  # tables, reports and training load what a single verdict does not need
+    import pandas as pd
+
+    from robustbench_local.training import Progress as TrainingProgress
+    from robustbench_local.training import Recipe, TrainingResult
+    from robustbench_local.witnesses import WitnessStore
+
+__all__ = ["Result", "attack", "bounds", "evaluate", "load_model", "supports", "train", "verify"]
 
 
 def verify(
@@ -160,6 +162,9 @@ def train(
     `out` defaults to runs/<recipe>; with `resume` an interrupted run in that folder goes on where it stopped.
     Raises RobustBenchError for a recipe or checkpoint that cannot be used.
     """
+    from robustbench_local.training import Recipe
+    from robustbench_local.training import train as _train
+
     name = recipe.name if isinstance(recipe, Recipe) else Path(recipe).stem
     folder = Path("runs") / name if out is None else Path(out)
     return _train(recipe, out=folder, resume=resume, progress=progress, device=find_device(device))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from .errors import ResultsError
+
+if TYPE_CHECKING:  # a single verdict needs no table: pandas is loaded when one is made
+    import pandas as pd
 
 __all__ = ["COLUMNS", "KEY", "RERUN", "validate"]
 
@@ -49,6 +51,8 @@ def validate(table: pd.DataFrame) -> pd.DataFrame:
     or infinite (NaN means that the specification has no radius), or a `probabilistic` radius (l2, of a
     smoothed classifier; NaN for all other methods) that is, or that stands beside a verdict.
     """
+    import pandas as pd
+
     names = [str(name) for name in table.columns]
     if missing := [name for name in COLUMNS if name not in names]:
         raise ResultsError(f"the results table lacks the columns {', '.join(missing)}", cure=RERUN)
@@ -92,6 +96,8 @@ def _check_probabilistic(result: pd.DataFrame) -> None:
 
 def _cast(column: pd.Series[Any], dtype: str) -> pd.Series[Any]:
     """`column` as `dtype` where no value changes; an all-missing column fits every type but int64."""
+    import pandas as pd
+
     try:
         if dtype == "string":
             present = column.dropna()

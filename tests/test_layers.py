@@ -14,6 +14,7 @@ FOLDERS = ("specs", "models", "attacks", "verifiers")  # top-level folders that 
 RANK = {
     "errors": 0,
     "version": 0,
+    "atomic": 1,
     "specs": 1,
     "models": 2,
     "attacks": 2,
@@ -21,6 +22,7 @@ RANK = {
     "columns": 2,
     "data": 2,
     "store": 2,
+    "witnesses": 2,
 }
 TOP = 3  # evaluation, training, report, api, cli: whatever is not named above
 FRONT = {"api": 4, "cli": 5, "__main__": 6, "__init__": 6}

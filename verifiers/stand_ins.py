@@ -101,15 +101,8 @@ def _matmul(a: Tensor, b: Tensor) -> Sequence[int] | None:
     return (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
 
 
-def _conv(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
-) -> Sequence[int] | None:
+def _conv(x: Tensor, weight: Tensor, bias: Tensor | None, *settings: Any) -> Sequence[int] | None:
+    stride, padding, dilation, groups = settings
     if not _fits(x, weight, bias, weight.shape[0]) or x.shape[1] != weight.shape[1] * groups:
         return None
     rows = zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
@@ -118,16 +111,8 @@ def _conv(
     return (x.shape[0], weight.shape[0], *space) if sound else None
 
 
-def _conv_transpose(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    extra: Sequence[int],
-    groups: int,
-    dilation: Sequence[int],
-) -> Sequence[int] | None:
+def _conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None, *settings: Any) -> Sequence[int] | None:
+    stride, padding, extra, groups, dilation = settings
     channels = weight.shape[1] * groups
     if not _fits(x, weight, bias, channels) or x.shape[1] != weight.shape[0]:
         return None

@@ -16,9 +16,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from robustbench_local.atomic import write_atomically
 from robustbench_local.errors import SoundnessAlarm
 from robustbench_local.specs import Query
-from robustbench_local.store import write_atomically
 from robustbench_local.verifiers import Budget, Verifier
 
 from .cases import Cases

@@ -8,17 +8,17 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import pandas as pd
 import torch
 
 from robustbench_local.attacks import Attack
+from robustbench_local.columns import COLUMNS, validate
 from robustbench_local.errors import DeviceError, NonFiniteError
-from robustbench_local.store import COLUMNS, WitnessStore, validate
 from robustbench_local.verifiers import Budget, Smoothing, Verifier
 from robustbench_local.version import __version__
+from robustbench_local.witnesses import WitnessStore
 
 from .audit import confirm, cross_check
 from .cases import Cases
@@ -26,12 +26,15 @@ from .methods import Limits, Outcome, failed, run_attack, run_verifier
 from .probabilistic import run_smoothing
 from .subject import Subject
 
+if TYPE_CHECKING:  # loaded when a table is made: a single verdict needs none
+    import pandas as pd
+
 __all__ = ["Finished", "Method", "Progress", "evaluate"]
 
 Method: TypeAlias = Attack | Verifier | Smoothing
 """What can answer a batch of problems."""
 
-Finished: TypeAlias = Callable[[Cases, pd.DataFrame], None]
+Finished: TypeAlias = "Callable[[Cases, pd.DataFrame], None]"
 """Called with a batch and its rows as soon as they are there."""
 
 Progress: TypeAlias = Callable[[Cases, str], None]
@@ -78,6 +81,8 @@ def evaluate(
     Raises SoundnessAlarm when an attack's point lies above a verifier's bound in float64 too, DeviceError for
     queries on another device, NonFiniteError for a timeout that is not a positive number.
     """
+    import pandas as pd
+
     if not timeout > 0:
         raise NonFiniteError(f"timeout {timeout} is not a positive number of seconds", where="timeout")
     store = WitnessStore() if witnesses is None else witnesses
@@ -117,6 +122,8 @@ class _Run:
 
     def table(self, cases: Cases, subject: Subject) -> pd.DataFrame:
         """The rows of one batch, method by method."""
+        import pandas as pd
+
         outcomes: dict[str, Outcome] = {}
         for name, method in self.methods.items():
             if self.progress is not None:
@@ -171,6 +178,8 @@ class _Run:
         return outcome
 
     def _rows(self, cases: Cases, subject: Subject, name: str, outcome: Outcome) -> pd.DataFrame:
+        import pandas as pd
+
         zeros = np.zeros(outcome.batch, dtype=np.int64)
         verdict = np.select(
             [outcome.holds.numpy(), outcome.violated.numpy()], ["HOLDS", "VIOLATED"], "UNKNOWN"
