@@ -1,0 +1,146 @@
+"""Bilinear resampling of an image at places that depend on the input: rotations, shifts, scalings.
+
+The interval is the exact range of the interpolated bounds over the cells of pixels that a place can reach.
+The linear bounds are planes in the place's two coordinates and the pixels: see `resampling.py`. Bounds of
+rotated images by linear functions: Balunovic et al. 2019 (DeepG, NeurIPS), who find them in the angle by
+optimisation; Mohapatra et al. 2020 (Semantify-NN, arXiv 1912.09533), by layers in front of the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from robustbench_local.errors import UnsupportedOpError
+
+from ..batched import Batched
+from ..graph import Node, Slot
+from ..interval import Interval
+from ..resampling import Frame, Side, Window
+from ..rule import Boxes, Pulled, Rule, register
+from .monotone import Monotone
+
+__all__ = ["GRID_SAMPLER", "GridSampler"]
+
+aten = torch.ops.aten
+
+#: grid_sample where the image or the places are constant: torch wants operands of one batch size.
+GRID_SAMPLER = Batched(aten.grid_sampler.default, (0, 1))
+
+_Sides = tuple[Side, Side]
+
+
+class GridSampler(Rule):
+    """grid_sample, bilinear, zeros or the border outside; with constant places it is affine.
+
+    Free, (B, 2, 3, C, places): of the planes below and above the share of the pixels' upper bounds in the
+    image that they follow, and their slopes by both coordinates. Places that may lie in more than 8 rows or
+    columns of pixels get constant bounds.
+    """
+
+    _fixed = Monotone()
+
+    def at(self, node: Node) -> Rule:
+        return self if isinstance(node.args[1], Slot) else self._fixed
+
+    def check(self, node: Node) -> None:
+        mode, padding = (int(node.argument(*a)) for a in ((2, "interpolation_mode", 0), _PADDING))
+        if mode != 0 or padding not in (0, 1) or len(node.shape) != 3:
+            raise UnsupportedOpError(
+                "grid_sample other than bilinear on images, with zeros or the border outside",
+                where=f"node {node.name}",
+                cure='use mode="bilinear" and padding_mode="zeros" or "border" on images (B, C, H, W)',
+            )
+
+    def interval(self, node: Node, *inputs: Interval) -> Interval:
+        found = Window.of(_image(node, inputs), inputs[-1], _frame(node)).interval()
+        unknown = _unknown(inputs[-1])
+        lower, upper = ((end + unknown).squeeze(1) for end in (found.lower, found.upper))
+        return Interval(lower.unflatten(2, node.shape[1:]), upper.unflatten(2, node.shape[1:]))
+
+    def undecided(self, node: Node, position: int, box: Interval) -> Tensor | None:
+        return box.lower < box.upper
+
+    def start(self, node: Node, boxes: Boxes) -> Tensor | None:
+        return self._kept(node, boxes)[1]
+
+    def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
+        window, _, plain = self._kept(node, boxes)
+        below, above = plain if free is None else _sides(window, free)
+        rows = a.flatten(3)
+        positive, negative = rows.clamp(min=0), rows.clamp(max=0).neg()  # negative: the multiple of -y
+        across = (positive * below.across + negative * above.across).sum(2)
+        down = (positive * below.down + negative * above.down).sum(2)
+        unknown = _unknown(boxes[node.inputs[-1]])
+        offset = positive * (below.offset + unknown) + negative * (above.offset + unknown)
+        grid = torch.stack((across, down), 3).unflatten(2, node.shape[1:])
+        if len(node.inputs) == 1:
+            return Pulled((grid,), offset.flatten(2).sum(2))
+        shape = node.inputs[0].shape
+        if below.weights is None or above.weights is None:  # what is known exactly counts in the offset
+            image = a.new_zeros(()).expand(*grid.shape[:2], *shape)
+        else:
+            flat = _scattered(window, (positive, below.weights), (negative, above.weights))
+            image = window.frame.cropped(flat.unflatten(3, window.frame.size))
+        return Pulled((image, grid), offset.flatten(2).sum(2))
+
+    def _kept(self, node: Node, boxes: Boxes) -> tuple[Window, Tensor, _Sides]:
+        """The windows, the free parameters' first values and the planes with these; kept with the boxes."""
+        inputs = [boxes[p] for p in node.inputs]
+
+        def make() -> tuple[Window, Tensor, _Sides]:
+            window = Window.of(_image(node, inputs), inputs[-1], _frame(node))
+            with torch.no_grad():
+                first = window.first()
+            return window, first, _sides(window, first.unsqueeze(1))
+
+        found: tuple[Window, Tensor, _Sides] = inputs[-1].once((node, inputs[0]), make)
+        return found
+
+
+_PADDING = (3, "padding_mode", 0)
+
+
+def _frame(node: Node) -> Frame:
+    image = node.args[0]
+    height, width = (node.inputs[image.index].shape if isinstance(image, Slot) else image.shape)[-2:]
+    return Frame(height, width, not int(node.argument(*_PADDING)), bool(node.argument(4, "align_corners")))
+
+
+def _image(node: Node, inputs: Sequence[Interval]) -> Interval:
+    """Bounds of the image, (B or 1, C, H, W)."""
+    constant = node.args[0]
+    if isinstance(constant, Slot):
+        return inputs[constant.index]
+    constant = constant.to(inputs[0].lower)
+    return Interval(constant, constant)
+
+
+def _unknown(grid: Interval) -> Tensor:
+    """Zero, NaN where a bound of a place is NaN or infinite: (B, 1, 1, P)."""
+    return (0 * (grid.lower + grid.upper)).sum(3).flatten(1).unsqueeze(1).unsqueeze(1)
+
+
+def _sides(window: Window, free: Tensor) -> _Sides:
+    """The planes below and above for parameters (B, R, 2, 3, C, P)."""
+    below, above = free.unbind(2)
+    return window.side(below, 1), window.side(above, -1)
+
+
+def _scattered(window: Window, *parts: tuple[Tensor, Tensor]) -> Tensor:
+    """Coefficients (B, K, C, pixels) of the framed image, from rows (B, K, C, P) and the windows' weights."""
+    rows = parts[0][0]
+    batch = window.low.shape[2]
+    height, width = window.frame.size
+    total = rows.new_zeros(batch, *rows.shape[1:3], height * width)
+    for y, line in enumerate(window.index()):
+        for x, places in enumerate(line):
+            share = parts[0][0] * parts[0][1][y, x] + parts[1][0] * parts[1][1][y, x]
+            index = places.unsqueeze(1).unsqueeze(1).expand_as(share)
+            total = total.scatter_add(3, index, share)
+    return total
+
+
+register(aten.grid_sampler.default, GRID_SAMPLER)(GridSampler())
