@@ -18,6 +18,7 @@ from .forward import Forward, ForwardBackward, ForwardCROWN, forward_bounds
 from .graph import Graph, Node
 from .graph_network import GraphNetwork
 from .ibp import IBP, interval_bounds
+from .interface import Interface, Port
 from .interval import Interval
 from .invprop import InvProp
 from .lipschitz import Lipschitz, global_lipschitz, jacobian_bounds, local_lipschitz
@@ -53,6 +54,7 @@ __all__ = [
     "ForwardCROWN",
     "Graph",
     "GraphNetwork",
+    "Interface",
     "Interval",
     "InvProp",
     "Lines",
@@ -60,6 +62,7 @@ __all__ = [
     "MethodSupport",
     "Node",
     "Obstacle",
+    "Port",
     "Predictions",
     "Pulled",
     "Rule",

@@ -14,7 +14,7 @@ from torch import Tensor
 from robustbench_local.errors import GraphError
 
 from .expansion.registry import EXPANSIONS
-from .graph import Computed, Graph, Node, Slot, assemble
+from .graph import Computed, Graph, Node, Slot, assemble, mapped
 from .stand_ins import Repeated, StandIns, WithoutData
 
 __all__ = ["Build", "mapped"]
@@ -129,17 +129,6 @@ class Build:
         count = self._taken.get(self.name, 0)
         self._taken[self.name] = count + 1
         return f"{self.name}.{count}" if count else self.name
-
-
-def mapped(value: Any, convert: Callable[[Any], Any]) -> Any:
-    """`convert` applied to every leaf of nested tuples, lists and dicts."""
-    if isinstance(value, tuple):
-        return tuple(mapped(v, convert) for v in value)
-    if isinstance(value, list):
-        return [mapped(v, convert) for v in value]
-    if isinstance(value, dict):
-        return {k: mapped(v, convert) for k, v in value.items()}
-    return convert(value)
 
 
 def _any_node(value: Any) -> bool:

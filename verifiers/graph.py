@@ -10,14 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from robustbench_local.errors import DtypeError, ShapeError
 
-__all__ = ["Computed", "Graph", "Node", "Piece", "Slot", "concatenate"]
+if TYPE_CHECKING:
+    from .interface import Interface
+
+__all__ = ["Computed", "Graph", "Node", "Piece", "Slot", "concatenate", "mapped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,8 @@ class Computed:
 
     def value(self) -> Tensor:
         """The constant under the parameters' present values."""
-        args = _map(self.args, _evaluated)
-        result: Tensor = self.op(*args, **_map(self.kwargs, _evaluated))
+        args = mapped(self.args, _evaluated)
+        result: Tensor = self.op(*args, **mapped(self.kwargs, _evaluated))
         return result
 
 
@@ -80,7 +83,7 @@ class Node:
         within = [v for v in (*self.args, *self.kwargs.values()) if isinstance(v, (list, tuple, dict))]
         held: list[Any] = [v for v in self.kwargs.values() if isinstance(v, (Slot, Computed))]
         held += [v for v in self.args if isinstance(v, Computed)]
-        _map(within, lambda v: held.append(v) if isinstance(v, (Slot, Computed)) else None)
+        mapped(within, lambda v: held.append(v) if isinstance(v, (Slot, Computed)) else None)
         object.__setattr__(self, "_flat", not held)
 
     def run(self, *values: Tensor) -> Tensor:
@@ -92,7 +95,7 @@ class Node:
             quick: Tensor = self.op(*args, **self.kwargs)
             return quick
         fill = _filler(values)
-        result: Tensor = self.op(*_map(self.args, fill), **_map(self.kwargs, fill))
+        result: Tensor = self.op(*mapped(self.args, fill), **mapped(self.kwargs, fill))
         return result
 
     def argument(self, position: int, name: str, default: Any = None) -> Any:
@@ -104,7 +107,7 @@ class Node:
     def constants(self) -> list[Tensor]:
         """The tensors that the operator uses as constants, or that expressions of constants use."""
         found: list[Tensor] = []
-        _map((self.args, self.kwargs), _collector(found))
+        mapped((self.args, self.kwargs), _collector(found))
         return found
 
     @property
@@ -119,6 +122,7 @@ class Graph:
 
     `pending` tells that some constants are still expressions; `resolved()` evaluates them. `like` is a
     floating-point constant (of the traced example's kind where there is none): it tells dtype and device.
+    `interface` has the names of the file that the graph was read from; None where it was not.
     """
 
     nodes: tuple[Node, ...]
@@ -126,6 +130,7 @@ class Graph:
     pending: bool = False
     consumers: dict[Node, tuple[Node, ...]] = field(default_factory=dict)
     like: Tensor = field(default_factory=lambda: torch.empty(0))
+    interface: Interface | None = None
 
     @property
     def input(self) -> Node:
@@ -211,11 +216,14 @@ class Graph:
                 replace(
                     node,
                     inputs=tuple(new[p.index] for p in node.inputs),
-                    args=_map(node.args, convert),
-                    kwargs=_map(node.kwargs, convert),
+                    args=mapped(node.args, convert),
+                    kwargs=mapped(node.kwargs, convert),
                 )
             )
-        return assemble(new, new[self.output.index], pending=pending, bare=bare or (self.dtype, self.device))
+        bare = bare or (self.dtype, self.device)
+        result = assemble(new, new[self.output.index], pending=pending, bare=bare)
+        kept = None if self.interface is None else replace(self.interface, inner=None)
+        return replace(result, interface=kept)
 
 
 def concatenate(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -240,14 +248,14 @@ def assemble(
     )
 
 
-def _map(value: Any, convert: Callable[[Any], Any]) -> Any:
+def mapped(value: Any, convert: Callable[[Any], Any]) -> Any:
     """`convert` applied to every leaf of nested tuples, lists and dicts."""
     if isinstance(value, tuple):
-        return tuple(_map(v, convert) for v in value)
+        return tuple(mapped(v, convert) for v in value)
     if isinstance(value, list):
-        return [_map(v, convert) for v in value]
+        return [mapped(v, convert) for v in value]
     if isinstance(value, dict):
-        return {k: _map(v, convert) for k, v in value.items()}
+        return {k: mapped(v, convert) for k, v in value.items()}
     return convert(value)
 
 
@@ -271,7 +279,7 @@ def _swapper(change: Callable[[Tensor], Tensor]) -> Callable[[Any], Any]:
 def _collector(found: list[Tensor]) -> Callable[[Any], Any]:
     def collect(value: Any) -> Any:
         if isinstance(value, Computed):
-            _map((value.args, value.kwargs), collect)
+            mapped((value.args, value.kwargs), collect)
         elif isinstance(value, Tensor):
             found.append(value)
         return value

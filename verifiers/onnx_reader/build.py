@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,18 @@ from robustbench_local.errors import GraphError, NonFiniteError, RobustBenchErro
 
 from ..builder import Build, mapped
 from ..graph import Graph, Node
+from ..interface import Inner, Interface, Port, Tap
+from .converters.indexing import pick
+from .ending import joined, real
+from .entries import LARGEST, Entry
 from .folding import Array, fold
-from .layout import settle, whole
+from .layout import reshape, settle
 from .operation import Operation
-from .order import needed_operators
+from .order import names_read, needed_operators
 from .registry import CONVERTERS
 from .value import Value
 
-__all__ = ["LARGEST", "Builder"]
-
-#: The most coordinates of one sample at one node.
-LARGEST = 2**28
+__all__ = ["Builder"]
 
 
 class Builder:
@@ -39,29 +41,62 @@ class Builder:
         self.new = Build(eager=True)
         self.values: dict[str, Value | Array] = {}
         self.tensors: dict[str, Tensor] = {}
-        self.readers = Counter(name for node in proto.node for name in node.input)
+        self.readers = Counter(name for node in proto.node for name in names_read(node))
         self.readers.update(output.name for output in proto.output)
 
-    def build(self, shape: tuple[int, ...], leading: bool, name: str, output: str) -> Graph:
-        """The graph from the input `name`, of `shape` and `leading` as in `Value`, to `output`."""
-        sample = shape[1:] if leading else shape
-        self.new.name = name
-        node = self.new.enter(None, (), {}, sample, self.dtype)
-        self._initializers()
-        self.values[name] = Value(node, shape, leading)
-        for proto in needed_operators(self.proto, output):
+    def build(self, entries: Sequence[Entry], outputs: Sequence[str]) -> Graph:
+        """The graph from all inputs to `outputs`."""
+        self.readers.update(outputs)
+        self._enter(entries)
+        self._initializers(self.proto)
+        for proto in needed_operators(self.proto, outputs):
             self._guarded(proto)
-        result = self.values.get(output)
-        if not isinstance(result, Value):
+        ends = [self._end(name) for name in outputs]
+        found = [end for end in ends if isinstance(end, Value)]
+        if not found:
             raise GraphError(
-                f"the output {output!r} does not depend on the input", cure="check the exported outputs"
+                f"the output {outputs[0]!r} does not depend on the input", cure="check the exported outputs"
             )
+        op = self._operation(None, "output")
+        result = real(op, found[0]) if len(ends) == 1 else joined(op, ends)
         if not result.node.shape:  # a sample is at least a vector
-            result = whole(self._operation(None, "output"), result)
+            result = reshape(op, result, (1,))
         graph = self.new.graph(result.node, (self.dtype, torch.device("cpu")))
         for node in graph.nodes:
             _check_finite(node)
-        return graph
+        return replace(graph, interface=self._interface(entries, dict(zip(outputs, ends, strict=True))))
+
+    def _enter(self, entries: Sequence[Entry]) -> None:
+        """The input node, and of several inputs (or a single number) each as a part of it."""
+        if len(entries) == 1 and entries[0].shape:
+            only = entries[0]
+            self.new.name = only.name
+            node = self.new.enter(None, (), {}, only.sample, self.dtype)
+            self.values[only.name] = Value(node, only.shape, only.leading)
+            return
+        total = sum(math.prod(entry.shape) for entry in entries)
+        self.new.name = "inputs"
+        flat = Value(self.new.enter(None, (), {}, (total,), self.dtype), (1, total), True)
+        start = 0
+        for entry in entries:
+            stop = start + math.prod(entry.shape)
+            op = self._operation(None, entry.name)
+            self.values[entry.name] = reshape(op, pick(op, flat, 1, range(start, stop)), entry.shape)
+            start = stop
+
+    def _end(self, name: str) -> Value | Tensor:
+        value = self._operand(name) if name in self.values else None
+        if value is None:
+            raise GraphError(f"nothing computes the output {name!r}", cure="check the file with onnx.checker")
+        return value
+
+    def _interface(self, entries: Sequence[Entry], ends: dict[str, Value | Tensor]) -> Interface:
+        taps = {n: Tap(v.node, v.shape) for n, v in self.values.items() if isinstance(v, Value) and n}
+        return Interface(
+            tuple(Port(entry.name, entry.shape) for entry in entries),
+            tuple(Port(name, tuple(end.shape)) for name, end in ends.items()),
+            Inner(tuple(self.new.nodes), taps),
+        )
 
     def add(self, name: str, target: Callable[..., Any], args: tuple[Any, ...], leading: bool) -> Value:
         """A new node; its shape comes from running the operator on tensors without data."""
@@ -76,12 +111,12 @@ class Builder:
         """Whether the value holds floating-point numbers."""
         return self.new.dtype(value.node).is_floating_point
 
-    def _initializers(self) -> None:
+    def _initializers(self, proto: Any) -> None:
         from onnx import numpy_helper
 
-        if self.proto.sparse_initializer:
+        if proto.sparse_initializer:
             raise GraphError("the file holds sparse weights", cure="export it with dense weights")
-        for tensor in self.proto.initializer:
+        for tensor in proto.initializer:
             try:
                 self.values[tensor.name] = numpy_helper.to_array(tensor)
             except Exception as error:  # wrong sizes, unknown types, external data without a folder

@@ -1,16 +1,17 @@
-"""The operators that an output needs, each after those it reads."""
+"""The operators that outputs need, each after those it reads."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from robustbench_local.errors import GraphError
 
-__all__ = ["needed_operators"]
+__all__ = ["names_read", "needed_operators"]
 
 
-def needed_operators(proto: Any, output: str) -> list[Any]:
-    """The operators of the ONNX graph `proto` on which `output` depends, in an order of evaluation.
+def needed_operators(proto: Any, outputs: Iterable[str]) -> list[Any]:
+    """The operators of the ONNX graph `proto` on which `outputs` depend, in an order of evaluation.
 
     Files should be sorted, but tools accept those that are not. GraphError: operators that read each other.
     """
@@ -18,7 +19,7 @@ def needed_operators(proto: Any, output: str) -> list[Any]:
     done: set[int] = set()
     open_: set[int] = set()
     ordered: list[Any] = []
-    stack = [(makers[output], False)] if output in makers else []
+    stack = [(makers[name], False) for name in outputs if name in makers][::-1]
     while stack:
         node, ready = stack.pop()
         if ready:
@@ -33,6 +34,19 @@ def needed_operators(proto: Any, output: str) -> list[Any]:
                 )
             open_.add(id(node))
             stack.append((node, True))
-            readable = (makers[name] for name in reversed(node.input) if name in makers)
+            readable = (makers[name] for name in reversed(names_read(node)) if name in makers)
             stack.extend((maker, False) for maker in readable if id(maker) not in done)
     return ordered
+
+
+def names_read(node: Any) -> list[str]:
+    """The values an operator reads: its inputs, and what the graphs among its attributes read outside."""
+    names = [str(name) for name in node.input if name]
+    for attribute in node.attribute:
+        graphs = [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
+        for graph in graphs:
+            own = {name for inner in graph.node for name in inner.output}
+            own.update(tensor.name for tensor in graph.initializer)
+            names += [n for inner in graph.node for n in names_read(inner) if n not in own]
+            names += [entry.name for entry in graph.output if entry.name not in own]
+    return names
