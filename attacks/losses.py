@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from robustbench_local.specs import All, Atom, Query, Tree
+from robustbench_local.specs import All, AtLeast, Atom, Query, Tree
 
 __all__ = ["Loss", "cross_entropy_loss", "margin_loss", "smooth_violation_loss", "violation_loss"]
 
@@ -57,6 +57,8 @@ def _smooth(tree: Tree, atoms: Tensor) -> Tensor:
     if isinstance(tree, Atom):
         return atoms[:, tree.index]
     children = torch.stack([_smooth(child, atoms) for child in tree.children], 1)
-    if isinstance(tree, All):
+    if isinstance(tree, AtLeast):  # the softened minimum of the `count` largest
+        children = children.topk(tree.count, 1).values
+    if isinstance(tree, (All, AtLeast)):
         return -torch.logsumexp(-children, 1)
     return torch.logsumexp(children, 1)

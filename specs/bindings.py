@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustbench_local.errors import RobustBenchError
+from robustbench_local.errors import RobustBenchError, SpecError
 
 from .expressions.base import spec_error
 from .expressions.leaves import Data, Label, Param
+from .expressions.networks import Net
 
-__all__ = ["Bound", "Slot", "bind"]
+__all__ = ["Bound", "Slot", "bind", "bind_networks"]
 
 Slot = Param | Data | Label
 """What a query binds by name."""
@@ -64,6 +65,32 @@ def bind(slots: Mapping[str, Slot], values: Mapping[str, object]) -> Bound:
         device,
         torch.float64 if torch.float64 in types else next(iter(types), torch.get_default_dtype()),
     )
+
+
+def bind_networks(nets: Mapping[str, Net], network: object) -> dict[str, Callable[[Tensor], Tensor]]:
+    """The network of every slot; SpecError where one is missing, left over, or no network."""
+    given = dict(network) if isinstance(network, Mapping) else None
+    if given is None:
+        if len(nets) > 1:
+            raise spec_error(
+                "E-PARAM",
+                f"the property speaks of {len(nets)} networks, one is given",
+                f"pass {{{', '.join(f'{name!r}: ..' for name in nets)}}}",
+            )
+        given = dict.fromkeys(nets, network)
+    if set(given) != set(nets):
+        raise spec_error(
+            "E-PARAM",
+            f"networks are given for {', '.join(map(str, given)) or 'none'}",
+            f"the property speaks of {', '.join(nets)}",
+        )
+    for name, value in given.items():
+        if not callable(value):
+            raise SpecError(
+                f"the network {name!r} is {value!r}" if len(nets) > 1 else f"the network is {value!r}",
+                cure="give a module or a function of x (B, *shape)",
+            )
+    return {name: given[name] for name in nets}
 
 
 def _batch_problems(bound: Mapping[str, Tensor]) -> Iterable[RobustBenchError]:

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from robustbench_local.errors import ShapeError, SpecError
 
+from .layout import Layout
 from .sets import InputSet
 from .tree import Tree, atoms_of, count_clauses, disjuncts, fold_truth, fold_values
 
-__all__ = ["Query", "Verdict"]
+__all__ = ["Quantifier", "Query", "Verdict"]
 
 _MOST_CLAUSES = 100_000
 
@@ -35,10 +36,21 @@ class Verdict(str, Enum):
         return self.value
 
 
+class Quantifier(str, Enum):
+    """Whether a property speaks of all points of its domain, or of some."""
+
+    FORALL = "forall"
+    EXISTS = "exists"
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Query:
     """B problems: is there an x in inputs[b] with the tree true of e = C[b] @ y + d[b], y = network(x)?
 
+    Such an x violates a property of all points, and proves one of `exists` (`quantifier`). All words here
+    (violation, violated, holds) speak of the first: for `exists`, `holds` says that no such x exists.
+
+    `layout` says where the variables lie in x, if x is not a single one.
     network: maps x (B, *in) to y (B, *out), usually a module in eval mode. C (B, m, n_out) and d (B, m)
     in float64, y flattened; rows of C differ between samples where labels do. text: the property with
     its parameters; id: sha256 of the text (computed if left empty). Raises ShapeError or SpecError.
@@ -51,6 +63,8 @@ class Query:
     tree: Tree
     text: str = ""
     id: str = ""
+    quantifier: Quantifier = Quantifier.FORALL
+    layout: Layout | None = None
     _casts: dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -134,6 +148,20 @@ class Query:
         """
         below = upper <= 0 if all(atom.strict for atom in atoms_of(self.tree)) else upper < 0
         return below & torch.isfinite(upper)
+
+    def point(self, **variables: Tensor) -> Tensor:
+        """The input (B, *in) at values (B, *shape) of variables by name; data are filled in, and variables
+        that are left out are at the centre of the set.
+        """
+        if self.layout is None:
+            raise SpecError("the query names no variables", cure="give the input (B, *shape) itself")
+        parts = self.layout.split(self.inputs.centre())
+        for name, value in variables.items():
+            if name not in parts:
+                raise SpecError(f"no variable {name!r}", cure=f"known: {', '.join(parts)}")
+            parts[name] = value
+        dtype = next(iter(variables.values())).dtype if variables else self.inputs.dtype
+        return self.layout.merge({name: value.to(dtype) for name, value in parts.items()})
 
     def clauses(self) -> list[tuple[Tensor, Tensor]]:
         """The violation as an OR of clauses (C (B, k, n_out), d (B, k)): all k rows must be > or >= 0.

@@ -1,11 +1,10 @@
-"""A property: for all x of a domain, a formula over f(x). Binding its values gives a `Query`."""
+"""A property: for all (or some) values of its variables, a formula. Binding its values gives a `Query`."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -13,24 +12,29 @@ from torch import Tensor
 
 from robustbench_local.errors import SpecError
 
-from .bindings import Bound, Slot, bind
-from .expressions.base import Bindings, Formula, describe, spec_error
+from .bindings import Bound, Slot, bind, bind_networks
+from .expressions.base import Expr, Formula, describe, spec_error
 from .expressions.domains import Domain
-from .expressions.leaves import Application, Data, Label, Net, Param, Var
-from .expressions.values import Emitter
-from .query import Query
+from .expressions.leaves import Data, Label, Param, Var
+from .expressions.networks import Application, Net, Tap
+from .lowering import Lowered, lower
+from .query import Quantifier, Query
 
-__all__ = ["Spec", "forall"]
+__all__ = ["Networks", "Spec", "exists", "forall"]
+
+Networks = Callable[[Tensor], Tensor] | Mapping[str, Callable[[Tensor], Tensor]]
+"""A network, or name of slot -> network."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Spec:
-    """forall variable in domain: body. Made by `forall`; immutable; equal specs have equal `id`."""
+    """quantifier variables in domain: body. Made by `forall` or `exists`; equal specs have equal `id`."""
 
-    variable: Var
-    domain: Domain
+    quantifier: Quantifier
+    variables: tuple[Var, ...]
+    domain: Domain | Formula
     body: Formula
-    net: Net
+    nets: Mapping[str, Net]
     slots: Mapping[str, Slot]
 
     @property
@@ -46,40 +50,43 @@ class Spec:
     def __repr__(self) -> str:
         return f"Spec({self._claim})"
 
-    def query(self, network: Callable[[Tensor], Tensor], /, **values: object) -> Query:
-        """The B problems that bind the net to `network` and every Data, Label and Param by name.
+    def query(self, network: Networks, /, **values: object) -> Query:
+        """The B problems that bind the nets to networks and every Data, Label and Param by name.
 
+        `network` is a module or function for a property of one net, or {"f": .., "g": ..} for several.
         Values with a leading batch axis must agree on B; values without one hold for all samples.
         Raises SpecError (E-PARAM, E-DATA), LabelError, ShapeError, DtypeError, NonFiniteError,
         RadiusError or EmptySetError; several problems of the values come in one SpecError.
         """
-        if not callable(network):
-            raise SpecError(
-                f"the network is {network!r}", cure="give a module or a function of x (B, *shape)"
-            )
+        networks = bind_networks(self.nets, network)
         bound = bind(self.slots, values)
-        outputs = math.prod(self.net.outputs)
-        emitter = Emitter(bound.batch, outputs, bound.device)
-        env = Bindings(bound.values, emitter, bound.batch, bound.device, bound.dtype)
-        inputs = self.domain.build(env, self.variable.shape)
-        tree = self.body.tree(env, negated=True)
-        for text in env.equalities:
+        found: Lowered = lower(self.variables, self.domain, self.body, self.quantifier, networks, bound)
+        for text in found.equalities:
             warnings.warn(
                 f"the violation asks for equality (`{text}` negated): no attack can hit it; "
                 "write abs(a - b) >= tolerance instead",
                 stacklevel=2,
             )
-        C, d = emitter.rows()
-        return Query(network, inputs, C, d, tree, self._text(self._bound_params(bound)))
+        text = self._text(self._bound_params(bound))
+        return Query(
+            found.network,
+            found.inputs,
+            found.C,
+            found.d,
+            found.tree,
+            text,
+            quantifier=self.quantifier,
+            layout=found.layout,
+        )
 
     @property
     def _claim(self) -> str:
-        shape = ",".join(map(str, self.variable.shape))
-        return f"forall {self.variable.name}: real[{shape}] in {self.domain.text}: {self.body.text}"
+        variables = ", ".join(variable.declaration for variable in self.variables)
+        return f"{self.quantifier.value} {variables} in {self.domain.text}: {self.body.text}"
 
     def _text(self, params: Mapping[str, str]) -> str:
         lines = [params.get(name, slot.declaration) for name, slot in self.slots.items()]
-        return "\n".join([self.net.declaration, *lines, self._claim])
+        return "\n".join([*(net.declaration for net in self.nets.values()), *lines, self._claim])
 
     def _bound_params(self, bound: Bound) -> dict[str, str]:
         return {
@@ -89,43 +96,59 @@ class Spec:
         }
 
 
-def forall(variable: Var, domain: Domain, body: Formula) -> Spec:
-    """The property that every `variable` of `domain` satisfies `body`.
+def forall(variables: Var | Sequence[Var], domain: Domain | Formula, body: Formula) -> Spec:
+    """The property that all values of the variables in the domain satisfy the body.
 
-    Raises SpecError where the parts do not fit: no network or more than one, a free variable, one name
-    for two things.
+    The domain of one variable is a `Domain`, `box(0, 1) & ball(x0, eps)`, and may carry conditions,
+    `box(0, 1) & (x[0] <= x[1])`. With several variables each is placed: `box(0, 1)(x) & ball(x, 0.1)(y)`.
+    Raises SpecError where the parts do not fit: no network, a free variable, one name for two things.
     """
-    if not isinstance(variable, Var):
-        raise SpecError(f"forall quantifies a Var, got {describe(variable)}")
-    if not isinstance(domain, Domain):
+    return _quantified(Quantifier.FORALL, variables, domain, body)
+
+
+def exists(variables: Var | Sequence[Var], domain: Domain | Formula, body: Formula) -> Spec:
+    """The property that some values of the variables in the domain satisfy the body; else as `forall`.
+
+    A witness proves it, and a bound of the body's truth over the whole domain refutes it.
+    """
+    return _quantified(Quantifier.EXISTS, variables, domain, body)
+
+
+def _quantified(
+    quantifier: Quantifier, variables: Var | Sequence[Var], domain: Domain | Formula, body: Formula
+) -> Spec:
+    word = quantifier.value
+    bound = (variables,) if isinstance(variables, Expr) else tuple(variables)
+    for variable in bound:
+        if not isinstance(variable, Var):
+            raise SpecError(f"{word} quantifies a Var, got {describe(variable)}")
+    if not bound:
+        raise SpecError(f"{word} quantifies at least one Var")
+    if not isinstance(domain, (Domain, Formula)):
         raise SpecError(
-            f"forall needs a domain, got {describe(domain)}", cure="use box(..), ball(..) or their `&`"
+            f"{word} needs a domain, got {describe(domain)}", cure="use box(..), ball(..) or their `&`"
         )
     if not isinstance(body, Formula):
-        raise SpecError(f"forall needs a formula, got {describe(body)}", cure="compare terms: f(x)[0] <= 1")
-    _check_variables(variable, body)
-    net, slots = _the_net(body), _slots(domain, body)
-    if {variable.name, net.name} & set(slots) or variable.name == net.name:
-        raise spec_error("E-PARAM", "variable, network, data, labels and parameters need different names")
-    return Spec(variable, domain, body, net, MappingProxyType(slots))
+        raise SpecError(f"{word} needs a formula, got {describe(body)}", cure="compare terms: f(x)[0] <= 1")
+    _check_variables(bound, domain, body)
+    nets, slots = _nets(domain, body), _slots(domain, body)
+    names = [*(v.name for v in bound), *nets, *slots]
+    if len(set(names)) < len(names):
+        raise spec_error("E-PARAM", "variables, networks, data, labels and parameters need different names")
+    return Spec(quantifier, bound, domain, body, MappingProxyType(nets), MappingProxyType(slots))
 
 
-def _check_variables(variable: Var, body: Formula) -> None:
-    nodes = list(body.walk())
-    used = [node for node in nodes if isinstance(node, Var)]
-    for node in used:
-        if (node.name, node.dims) != (variable.name, variable.dims):
-            raise SpecError(f"variable `{node.name}` is free", cure=f"only `{variable.name}` is quantified")
-    if len(used) > sum(isinstance(node, Application) for node in nodes):
-        raise SpecError(
-            f"`{variable.name}` is used outside the network in `{body.text}`",
-            cure=f"conditions on the input belong into the domain; supported: terms over f({variable.name})",
-        )
+def _check_variables(bound: Sequence[Var], domain: Expr, body: Formula) -> None:
+    known = {variable.name: variable for variable in bound}
+    for node in _walk(domain, body):
+        if isinstance(node, Var) and (node.name not in known or known[node.name].dims != node.dims):
+            names = ", ".join(f"`{name}`" for name in known)
+            raise SpecError(f"variable `{node.name}` is free", cure=f"quantified: {names}")
 
 
-def _slots(domain: Domain, body: Formula) -> dict[str, Slot]:
+def _slots(domain: Expr, body: Formula) -> dict[str, Slot]:
     slots: dict[str, Slot] = {}
-    for node in (*domain.walk(), *body.walk()):
+    for node in _walk(domain, body):
         if isinstance(node, (Param, Data, Label)):
             known = slots.setdefault(node.name, node)
             if known.declaration != node.declaration:
@@ -135,13 +158,21 @@ def _slots(domain: Domain, body: Formula) -> dict[str, Slot]:
     return slots
 
 
-def _the_net(body: Formula) -> Net:
-    nets = {n.net.declaration: n.net for n in body.walk() if isinstance(n, Application)}
+def _nets(domain: Expr, body: Formula) -> dict[str, Net]:
+    nets: dict[str, Net] = {}
+    for node in _walk(body, domain):
+        if isinstance(node, (Application, Tap)):
+            known = nets.setdefault(node.net.name, node.net)
+            if known.declaration != node.net.declaration:
+                raise spec_error(
+                    "E-PARAM",
+                    f"{known.name!r} is declared twice: {known.declaration}, {node.net.declaration}",
+                )
     if not nets:
         raise SpecError(f"`{body.text}` uses no network", cure="compare terms over f(x)")
-    if len(nets) > 1:
-        raise SpecError(
-            f"`{body.text}` uses several networks: {'; '.join(nets)}",
-            cure="supported: one network at one variable",
-        )
-    return next(iter(nets.values()))
+    return nets
+
+
+def _walk(*parts: Expr) -> Iterator[Expr]:
+    for part in parts:
+        yield from part.walk()

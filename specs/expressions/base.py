@@ -18,7 +18,8 @@ from torch import Tensor
 from robustbench_local.errors import RobustBenchError, ShapeError, SpecError, SymbolicBoolError
 
 from ..tree import Tree
-from .values import Emitter, Value
+from .scope import Scope
+from .values import Affine, Emitter, TooManyCases, Value
 
 __all__ = ["Bindings", "Expr", "Formula", "Term", "operator", "spec_error"]
 
@@ -31,9 +32,13 @@ TermLike = object
 
 @dataclass(frozen=True, eq=False)
 class Bindings:
-    """What lowering needs: values by name with a leading axis of 1 or B, the emitter, the output size."""
+    """What lowering needs: values by name with a leading axis of 1 or B, and the emitter of rows.
+
+    `scope` evaluates terms that are free of variables, in float64.
+    """
 
     values: Mapping[str, Tensor]
+    scope: Scope
     emitter: Emitter
     batch: int
     device: torch.device
@@ -47,6 +52,7 @@ class Expr(ABC):
     __slots__ = ()
     __array_ufunc__ = None  # NumPy then leaves `array <= term` to the term
     precedence: int = 9
+    is_domain: bool = False  # whether it says where a variable ranges
 
     @property
     def children(self) -> tuple[Expr, ...]:
@@ -106,12 +112,32 @@ class Term(Expr):
 
     @property
     def constant(self) -> bool:
-        """Whether the term is free of network outputs."""
+        """Whether the term is free of variables and networks."""
         return all(child.constant for child in self.children if isinstance(child, Term))
 
-    @abstractmethod
+    @property
+    def unit(self) -> str | None:
+        """The physical unit where one is known and all elements share it."""
+        return None
+
     def value(self, env: Bindings) -> Value:
-        """The term as affine rows over the network's outputs, or max/min of such."""
+        """The term as affine rows over features, or max/min of such; a feature of its own where it has no
+        such form, or one that is too large.
+        """
+        if self.constant:
+            return Affine({}, env.scope.of(self))
+        try:
+            return self.lower(env)
+        except TooManyCases:
+            return env.emitter.feature(self)
+
+    def lower(self, env: Bindings) -> Value:
+        """The value of a term that is not constant; by default a feature, TooManyCases asks for one."""
+        return env.emitter.feature(self)
+
+    @abstractmethod
+    def run(self, scope: Scope) -> Tensor:
+        """The term's elements (b, *shape), b in {1, B}, by differentiable operations of torch."""
 
     def __add__(self, other: TermLike) -> Term:
         return _term("+", self, term(other))
@@ -136,6 +162,18 @@ class Term(Expr):
 
     def __rtruediv__(self, other: TermLike) -> Term:
         return _term("/", term(other), self)
+
+    def __pow__(self, other: TermLike) -> Term:
+        return _term("**", self, term(other))
+
+    def __rpow__(self, other: TermLike) -> Term:
+        return _term("**", term(other), self)
+
+    def __matmul__(self, other: TermLike) -> Term:
+        return _term("@", self, term(other))
+
+    def __rmatmul__(self, other: TermLike) -> Term:
+        return _term("@", term(other), self)
 
     def __neg__(self) -> Term:
         return _term("-x", self)
@@ -188,6 +226,8 @@ class Formula(Expr):
         """The formula, or its negation, as an AND/OR tree over emitted rows."""
 
     def __and__(self, other: object) -> Formula:
+        if isinstance(other, Expr) and other.is_domain:
+            return NotImplemented  # the domain's own operator takes the condition in
         return _formula("&", self, other) if isinstance(other, Formula) else _precedence(self, "&", other)
 
     def __or__(self, other: object) -> Formula:

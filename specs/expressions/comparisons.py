@@ -16,12 +16,13 @@ from torch import Tensor
 
 from robustbench_local.errors import LabelError, ShapeError, SpecError
 
-from ..tree import All, Any, Tree, join
+from ..tree import All, Any, AtLeast, Tree, join
+from .arithmetic import Subtract, check_units
 from .base import Bindings, Expr, Formula, Term, broadcast, describe, formula, operator, term
 from .leaves import Label
-from .values import negative
+from .values import TooManyCases, Value, negative
 
-__all__ = ["ArgMax", "ArgMaxIs", "Compare", "all_", "any_", "argmax", "between"]
+__all__ = ["ArgMax", "ArgMaxIs", "Compare", "Rank", "all_", "any_", "argmax", "between", "margins", "rank"]
 
 
 class _Relation(NamedTuple):
@@ -56,6 +57,7 @@ class Compare(Formula):
 
     def __post_init__(self) -> None:
         broadcast(self.left, self.right, self.relation)
+        check_units(self.left, self.right, self.relation)
 
     @property
     def children(self) -> tuple[Expr, ...]:
@@ -71,9 +73,7 @@ class Compare(Formula):
 
     def tree(self, env: Bindings, negated: bool) -> Tree:
         relation = _RELATIONS[_RELATIONS[self.relation].negation if negated else self.relation]
-        shape = broadcast(self.left, self.right, self.relation)
-        left, right = self.left.value(env).spread(shape), self.right.value(env).spread(shape)
-        gap = left.plus(negative(right))
+        gap = Subtract(self.left, self.right).value(env)
         if len(relation.claims) == 2 and not relation.either:
             env.equalities.append(self.text)
         columns = [
@@ -106,9 +106,15 @@ class ArgMax(Expr):
         return f"argmax({self.of.text})"
 
     def __eq__(self, other: object) -> Formula:  # type: ignore[override]
+        if isinstance(other, ArgMax):
+            return SameArgMax(self, other)
         return ArgMaxIs(self, _class(self, other), True)
 
     def __ne__(self, other: object) -> Formula:  # type: ignore[override]
+        if isinstance(other, ArgMax):
+            raise SpecError(
+                f"`{self.text} != {other.text}` has ties in doubt", cure="write ~(argmax(a) == argmax(b))"
+            )
         return ArgMaxIs(self, _class(self, other), False)
 
     __hash__ = Expr.__hash__
@@ -137,16 +143,88 @@ class ArgMaxIs(Formula):
         return f"{self.argmax.text} {'==' if self.equal else '!='} {label}"
 
     def tree(self, env: Bindings, negated: bool) -> Tree:
-        y = self.argmax.of.value(env)
-        label = env.values[self.label.name] if isinstance(self.label, Label) else _single(self.label, env)
-        # rows y_c - y_j for the K - 1 other classes j, in order of j
-        lead = y.gather(0, label).spread((self.argmax.of.shape[0] - 1,))
-        others = torch.arange(self.argmax.of.shape[0] - 1, device=env.device)
-        rest = y.take(0, others + (others >= label.unsqueeze(1)))
         wins = self.equal != negated  # the claim is about c leading; else about c being beaten
-        gap = lead.plus(negative(rest)) if wins else rest.plus(negative(lead))
-        trees = gap.trees(env.emitter, strict=not negated)
+        lead = margins(self.argmax.of, self.label, env)
+        trees = (lead if wins else negative(lead)).trees(env.emitter, strict=not negated)
         return join(All if wins else Any, trees)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SameArgMax(Formula):
+    """argmax(y) == argmax(z): one class leads both vectors, without a tie in either."""
+
+    left: ArgMax
+    right: ArgMax
+    precedence = 0
+
+    def __post_init__(self) -> None:
+        broadcast(self.left.of, self.right.of, "argmax ==")
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return self.left, self.right
+
+    @property
+    def text(self) -> str:
+        return f"{self.left.text} == {self.right.text}"
+
+    def tree(self, env: Bindings, negated: bool) -> Tree:
+        per_class = [
+            (ArgMaxIs(self.left, k, True) & ArgMaxIs(self.right, k, True)).tree(env, negated)
+            for k in range(self.left.of.shape[0])
+        ]
+        return join(All if negated else Any, per_class)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RankAtMost(Formula):
+    """rank(y, c) <= k: fewer than k other elements reach y_c; ties count against c."""
+
+    of: Term
+    label: Label | int
+    count: int
+    precedence = 0
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return (self.of, self.label) if isinstance(self.label, Label) else (self.of,)
+
+    @property
+    def text(self) -> str:
+        label = self.label.text if isinstance(self.label, Label) else str(self.label)
+        return f"rank({self.of.text}, {label}) <= {self.count}"
+
+    def tree(self, env: Bindings, negated: bool) -> Tree:
+        wins = margins(self.of, self.label, env).trees(env.emitter, strict=not negated)
+        if not negated:
+            return AtLeast(len(wins) - self.count + 1, tuple(wins))  # at most k - 1 others reach c
+        losses = negative(margins(self.of, self.label, env)).trees(env.emitter, strict=False)
+        return AtLeast(self.count, tuple(losses))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Rank:
+    """The place of a class among the elements of a vector, 1 for the first; compare it with <= k."""
+
+    of: Term
+    label: Label | int
+
+    def __le__(self, count: int) -> Formula:
+        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count < self.of.shape[0]:
+            raise SpecError(
+                f"`rank({self.of.text}, ..)` is compared with {describe(count)}",
+                cure=f"use a whole number from 1 to {self.of.shape[0] - 1}",
+            )
+        return RankAtMost(self.of, self.label, count)
+
+    def __lt__(self, count: int) -> Formula:
+        return self <= count - 1
+
+
+def rank(of: object, label: object) -> Rank:
+    """The place of a class among the elements of a vector term: rank(f(x), c) <= 5 is top-5."""
+    chosen = ArgMax(term(of))
+    return Rank(chosen.of, _class(chosen, label))
 
 
 def argmax(of: object) -> ArgMax:
@@ -187,6 +265,21 @@ def _class(argmax: ArgMax, label: object) -> Label | int:
     if not 0 <= label < count:
         raise LabelError(f"class {label} is out of range for `{argmax.text}` with {count} classes")
     return label
+
+
+def margins(of: Term, label: Label | int, env: Bindings) -> Value:
+    """y_c - y_j for the K - 1 other classes j of a vector y, in order of j."""
+    try:
+        return _margins(of.value(env), of, label, env)
+    except TooManyCases:
+        return _margins(env.emitter.feature(of), of, label, env)
+
+
+def _margins(y: Value, of: Term, label: Label | int, env: Bindings) -> Value:
+    index = env.values[label.name] if isinstance(label, Label) else _single(label, env)
+    lead = y.gather(0, index).spread((of.shape[0] - 1,))
+    others = torch.arange(of.shape[0] - 1, device=env.device)
+    return lead.plus(negative(y.take(0, others + (others >= index.unsqueeze(1)))))
 
 
 def _single(label: int, env: Bindings) -> Tensor:

@@ -5,11 +5,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+
+import torch
+from torch import Tensor
 
 from robustbench_local.errors import SpecError
 
 from .. import tree
 from .base import Bindings, Expr, Term, broadcast, operator, term
+from .scope import Scope, spread
 from .values import Extremum, Value, negative
 
 __all__ = ["Absolute", "Largest", "Smallest", "vmax", "vmin"]
@@ -33,8 +38,15 @@ class Largest(Term):
     def shape(self) -> tuple[int, ...]:
         return _shape(self.parts)
 
-    def value(self, env: Bindings) -> Value:
+    def lower(self, env: Bindings) -> Value:
         return _extremum(tree.Any, self.parts, env)
+
+    def run(self, scope: Scope) -> Tensor:
+        if len(self.parts) == 1:
+            return (
+                scope.of(self.parts[0]).flatten(1).amax(1) if self.parts[0].shape else scope.of(self.parts[0])
+            )
+        return reduce(torch.maximum, _each(self.parts, scope))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -55,8 +67,15 @@ class Smallest(Term):
     def shape(self) -> tuple[int, ...]:
         return _shape(self.parts)
 
-    def value(self, env: Bindings) -> Value:
+    def lower(self, env: Bindings) -> Value:
         return _extremum(tree.All, self.parts, env)
+
+    def run(self, scope: Scope) -> Tensor:
+        if len(self.parts) == 1:
+            return (
+                scope.of(self.parts[0]).flatten(1).amin(1) if self.parts[0].shape else scope.of(self.parts[0])
+            )
+        return reduce(torch.minimum, _each(self.parts, scope))
 
 
 @operator("abs")
@@ -78,9 +97,16 @@ class Absolute(Term):
     def shape(self) -> tuple[int, ...]:
         return self.of.shape
 
-    def value(self, env: Bindings) -> Value:
+    @property
+    def unit(self) -> str | None:
+        return self.of.unit
+
+    def lower(self, env: Bindings) -> Value:
         value = self.of.value(env)
         return Extremum(tree.Any, (value, negative(value)))
+
+    def run(self, scope: Scope) -> Tensor:
+        return scope.of(self.of).abs()
 
 
 def vmax(*parts: object) -> Term:
@@ -101,6 +127,10 @@ def _parts(name: str, parts: tuple[object, ...]) -> tuple[Term, ...]:
     for part in terms:
         broadcast(widest, part, name)
     return terms
+
+
+def _each(parts: tuple[Term, ...], scope: Scope) -> list[Tensor]:
+    return [spread(scope.of(part), _shape(parts)) for part in parts]
 
 
 def _shape(parts: tuple[Term, ...]) -> tuple[int, ...]:

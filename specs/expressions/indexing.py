@@ -6,15 +6,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from robustbench_local.errors import LabelError, SpecError
 
-from .base import Bindings, Expr, Term, describe, operator
-from .leaves import Label
-from .values import Value
+from .base import Bindings, Expr, Term, describe, operator, size
+from .leaves import Label, Var
+from .scope import Scope
+from .values import TooManyCases, Value
 
 __all__ = ["Element"]
 
 _Item = int | slice | Label
+_WIDE = 2048  # the rows of a feature of n elements take n * n numbers
 
 
 @operator("[]")
@@ -43,13 +47,39 @@ class Element(Term):
         spans = [range(n)[i] for n, i in zip(self.of.shape, self.items, strict=False) if isinstance(i, slice)]
         return (*(len(span) for span in spans), *kept)
 
-    def value(self, env: Bindings) -> Value:
+    @property
+    def unit(self) -> str | None:
+        if isinstance(self.of, Var) and self.of.units and isinstance(self.items[0], int):
+            return self.of.units[self.items[0]]
+        return self.of.unit
+
+    def lower(self, env: Bindings) -> Value:
+        if type(self.of).lower is Term.lower and size(self.of.shape) > _WIDE:
+            raise TooManyCases("an element of a wide feature is a feature of its own")
         value, plain = self.of.value(env), self.items
         for axis, item in enumerate(self.items):
             if isinstance(item, Label):  # its axis goes first, then the plain items do the rest
                 value = value.gather(axis, env.values[item.name])
                 plain = (*self.items[:axis], *self.items[axis + 1 :])
         return value.at(tuple(item for item in plain if not isinstance(item, Label)))
+
+    def run(self, scope: Scope) -> Tensor:
+        value, plain = scope.of(self.of), self.items
+        for axis, item in enumerate(self.items):
+            if isinstance(item, Label):  # one-hot rows: a label may be an input of the composed network
+                value = _picked(value, axis + 1, scope.named(item.name))
+                plain = (*self.items[:axis], *self.items[axis + 1 :])
+        rest = tuple(item for item in plain if not isinstance(item, Label))
+        key = (slice(None), *rest)
+        return value[key] if rest else value
+
+
+def _picked(value: Tensor, axis: int, one_hot: Tensor) -> Tensor:
+    """The element along `axis` that the rows (b, n) of 0 and 1 point at."""
+    mask = one_hot.to(value.dtype).reshape(
+        -1, *[1] * (axis - 1), one_hot.shape[1], *[1] * (value.ndim - axis - 1)
+    )
+    return (value * mask).sum(axis)
 
 
 def _items(of: Term, index: object) -> tuple[_Item, ...]:

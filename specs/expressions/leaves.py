@@ -1,4 +1,4 @@
-"""Variables, networks, parameters, data, labels and constants: the leaves of every expression."""
+"""Variables, parameters, data, labels and constants: the leaves of every expression."""
 
 # ruff: noqa: D102 (the members of a node are described once, in base.py)
 
@@ -16,31 +16,57 @@ from torch import Tensor
 
 from robustbench_local.errors import DtypeError, LabelError, NonFiniteError, ShapeError, SpecError
 
-from .base import Bindings, Expr, Term, describe, operator, size, spec_error
-from .values import Affine, Value
+from .base import Expr, Term, describe, operator, spec_error
+from .scope import Scope
 
-__all__ = ["Application", "Constant", "Data", "Label", "Net", "Param", "Var"]
+__all__ = ["Constant", "Data", "Label", "Param", "Shape", "Var"]
 
 Shape = int | Sequence[int]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Var(Term):
-    """The quantified input: `Var("x", (3, 32, 32))` or `Var("x", like=x0)`; shape without batch axis."""
+    """A quantified input: `Var("x", (3, 32, 32))`, `Var("x", like=x0)`, or `Var("d")`, a number.
+
+    `names` name the elements along the first axis, `x.rho` then means `x[0]`; `units` gives each a physical
+    unit, which sums and comparisons check. Shapes are without batch axis.
+    """
 
     name: str
     dims: tuple[int, ...]
+    names: tuple[str, ...]
+    units: tuple[str | None, ...]
 
-    def __init__(self, name: str, shape: Shape = (), *, like: Term | None = None) -> None:
-        dims = _shape(shape) if like is None else like.shape
+    def __init__(
+        self,
+        name: str,
+        shape: Shape = (),
+        *,
+        like: Term | None = None,
+        names: Sequence[str] = (),
+        units: Sequence[str | None] = (),
+    ) -> None:
+        dims = shape_of(shape) if like is None else like.shape
         if like is not None and shape != ():
             raise SpecError(f"variable {name!r} has both a shape and like=", cure="give one of them")
-        if not dims:
-            raise ShapeError(
-                f"variable {name!r} has no axis", cure="give a shape such as (1, 8, 8), or like="
-            )
-        object.__setattr__(self, "name", _name(name))
+        for kind, labels in (("names", names), ("units", units)):
+            if labels and (not dims or len(labels) != dims[0]):
+                raise ShapeError(
+                    f"variable {name!r} has {len(labels)} {kind} for shape {dims}",
+                    cure="give one for each element of the first axis",
+                )
+        if len(set(names)) != len(names):
+            raise spec_error("E-PARAM", f"variable {name!r} has two elements of one name: {list(names)}")
+        object.__setattr__(self, "name", checked_name(name))
         object.__setattr__(self, "dims", dims)
+        object.__setattr__(self, "names", tuple(_element_name(name, n) for n in names))
+        object.__setattr__(self, "units", tuple(units))
+
+    def __getattr__(self, name: str) -> Term:
+        if name.startswith("_") or name not in self.names:
+            known = f"; elements: {', '.join(self.names)}" if not name.startswith("_") and self.names else ""
+            raise AttributeError(f"variable {self.name!r} has no element {name!r}{known}")
+        return self[self.names.index(name)]
 
     @property
     def text(self) -> str:
@@ -54,69 +80,18 @@ class Var(Term):
     def constant(self) -> bool:
         return False
 
-    def value(self, env: Bindings) -> Value:
-        raise SpecError(
-            f"`{self.text}` is used outside the network",
-            cure=f"conditions on the input belong into the domain; supported: terms over f({self.text})",
-        )
+    @property
+    def unit(self) -> str | None:
+        kinds = set(self.units)
+        return next(iter(kinds)) if len(kinds) == 1 else None
 
-
-@dataclass(frozen=True, eq=False)
-class Net:
-    """A slot for a network, bound by `spec.query(network)`: f = Net("f", (3, 32, 32), 10), then f(x)."""
-
-    name: str
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-
-    def __init__(self, name: str, inputs: Shape, outputs: Shape) -> None:
-        object.__setattr__(self, "name", _name(name))
-        object.__setattr__(self, "inputs", _shape(inputs))
-        object.__setattr__(self, "outputs", _shape(outputs))
-
-    def __call__(self, argument: Term) -> Term:
-        """The network's output at the variable; raises SpecError or ShapeError for another argument."""
-        if not isinstance(argument, Var):
-            raise SpecError(
-                f"network {self.name!r} is applied to {describe(argument)}",
-                cure="the argument must be the variable itself; put a transformation into the module",
-            )
-        if argument.shape != self.inputs:
-            raise ShapeError(
-                f"network {self.name!r} expects {self.inputs}, `{argument.text}` has {argument.shape}",
-                cure="specs have no batch axis: give the shape of one sample",
-            )
-        return Application(self, argument)
+    def run(self, scope: Scope) -> Tensor:
+        return scope.named(self.name)
 
     @property
     def declaration(self) -> str:
-        """The declaration line of the canonical text."""
-        return f"net {self.name}: real{_dims(self.inputs)} -> real{_dims(self.outputs)}"
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Application(Term):
-    """f(x): the outputs of one network at the variable."""
-
-    net: Net
-    argument: Var
-
-    @property
-    def children(self) -> tuple[Expr, ...]:
-        return (self.argument,)
-
-    @property
-    def text(self) -> str:
-        return f"{self.net.name}({self.argument.text})"
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.net.outputs
-
-    def value(self, env: Bindings) -> Value:
-        n = size(self.shape)
-        eye = torch.eye(n, dtype=torch.float64, device=env.device).reshape(1, *self.shape, n)
-        return Affine(eye, torch.zeros(1, *self.shape, dtype=torch.float64, device=env.device))
+        """Name and type, as a quantifier lists them."""
+        return f"{self.name}: real{dims_text(self.dims)}" if self.dims else f"{self.name}: real"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -129,7 +104,7 @@ class Param(Term):
     def __init__(self, name: str, default: float | None = None) -> None:
         if default is not None and not math.isfinite(default):
             raise NonFiniteError(f"default of parameter {name!r} is {default}")
-        object.__setattr__(self, "name", _name(name))
+        object.__setattr__(self, "name", checked_name(name))
         object.__setattr__(self, "default", None if default is None else float(default))
 
     @property
@@ -140,8 +115,8 @@ class Param(Term):
     def shape(self) -> tuple[int, ...]:
         return ()
 
-    def value(self, env: Bindings) -> Value:
-        return Affine(None, env.values[self.name])
+    def run(self, scope: Scope) -> Tensor:
+        return scope.named(self.name)
 
     @property
     def declaration(self) -> str:
@@ -170,8 +145,8 @@ class Data(Term):
     dims: tuple[int, ...]
 
     def __init__(self, name: str, shape: Shape) -> None:
-        object.__setattr__(self, "name", _name(name))
-        object.__setattr__(self, "dims", _shape(shape))
+        object.__setattr__(self, "name", checked_name(name))
+        object.__setattr__(self, "dims", shape_of(shape))
 
     @property
     def text(self) -> str:
@@ -181,13 +156,13 @@ class Data(Term):
     def shape(self) -> tuple[int, ...]:
         return self.dims
 
-    def value(self, env: Bindings) -> Value:
-        return Affine(None, env.values[self.name].to(torch.float64))
+    def run(self, scope: Scope) -> Tensor:
+        return scope.named(self.name)
 
     @property
     def declaration(self) -> str:
         """The declaration line of the canonical text."""
-        return f"data {self.name}: real{_dims(self.dims)}"
+        return f"data {self.name}: real{dims_text(self.dims)}"
 
     def bind(self, value: object) -> Tensor:
         """The value as (1, *shape) or (B, *shape), finite, in its own floating type."""
@@ -222,7 +197,7 @@ class Label(Expr):
     def __init__(self, name: str, classes: int) -> None:
         if classes < 1:
             raise SpecError(f"label {name!r} has {classes} classes")
-        object.__setattr__(self, "name", _name(name))
+        object.__setattr__(self, "name", checked_name(name))
         object.__setattr__(self, "classes", int(classes))
 
     @property
@@ -265,7 +240,9 @@ class Constant(Term):
         if isinstance(value, (bool, np.bool_, Expr)) or not isinstance(
             value, (Real, np.ndarray, np.generic, Tensor, list, tuple)
         ):
-            raise SpecError(f"{describe(value)} is no term", cure="use numbers, tensors, Param, Data or f(x)")
+            raise SpecError(
+                f"{describe(value)} is no term", cure="use numbers, tensors, Param, Data, Var or f(x)"
+            )
         try:
             # a bare torch.as_tensor would round Python floats to float32
             plain = np.float64(value) if isinstance(value, Real) else value
@@ -286,14 +263,14 @@ class Constant(Term):
         if self.number.numel() <= 16:
             return _list_text(self.number)
         digest = hashlib.sha256(self.number.cpu().contiguous().numpy().tobytes()).hexdigest()
-        return f"real{_dims(self.shape)}@sha256:{digest}"
+        return f"real{dims_text(self.shape)}@sha256:{digest}"
 
     @property
     def shape(self) -> tuple[int, ...]:
         return tuple(self.number.shape)
 
-    def value(self, env: Bindings) -> Value:
-        return Affine(None, self.number.to(env.device).unsqueeze(0))
+    def run(self, scope: Scope) -> Tensor:
+        return scope.constant(self.text, self.number)
 
 
 @operator("constant")
@@ -301,9 +278,18 @@ def _constant(value: object) -> Constant:
     return Constant.of(value)
 
 
-def _name(name: str) -> str:
+def checked_name(name: str) -> str:
+    """The name, which must be an identifier."""
     if not name.isidentifier():
         raise spec_error("E-PARAM", f"{name!r} is no name", "use letters, digits and _")
+    return name
+
+
+def _element_name(variable: str, name: str) -> str:
+    if hasattr(Var, checked_name(name)):
+        raise spec_error(
+            "E-PARAM", f"element {name!r} of variable {variable!r} hides an attribute of every term"
+        )
     return name
 
 
@@ -314,14 +300,16 @@ def _tensor(value: object) -> Tensor:
         raise SpecError(f"{describe(value)} holds no numbers: {error}") from error
 
 
-def _shape(shape: Shape) -> tuple[int, ...]:
+def shape_of(shape: Shape) -> tuple[int, ...]:
+    """The axes of a shape; ShapeError for one shorter than 1."""
     dims = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
     if any(n < 1 for n in dims):
         raise ShapeError(f"shape {dims} has an axis shorter than 1")
     return dims
 
 
-def _dims(shape: tuple[int, ...]) -> str:
+def dims_text(shape: tuple[int, ...]) -> str:
+    """A shape as canonical text, e.g. [3,32,32]."""
     return f"[{','.join(map(str, shape))}]"
 
 

@@ -4,7 +4,9 @@ from .ball import Ball, check_norm
 from .box import Box, box_within
 from .input_set import InputSet
 from .intersection import Intersection
+from .meeting import meet
 from .product import Product, merge_points, split_points
+from .rounding import enclose_sum
 
 __all__ = [
     "Ball",
@@ -14,6 +16,8 @@ __all__ = [
     "Product",
     "box_within",
     "check_norm",
+    "enclose_sum",
+    "meet",
     "merge_points",
     "split_points",
 ]
