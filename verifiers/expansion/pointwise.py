@@ -58,6 +58,36 @@ def _lerp(build: Build, start: Any, end: Any, weight: Any) -> Any:
     return build.call(aten.add.Tensor, start, build.call(aten.mul.Tensor, weight, gap))
 
 
+@expansion(aten.remainder.Tensor, aten.remainder.Scalar_Tensor)
+def _remainder(build: Build, x: Any, divisor: Any) -> Any:
+    """Left to its rule where the divisor is constant."""
+    if not isinstance(divisor, Node):
+        return None
+    return _rest(build, x, divisor, aten.floor.default)
+
+
+@expansion(aten.fmod.Tensor)
+def _fmod(build: Build, x: Any, divisor: Any) -> Any:
+    """Left to its rule where the divisor is constant."""
+    if not isinstance(divisor, Node):
+        return None
+    return _rest(build, x, divisor, aten.trunc.default)
+
+
+@expansion(aten.floor_divide.default, aten.floor_divide.Scalar)
+def _floor_divide(build: Build, x: Any, divisor: Any) -> Any:
+    return build.call(aten.floor.default, build.call(aten.div.Tensor, x, divisor))
+
+
+@expansion(aten.div.Tensor_mode, aten.div.Scalar_mode)
+def _rounded_quotient(build: Build, x: Any, divisor: Any, *, rounding_mode: str | None = None) -> Any:
+    quotient = build.call(aten.div.Tensor, x, divisor)
+    if rounding_mode is None:
+        return quotient
+    rounding = {"floor": aten.floor.default, "trunc": aten.trunc.default}[rounding_mode]
+    return build.call(rounding, quotient)
+
+
 @expansion(aten.select.int)
 def _select(build: Build, x: Any, dim: int, index: int) -> Any:
     """One of the tensors that a stack puts side by side is that tensor; else left to its rule."""
@@ -69,6 +99,12 @@ def _select(build: Build, x: Any, dim: int, index: int) -> Any:
     if dim % rank != along or not all(not isinstance(p, (torch.Tensor,)) for p in parts):
         return None
     return x.inputs[index % len(parts)] if len(x.inputs) == len(parts) else None
+
+
+def _rest(build: Build, x: Any, divisor: Any, whole: Any) -> Any:
+    """x - divisor * whole(x / divisor)."""
+    quotient = build.call(whole, build.call(aten.div.Tensor, x, divisor))
+    return build.call(aten.sub.Tensor, x, build.call(aten.mul.Tensor, divisor, quotient))
 
 
 def _scaled(build: Build, x: Any, factor: float) -> Any:

@@ -23,25 +23,47 @@ aten = torch.ops.aten
 
 @expansion(aten.einsum.default)
 def _einsum(build: Build, equation: str, operands: Sequence[Any], path: Any = None) -> Any:
-    """Two operands become one matrix product between a permutation before and one after."""
+    """Two at a time: a matrix product between a permutation before and one after."""
     labels, output = _labels(build, equation, operands)
-    if len(operands) > 2:
-        raise UnsupportedOpError(
-            f"einsum {equation!r} of {len(operands)} tensors",
-            where=f"node {build.name}",
-            cure="multiply two at a time",
-        )
-    if any(len(set(names)) < len(names) for names in labels):
-        raise UnsupportedOpError(
-            f"einsum {equation!r} takes a diagonal", where=f"node {build.name}", cure="index it"
-        )
-    first, *others = [
-        _summed(build, x, names, set(output).union(*(labels[j] for j in range(len(labels)) if j != i)))
-        for i, (x, names) in enumerate(zip(operands, labels, strict=True))
-    ]
-    if not others:
-        return _ordered(build, first[0], first[1], output)
-    return _product(build, first, others[0], output)
+    terms = [_distinct(build, x, names) for x, names in zip(operands, labels, strict=True)]
+    if len(terms) == 1:
+        x, names = _summed(build, *terms[0], set(output))
+        return _ordered(build, x, names, output)
+    first = next(i for i, (x, _) in enumerate(terms) if isinstance(x, Node))
+    x, names = terms.pop(first)
+    while terms:
+        other, more = terms.pop(_next(names, terms))
+        later = set(output).union(*(n for _, n in terms))
+        wanted = "".join(c for c in dict.fromkeys(names + more) if c in later) if terms else output
+        one = _summed(build, x, names, later | set(more))
+        x, names = _product(build, one, _summed(build, other, more, later | set(names)), wanted), wanted
+    return x
+
+
+def _next(names: str, terms: Sequence[tuple[Any, str]]) -> int:
+    """Which operand comes next: constants first, which keep a sum affine and often make it smaller.
+
+    Those that share no axis with the product so far come last.
+    """
+    apart = [isinstance(x, Node) + 2 * set(names).isdisjoint(letters) for x, letters in terms]
+    return apart.index(min(apart))
+
+
+def _distinct(build: Build, x: Any, names: str) -> tuple[Any, str]:
+    """x with the diagonal, as its last axis, of axes that carry the same letter."""
+    for c in dict.fromkeys(names):
+        while names.count(c) > 1:
+            one = names.index(c)
+            other = names.index(c, one + 1)
+            if one == 0 and isinstance(x, Node):
+                raise UnsupportedOpError(
+                    "einsum takes a diagonal of the batch axis",
+                    where=f"node {build.name}",
+                    cure="never mix samples in forward",
+                )
+            x = build.call(aten.diagonal.default, x, 0, one, other)
+            names = names[:one] + names[one + 1 : other] + names[other + 1 :] + c
+    return x, names
 
 
 @expansion(aten.tensordot.default)

@@ -42,6 +42,14 @@ case("lstm cell", (4,), _two_steps, nn.LSTMCell(4, 3))
 case("gru cell", (4,), lambda x, m: m(x, m(x)), nn.GRUCell(4, 3))
 case("rnn cell", (4,), lambda x, m: m(x, m(x)), nn.RNNCell(4, 3, nonlinearity="relu"))
 
+
+def _three(equation: str, x: Tensor) -> Tensor:
+    """The equation on x, flipped x, and x plus one, with the last axes dropped that it does not name."""
+    ranks = [len(term) for term in equation.split("->")[0].split(",")]
+    tensors = (x, x.flip(1), x + 1)
+    return torch.einsum(equation, *(t[(..., *[0] * (4 - r))] for t, r in zip(tensors, ranks, strict=True)))
+
+
 TOKENS, HEADS = (5, 4), (2, 5, 4)
 LATER, KEYS = torch.ones(5, 5).triu(1).bool(), torch.tensor([[True, False, True, False, True]])
 SDPA, ATTENTION = F.scaled_dot_product_attention, partial(nn.MultiheadAttention, 4, 2, batch_first=True)
@@ -114,6 +122,31 @@ case("einsum of one", (3, 4), lambda x: torch.einsum("bij->bj", x))
 case("einsum of weights", (3, 4), lambda x, m: torch.einsum("bij,kj->bik", x, m.weight), nn.Linear(4, 5))
 case("einsum, moved", (3, 4), lambda x, m: torch.einsum("kj,bij->bki", m.weight, x), nn.Linear(4, 5))
 case("einsum by group", (3, 4), lambda x: torch.einsum("bhi,hij->bhj", x, torch.ones(3, 4, 2).cumsum(0)))
+case("einsum of a diagonal", (3, 3), lambda x: torch.einsum("bii->bi", x))
+case(
+    "einsum of two diagonals", (2, 2, 2), lambda x: torch.einsum("biij,bjj->bi", x, x[..., 0])
+)
+for _equation in ("bi,bj,bk->bijk", "bij,bjk,bkl->bil", "bij,bij,bij->bi", "bij,bi,bj->b"):
+    case(f"einsum {_equation}", (2, 2, 2), lambda x, e=_equation: _three(e, x))
+case(
+    "einsum of two and weights",
+    (3, 4),
+    lambda x, m: torch.einsum("bij,ij,bkj->bik", x, m.weight, x),
+    nn.Linear(4, 3),
+)
+case(
+    "einsum with two weights",
+    (4,),
+    lambda x, m, n: torch.einsum("ij,kj,bi->bk", m.weight, n.weight, x),
+    nn.Linear(3, 4),
+    nn.Linear(3, 2),
+)
+case(
+    "einsum, weights apart",
+    (2,),
+    lambda x, m: torch.einsum("bi,jk,bi->bjk", x, m.weight, x + 1),
+    nn.Linear(2, 3),
+)
 case("einsum by coordinate", (3, 4), lambda x: torch.einsum("bij,ij->bij", x, torch.ones(3, 4).cumsum(1)))
 case("tensordot", (3, 4), lambda x: torch.tensordot(x, torch.ones(4, 5).cumsum(0), 1))
 case("bilinear", (4,), lambda x, m: m(x, x + 1), nn.Bilinear(4, 4, 3))

@@ -88,5 +88,10 @@ def test_what_cannot_be_expanded_is_refused() -> None:
     hidden = refused(lambda x: x.masked_fill(torch.ones(3).bool(), -torch.inf).softmax(1), 3)
     assert "is NaN" in str(hidden)
     assert isinstance(refused(lambda x: torch.einsum("bi,cj->bc", x, x), 3), (GraphError, UnsupportedOpError))
-    assert isinstance(refused(lambda x: torch.einsum("bii->bi", x), 3, 3), UnsupportedOpError)
+    diagonal = refused(lambda x: torch.einsum("bib->bi", x[:, :, : x.shape[0]]), 3, 4)
+    assert isinstance(diagonal, (GraphError, UnsupportedOpError))
+    three = refused(lambda x: torch.einsum("bi,ci,bj->bcj", x, x, x), 3)
+    assert isinstance(three, (GraphError, UnsupportedOpError))
+    for per_sample in (lambda x: x.prod(0), lambda x: x.cumprod(0), lambda x: x.prod()):
+        assert isinstance(refused(per_sample, 3), (GraphError, UnsupportedOpError))
     assert isinstance(refused(lambda x: x.transpose(0, 1).flip(1).transpose(0, 1), 3), GraphError)
