@@ -26,10 +26,10 @@ def arrays_of(proto: Any) -> dict[str, Array]:
     for tensor in proto.initializer:
         try:
             found[tensor.name] = numpy_helper.to_array(tensor)
-        except Exception as error:  # wrong sizes, unknown types, external data without a folder
+        except Exception as error:  # wrong sizes, unknown types
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
             raise GraphError(
-                f"the weights {tensor.name!r} cannot be read: {str(error).splitlines()[:1]}",
-                cure="export the file again; give a path, not a model, where data are external",
+                f"the weights {tensor.name!r} cannot be read: {reason}", cure="export the file again"
             ) from error
     return found
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from robustbench_local.errors import DataError, GraphError
 
+from .external import read_external
+
 if TYPE_CHECKING:
     import onnx
 
@@ -21,12 +23,13 @@ _LARGEST = 2**31  # bytes: the limit of protobuf itself
 def load_model(source: str | Path | onnx.ModelProto) -> onnx.ModelProto:
     """The model of a `.onnx` or `.onnx.gz` file, external data read; a model object as it is.
 
-    DataError: the file is missing, is not ONNX, or its external data are missing or lie outside its folder.
+    DataError: the file is missing, is not ONNX, or its external data are missing or lie outside its folder;
+    a model object has data elsewhere.
     """
     import onnx
 
     if isinstance(source, onnx.ModelProto):
-        return source
+        return _complete(source, None)
     path = Path(source)
     model = onnx.ModelProto()
     try:
@@ -39,8 +42,7 @@ def load_model(source: str | Path | onnx.ModelProto) -> onnx.ModelProto:
         ) from error
     if not model.HasField("graph") or not model.graph.node:
         raise DataError("the ONNX file holds no network", where=str(path), cure="export it again")
-    _read_external(model, path)
-    return model
+    return _complete(model, path)
 
 
 def opset_of(model: onnx.ModelProto) -> int:
@@ -60,6 +62,8 @@ def opset_of(model: onnx.ModelProto) -> int:
 
 def _read(path: Path) -> bytes:
     try:
+        if path.stat().st_size >= _LARGEST:
+            raise DataError("the file exceeds 2 GB", where=str(path), cure="use external data")
         raw = path.read_bytes()
         if raw[:2] != b"\x1f\x8b":
             return raw
@@ -76,21 +80,23 @@ def _read(path: Path) -> bytes:
     return unpacked
 
 
-def _read_external(model: onnx.ModelProto, path: Path) -> None:
-    import onnx
-    from onnx import external_data_helper
+def _complete(model: onnx.ModelProto, path: Path | None) -> onnx.ModelProto:
+    """The model with everything it needs inside: functions inlined, external data read."""
+    inlined = _inlined(model)
+    read_external(inlined, path)
+    return inlined
 
-    for tensor in model.graph.initializer:
-        if not external_data_helper.uses_external_data(tensor):
-            continue
-        try:
-            external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
-        except Exception as error:  # its failures range from OSError to onnx's own C++ errors
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
-            raise DataError(
-                f"the external data of {tensor.name!r} cannot be read: {reason}",
-                where=str(path),
-                cure="keep the data file beside the model, under the name it was exported with",
-            ) from error
-        tensor.data_location = onnx.TensorProto.DEFAULT
-        del tensor.external_data[:]
+
+def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without functions of its own: each call replaced by what the function does."""
+    if not model.functions:
+        return model
+    from onnx import inliner
+
+    try:
+        return inliner.inline_local_functions(model)
+    except Exception as error:  # onnx's own C++ errors share no public base
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+        raise GraphError(
+            f"the model's own functions cannot be inlined: {reason}", cure="export it again, inlined"
+        ) from error

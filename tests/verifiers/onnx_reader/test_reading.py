@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
@@ -65,33 +64,6 @@ def test_plain_and_compressed_files_agree(tmp_path: Path) -> None:
     packed.write_bytes(gzip.compress(data))
     x = torch.tensor(floats(2, 5, 6))
     assert torch.equal(from_onnx(plain).run(x), from_onnx(str(packed)).run(x))
-
-
-def test_external_data_are_read_from_beside_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "net.onnx"
-    model = small()
-    x = torch.tensor(floats(2, 5, 6))
-    wanted = from_onnx(model).run(x)
-    onnx.save_model(model, path, save_as_external_data=True, location="weights", size_threshold=0)
-    assert torch.equal(from_onnx(path).run(x), wanted)
-    (tmp_path / "weights").unlink()
-    with pytest.raises(DataError, match=r"external data of 'w'.*beside the model"):
-        from_onnx(path)
-
-
-def test_external_data_outside_the_folder_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "inner").mkdir()
-    (tmp_path / "secret").write_bytes(floats(1, 6, 3).tobytes())
-    model = small()
-    tensor = model.graph.initializer[0]
-    tensor.ClearField("raw_data")
-    tensor.data_location = TensorProto.EXTERNAL
-    entry = tensor.external_data.add()
-    entry.key, entry.value = "location", "../secret"
-    path = tmp_path / "inner" / "net.onnx"
-    path.write_bytes(model.SerializeToString())
-    with pytest.raises(DataError):
-        from_onnx(path)
 
 
 @pytest.mark.parametrize("data", [b"", b"not a network", b"\x1f\x8b broken", b"\x08\x01"])
