@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from robustbench_local.errors import ShapeError, UnknownNameError
-from robustbench_local.specs import Ball, Query
+from robustbench_local.specs import Ball, Box, InputSet, Product, Query
 
 from .graph import Graph
 from .rule import check_rules
@@ -115,13 +115,20 @@ def check_fit(graph: Graph, query: Query) -> None:
 
 
 def prepared(graph: Graph, query: Query) -> tuple[Graph, Query]:
-    """Graph and query as our own engines use them: checked, constants evaluated, linf balls as boxes.
+    """Graph and query as our own engines use them: checked, constants evaluated, boxes as `Box`.
 
     Raises ShapeError where the two do not fit, UnsupportedOpError where an operator has no rule.
     """
     check_fit(graph, query)
     graph = graph.resolved()  # rules look at constants, not at expressions of them
     check_rules(graph)
-    if isinstance(query.inputs, Ball) and math.isinf(query.inputs.p):
+    if not isinstance(query.inputs, Box) and _is_box(query.inputs):
         query = replace(query, inputs=query.inputs.box())
     return graph, query
+
+
+def _is_box(inputs: InputSet) -> bool:
+    """Whether the set is its hull: boxes, linf balls, and products of them."""
+    if isinstance(inputs, Product):
+        return all(_is_box(block) for block in inputs.blocks)
+    return isinstance(inputs, Box) or (isinstance(inputs, Ball) and math.isinf(inputs.p))

@@ -16,7 +16,7 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 def saturation(image: Tensor, factor: Tensor) -> Tensor:
     """grey + factor (image - grey), for images (B, 3, H, W) and factor (B,).
 
-    grey is the luma 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601); factor 0 makes grey, factor 1 changes nothing.
+    grey is the luma 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601); factor 0 makes grey, 1 changes nothing.
     """
     check_colours(image)
     weights = (

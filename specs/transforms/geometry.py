@@ -34,7 +34,7 @@ def affine(
     down: Tensor | None = None,
     border: bool = False,
 ) -> Tensor:
-    """The images (B, C, H, W) translated, sheared, enlarged, rotated; each parameter (B,), or left out.
+    """The images (B or 1, C, H, W) translated, sheared, enlarged, rotated; each parameter (B,), or left out.
 
     angle: degrees counter-clockwise; factor > 0, above one enlarges; horizontal, vertical: pixels of shift
     per pixel of distance from the centre; right, down: pixels. Outside the image everything is zero; with
@@ -55,8 +55,11 @@ def affine(
         moved = moved - shift
     height, width = image.shape[-2:]
     grid = moved * torch.tensor([2 / width, 2 / height], dtype=image.dtype, device=image.device)
+    if image.shape[0] == 1:  # one image for all parameters
+        image = image.expand(grid.shape[0], -1, -1, -1)
+    else:
+        grid = grid.expand(image.shape[0], -1, -1, -1)
     mode = "border" if border else "zeros"
-    grid = grid.expand(image.shape[0], -1, -1, -1)
     return functional.grid_sample(image, grid, padding_mode=mode, align_corners=False)
 
 

@@ -41,8 +41,9 @@ def bias_field(image: Tensor, coefficients: Tensor) -> Tensor:
     """The images (B, C, H, W) times a polynomial of the place, coefficients (B, n).
 
     x and y run from -1 to 1 between the middles of the corner pixels; the terms are 1, x, y, x^2, xy, y^2
-    and so on by degree, so n is 1, 3, 6, 10, ...: coefficients (1, 0, 0, ...) change nothing. Such specifications:
-    Henriksen et al. 2021, "Bias field robustness verification of large neural image classifiers" (BMVC).
+    and so on by degree, so n is 1, 3, 6, 10, ...: coefficients (1, 0, 0, ...) change nothing. Such
+    specifications: Henriksen et al. 2021, "Bias field robustness verification of large neural image
+    classifiers" (BMVC).
     Raises ShapeError.
     """
     check_images(image)
