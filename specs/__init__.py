@@ -45,7 +45,7 @@ from .expressions import (
 )
 from .library import SPECS, output_bounds, robustness, spec, targeted
 from .query import Quantifier, Query, Verdict
-from .sets import Ball, Box, InputSet, Intersection, Product
+from .sets import Ball, Box, InputSet, Intersection, Polytope, Product
 from .spec import Spec, exists, forall
 from .transforms import (
     affine,
@@ -82,6 +82,7 @@ __all__ = [
     "Label",
     "Net",
     "Param",
+    "Polytope",
     "Product",
     "Quantifier",
     "Query",

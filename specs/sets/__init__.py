@@ -5,6 +5,7 @@ from .box import Box, box_within
 from .input_set import InputSet
 from .intersection import Intersection
 from .meeting import meet
+from .polytope import Polytope
 from .product import Product, merge_points, split_points
 from .rounding import enclose_sum
 
@@ -13,6 +14,7 @@ __all__ = [
     "Box",
     "InputSet",
     "Intersection",
+    "Polytope",
     "Product",
     "box_within",
     "check_norm",

@@ -8,6 +8,7 @@ from .ball import Ball
 from .box import Box
 from .input_set import InputSet
 from .intersection import Intersection
+from .polytope import Polytope
 
 __all__ = ["meet"]
 
@@ -17,17 +18,19 @@ def meet(left: InputSet, right: InputSet) -> InputSet:
 
     Raises ShapeError, EmptySetError, or SpecError where no set can hold the intersection.
     """
+    left, right = _plain(left), _plain(right)
     if isinstance(left, Box) and isinstance(right, Box):
         return left & right
     for one, other in ((left, right), (right, left)):
-        if isinstance(one, Ball) and isinstance(other, (Box, Ball)) and (_is_box(one) or _is_box(other)):
+        if isinstance(one, Ball | Intersection | Polytope) and isinstance(other, Box):
             return one & other
-        if isinstance(one, Intersection) and isinstance(other, (Box, Ball)) and _is_box(other):
-            return one & other
+    if isinstance(left, Polytope) and isinstance(right, Polytope):
+        return left & right
     raise SpecError(
         f"the intersection of {left!r} and {right!r} is not supported", cure="use one ball and boxes"
     )
 
 
-def _is_box(one: Box | Ball) -> bool:
-    return isinstance(one, Box) or isinstance(one.body, Box)
+def _plain(one: InputSet) -> InputSet:
+    """A linf ball as the box that it is."""
+    return one.box() if isinstance(one, Ball) and isinstance(one.body, Box) else one

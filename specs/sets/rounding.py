@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["distance_at_most", "enclose_sum", "round_down", "round_up"]
+__all__ = ["distance_at_most", "enclose_sum", "round_down", "round_up", "sign_of_dot"]
 
 
 def round_up(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -51,6 +51,12 @@ def distance_at_most(x: Sequence[float], center: Sequence[float], radius: float,
     points, centers = scaled[1 : size + 1], scaled[size + 1 :]
     total = sum(abs(p - c) ** power for p, c in zip(points, centers, strict=True))
     return bool(total <= scaled[0] ** power)
+
+
+def sign_of_dot(a: Sequence[float], x: Sequence[float]) -> int:
+    """-1, 0 or 1: the sign of sum a_i x_i in exact integer arithmetic; all numbers finite."""
+    total = sum(p * q for p, q in zip(_integers(a), _integers(x), strict=True))
+    return (total > 0) - (total < 0)
 
 
 def _next(x: Tensor, towards: float) -> Tensor:

@@ -8,7 +8,7 @@ from functools import singledispatch
 
 from torch import Tensor
 
-from robustbench_local.specs import Ball, Box, InputSet, Intersection, Product
+from robustbench_local.specs import Ball, Box, InputSet, Intersection, Polytope, Product
 
 
 @singledispatch
@@ -36,6 +36,18 @@ def _ball(inputs: Ball, x: Tensor, b: int) -> bool:
 @member.register
 def _intersection(inputs: Intersection, x: Tensor, b: int) -> bool:
     return member(inputs.ball, x, b) and member(inputs.limits, x, b)
+
+
+@member.register
+def _polytope(inputs: Polytope, x: Tensor, b: int) -> bool:
+    rows, point = inputs.rows, fractions(x[b])
+    for i, strict in enumerate(rows.strict.tolist()):
+        A = fractions(rows.A[b if rows.A.shape[0] > 1 else 0, i])
+        left = sum((a * v for a, v in zip(A, point, strict=True)), Fraction(0))
+        right = Fraction(float(rows.b[b, i]))
+        if left > right or (strict and left == right):
+            return False
+    return member(inputs.limits, x, b)
 
 
 @member.register

@@ -11,7 +11,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from robustbench_local.specs import Ball, Box, InputSet, Product
+from robustbench_local.specs import Ball, Box, InputSet, Polytope, Product
 
 DTYPES = [torch.float32, torch.float64]
 NORMS = [1, 2, math.inf]
@@ -69,11 +69,24 @@ def random_product(draw: Draw) -> Product:
     return Product(blocks[: 2 + draw.seed % 2])
 
 
+def random_polytope(draw: Draw) -> Polytope:
+    """A box cut by one to four rows, some strict, that leave a few float32 steps around the centre."""
+    box, center = random_box(replace(draw, scale=max(draw.scale, 1e-3))), draw.center.double()
+    m, n = 1 + draw.seed % 4, center[0].numel()
+    A = draw.uniform(6, (1 if draw.seed % 3 else draw.batch, m, n))
+    if draw.seed % 2:  # rows that share directions, and coordinates that are in no row
+        A = A.round()
+    room = draw.uniform(7, (draw.batch, m), 1e-3, 0.5) * draw.scale + 2e-6 * n
+    b = (A * center.flatten(1).unsqueeze(1)).sum(2) + room
+    return Polytope(A, b, box, strict=torch.arange(m) % 2 == 1)
+
+
 # every kind of set, by name; a new kind is one function and one line here
 KINDS: dict[str, Callable[[Draw], InputSet]] = {
     "box": random_box,
     "ball": random_ball,
     "cut": random_cut,
+    "polytope": random_polytope,
     "product": random_product,
 }
 
