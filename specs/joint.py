@@ -86,7 +86,7 @@ def order_of(domain: Domain | Formula, variables: Sequence[Var]) -> tuple[Var, .
         if isinstance(condition, Placed) and isinstance(
             centre := getattr(condition.domain, "center", None), Var
         ):
-            order.remove(condition.variable)
+            order = [v for v in order if v.name != condition.variable.name]
             order.insert([v.name for v in order].index(centre.name) + 1, condition.variable)
     return tuple(order)
 
