@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from .api import Result as Result
     from .api import attack as attack
     from .api import bounds as bounds
+    from .api import chance as chance
     from .api import evaluate as evaluate
     from .api import load_model as load_model
+    from .api import measure as measure
+    from .api import radius as radius
     from .api import supports as supports
     from .api import train as train
     from .api import verify as verify
@@ -32,8 +35,11 @@ __all__ = [
     "__version__",
     "attack",
     "bounds",
+    "chance",
     "evaluate",
     "load_model",
+    "measure",
+    "radius",
     "report",
     "supports",
     "train",

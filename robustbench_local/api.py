@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,15 +14,17 @@ from robustbench_local.attacks import Attack
 from robustbench_local.errors import DataError, ShapeError
 from robustbench_local.evaluation import Cases, Method, Progress
 from robustbench_local.evaluation import evaluate as _evaluate
-from robustbench_local.models import load_model, model_hash
-from robustbench_local.specs import Query, Spec, VnnlibProperty, read_vnnlib
+from robustbench_local.models import load_model
+from robustbench_local.specs import ChanceClaim, Every, RateClaim
 from robustbench_local.verifiers import Verifier, find_verifier, from_torch, output_bounds
 
+from .aggregates import chance_result, every_result, rate_result
+from .brackets import chance, measure, radius
 from .cascade import DEFAULT_STAGES, Result, cascade_all, find_any_method, find_method, find_methods
 from .device import find_device
-from .named_models import NamedModel, find_model
+from .named_models import find_model
 from .preflight import supports
-from .vnnlib_cases import vnnlib_cases
+from .problems import Model, Property, problems_of
 
 if TYPE_CHECKING:  # tables, reports and training load what a single verdict does not need
     import pandas as pd
@@ -31,12 +33,24 @@ if TYPE_CHECKING:  # tables, reports and training load what a single verdict doe
     from robustbench_local.training import Recipe, TrainingResult
     from robustbench_local.witnesses import WitnessStore
 
-__all__ = ["Result", "attack", "bounds", "evaluate", "load_model", "supports", "train", "verify"]
+__all__ = [
+    "Result",
+    "attack",
+    "bounds",
+    "chance",
+    "evaluate",
+    "load_model",
+    "measure",
+    "radius",
+    "supports",
+    "train",
+    "verify",
+]
 
 
 def verify(
-    model: nn.Module | str | Path,
-    spec: Query | Spec | VnnlibProperty | str | Path,
+    model: Model,
+    spec: Property | Every | RateClaim | ChanceClaim | Sequence[Property],
     *,
     values: Mapping[str, object] | None = None,
     input_shape: Sequence[int] | None = None,
@@ -50,10 +64,12 @@ def verify(
     Attack, IBP, CROWN-IBP and CROWN run in this order, each on the problems that are still open.
 
     Args:
-        model: a module, a zoo name ("digits-cnn:certified"), or "file.py:function".
+        model: a module, a zoo name ("digits-cnn:certified"), an ONNX file or "file.py:function"; for a
+            property of several networks name of slot -> model; None for a query, which has its network.
         spec: a property whose values are given as `values`, or a query that has them already; it may hold
             many problems (the images of a test set), which are decided together, in batches; or a VNN-LIB
-            property, or the path of its file.
+            property, or the path of its file; or several of these, all of which must hold; or a claim about
+            a share of the problems (`rate(spec) >= 0.6`) or a probability (`chance(..) >= 0.99`).
         values: name -> value of what the spec leaves open, e.g. {"x0": images, "c": labels, "eps": 0.1}.
         input_shape: of one sample, for VNN-LIB, where it is neither that of a zoo model nor a single axis.
         timeout: seconds for everything together, > 0.
@@ -67,13 +83,31 @@ def verify(
     Raises RobustBenchError for a model, spec or value that cannot be used.
     """
     names = DEFAULT_STAGES if method is None else (method,)
-    batches = _cases(model, spec, values, device=device, input_shape=input_shape)
-    return cascade_all(batches, find_methods(names), timeout=timeout, seed=seed)
+    stages = find_methods(names)
+    deadline = time.monotonic() + timeout
+
+    def decide(one: Property) -> Result:
+        batches = problems_of(model, one, values, device=device, input_shape=input_shape)
+        return cascade_all(batches, stages, timeout=max(1e-3, deadline - time.monotonic()), seed=seed)
+
+    if isinstance(spec, RateClaim):
+        return rate_result(spec, decide(spec.rate.spec))
+    if isinstance(spec, ChanceClaim):
+        start = time.perf_counter()
+        brackets = chance(
+            model, spec.chance, values=values, timeout=timeout, samples=0, device=device, seed=seed
+        )
+        return chance_result(spec, brackets, time.perf_counter() - start)
+    if isinstance(spec, Every):
+        return every_result([decide(one) for one in spec.specs])
+    if isinstance(spec, Sequence) and not isinstance(spec, str):
+        return every_result([decide(one) for one in spec])
+    return decide(spec)
 
 
 def attack(
-    model: nn.Module | str | Path,
-    spec: Query | Spec | VnnlibProperty | str | Path,
+    model: Model,
+    spec: Property,
     *,
     attack: str | Attack = "pgd",
     values: Mapping[str, object] | None = None,
@@ -92,7 +126,7 @@ def attack(
             f"{attack!r} is a verifier, not an attack", where="attack", cure="use verify(method=...)"
         )
     name = attack if isinstance(attack, str) else "attack"
-    batches = _cases(model, spec, values, device=device, input_shape=input_shape)
+    batches = problems_of(model, spec, values, device=device, input_shape=input_shape)
     return cascade_all(batches, {name: chosen}, timeout=timeout, seed=seed)
 
 
@@ -168,37 +202,3 @@ def train(
     name = recipe.name if isinstance(recipe, Recipe) else Path(recipe).stem
     folder = Path("runs") / name if out is None else Path(out)
     return _train(recipe, out=folder, resume=resume, progress=progress, device=find_device(device))
-
-
-def _cases(
-    model: nn.Module | str | Path,
-    spec: Query | Spec | VnnlibProperty | str | Path,
-    values: Mapping[str, object] | None,
-    *,
-    device: str | torch.device | None,
-    input_shape: Sequence[int] | None,
-) -> list[Cases]:
-    """The problems of one call, without a data set."""
-    named: NamedModel = find_model(model, device=None if device is None else find_device(device))
-    if isinstance(spec, str | Path):
-        spec = read_vnnlib(spec)
-    if isinstance(spec, VnnlibProperty):
-        return vnnlib_cases(named, spec, input_shape=input_shape)
-    query = (
-        spec.with_network(named.network)
-        if isinstance(spec, Query)
-        else spec.query(named.network, **values or {})
-    )
-    cases = Cases(
-        model=named.name,
-        network=named.network,
-        model_hash=model_hash(named.network),
-        family=named.family,
-        dataset="",
-        ids=range(query.batch),
-        query=query,
-        spec="query",
-        norm="",
-        eps=math.nan,
-    )
-    return [cases]

@@ -51,6 +51,8 @@ DEFAULT_STAGES = ("pgd", "ibp", "crown-ibp", "crown", "alpha-crown")
 class Result:
     """What is known about a property: the verdict and the bracket [lower, upper] of its worst violation.
 
+    Of a property of `exists`: the bracket of the best margin by which a point satisfies it.
+
     A result over several problems (images of a data set, say) is about all of them together: HOLDS if
     every one holds, VIOLATED if one is violated, bounds of the largest violation; `cases` has them one by
     one.
@@ -62,7 +64,7 @@ class Result:
         seconds: wall-clock time; of a single problem, its share of the batches it was part of.
         stage: the method that decided, or the last one that ran.
         reason: why the verdict is UNKNOWN: bound, timeout, op, resources, boundary or non-finite; else "".
-        witness: the input (*in) that breaks the property, for VIOLATED.
+        witness: the input (*in) that breaks the property, for VIOLATED; for HOLDS of `exists`, proves it.
         certificate: file that proves HOLDS to an independent checker; None, as no method here writes one yet.
         error: message of the last method that failed, "" if none did.
         cases: the results of the single problems, in order; empty in those themselves.
@@ -145,10 +147,13 @@ def cascade(
 
     Raises SoundnessAlarm when an attack and a verifier contradict each other in float64 too.
     """
-    run = _Cascade(cases, seed, time.monotonic() + timeout, memory_bytes)
+    deadline = time.monotonic() + timeout
+    run = _Cascade(cases, seed, deadline, memory_bytes)
     for name, method in stages.items():
         if len(run.open) and not run.late():
             run.stage(name, method)
+    if len(run.open) and not run.late():
+        run.divide(stages)
     return run.result()
 
 
@@ -202,6 +207,30 @@ class _Cascade:
         self.seconds[self.open] += (time.perf_counter() - start) / len(self.open)
         self._take(name, outcome)
 
+    def divide(self, stages: Mapping[str, Method]) -> None:
+        """Runs the stages on the members of the open problems' sets, where these have members: a member is
+        bounded more tightly than the whole, and a problem holds where all of them do.
+        """
+        part = self.cases.select(self.open)
+        found = part.query.parts()
+        if found is None:
+            return
+        query, owner = found
+        ids = [f"{part.ids[b]}.{k}" for k, b in enumerate(owner.tolist())]
+        members = replace(part, query=query, ids=ids, origins=None)
+        left = max(1e-3, self.deadline - time.monotonic())
+        result = cascade(members, stages, timeout=left, seed=self.seed, memory_bytes=self.memory_bytes)
+        for k, b in enumerate(self.open.tolist()):
+            own = [case for case, o in zip(result.cases, owner.tolist(), strict=True) if o == k]
+            whole = _together(tuple(own))
+            self.lower[b] = max(float(self.lower[b]), whole.lower)
+            self.upper[b] = min(float(self.upper[b]), whole.upper)
+            self.seconds[b] += whole.seconds
+            self.verdict[b], self.witness[b] = whole.verdict, whole.witness
+            self.stage_of[b], self.reason[b] = f"members: {whole.stage}", whole.reason
+            self.error[b] = whole.error or self.error[b]
+        self.open = self.open[torch.tensor([self.verdict[b] is Verdict.UNKNOWN for b in self.open.tolist()])]
+
     def result(self) -> Result:
         """The results of all problems, and the one over them."""
         cases = tuple(
@@ -235,10 +264,10 @@ class _Cascade:
         for k, b in enumerate(rows.tolist()):
             self.stage_of[b], self.reason[b] = name, outcome.reason[k]
             self.error[b] = outcome.error or self.error[b]
-            if outcome.violated[k] and outcome.points is not None:
-                self.verdict[b], self.witness[b] = Verdict.VIOLATED, outcome.points[k].cpu()
-            elif outcome.holds[k]:
-                self.verdict[b] = Verdict.HOLDS
+            found = bool(outcome.violated[k]) and outcome.points is not None
+            self.verdict[b] = self.cases.query.verdict(bool(outcome.holds[k]), found)
+            if found and outcome.points is not None:
+                self.witness[b] = outcome.points[k].cpu()
         self.open = rows[~(outcome.holds | outcome.violated)]
 
 

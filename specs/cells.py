@@ -21,7 +21,7 @@ from .expressions.base import Bindings
 from .expressions.domains import BallDomain, BoxDomain, Domain
 from .expressions.leaves import Var
 from .layout import Layout
-from .sets import Box, InputSet, Product, box_within, enclose_sum, meet
+from .sets import Box, InputSet, Polytope, Product, box_within, enclose_sum, meet
 from .tree import Atom
 
 __all__ = ["Cell", "Rows", "cell_set"]
@@ -161,7 +161,11 @@ def cell_set(
         whole = blocks[0] if len(blocks) == 1 else Product(blocks)
     if rows is None or not rows.strict:
         return whole
-    raise _unsupported("conditions on several coordinates")
+    A, b = -rows.C.reshape(*rows.C.shape[:2], -1), rows.d.expand(env.batch, -1)
+    strict = torch.tensor(rows.strict, dtype=torch.bool, device=b.device)
+    cut = Polytope(A, b, whole.box(), strict=strict)
+    straight = all(isinstance(block, Box) for block in blocks)  # the hull is then the set itself
+    return cut if straight else meet(whole, cut)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -41,8 +41,15 @@ class Composed(nn.Module):
     ) -> None:
         super().__init__()
         self.features, self.layout = tuple(features), layout
-        self.networks = nn.ModuleDict({k: n for k, n in networks.items() if isinstance(n, nn.Module)})
+        # one module under two names is kept once: tracing would take it for two
+        first = {
+            name: next(k for k, n in networks.items() if n is network) for name, network in networks.items()
+        }
+        self.networks = nn.ModuleDict(
+            {k: n for k, n in networks.items() if isinstance(n, nn.Module) and first[k] == k}
+        )
         self._functions = {k: n for k, n in networks.items() if not isinstance(n, nn.Module)}
+        self._shared_name = {k: f for k, f in first.items() if f in self.networks}
         self._taps = _taps(features)
         constants = {
             node.text: node.number.unsqueeze(0)
@@ -64,7 +71,8 @@ class Composed(nn.Module):
         # no cast where the dtype is the same already: a traced graph then reads the buffers themselves
         shared = {n: getattr(self, f"shared{i}").to(x.dtype) for i, n in enumerate(self._shared)}
         constants = {t: getattr(self, f"constant{i}").to(x.dtype) for i, t in enumerate(self._constants)}
-        networks: dict[str, Network] = {**dict(self.networks.items()), **self._functions}
+        modules: dict[str, Network] = {k: self.networks[f] for k, f in self._shared_name.items()}
+        networks = {**modules, **self._functions}
         scope = Scope({**self.layout.split(x), **shared}, networks, constants, self._taps, self.like)
         parts = [scope.of(feature) for feature in self.features]
         flat = [part.reshape(-1, 1) if part.ndim == 1 else part.flatten(1) for part in parts]

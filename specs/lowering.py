@@ -22,7 +22,7 @@ from .query import Quantifier
 from .sets import InputSet
 from .tree import All, Tree, join
 
-__all__ = ["Lowered", "lower"]
+__all__ = ["Lowered", "lower", "wide_values"]
 
 Network = Callable[[Tensor], Tensor]
 
@@ -53,12 +53,7 @@ def lower(
     That is a counterexample for forall, an example for exists.
     """
     variables = order_of(domain, variables)
-    labels = {
-        node.name: nn.functional.one_hot(bound.values[node.name], node.classes).to(torch.float64)
-        for node in (*domain.walk(), *body.walk())
-        if isinstance(node, Label)
-    }
-    wide = {k: v.to(torch.float64) for k, v in bound.values.items() if k not in labels} | labels
+    wide = wide_values(bound, (domain, body))
     emitter = Emitter(bound.batch, bound.device)
     like = torch.zeros(0, dtype=torch.float64, device=bound.device)
     env = Bindings(
@@ -82,6 +77,17 @@ def lower(
         features, layout, networks, {k: v for k, v in data.items() if k not in moving}, bound.device
     )
     return Lowered(network, inputs, C, d, tree, layout, tuple(env.equalities))
+
+
+def wide_values(bound: Bound, parts: Sequence[Expr]) -> dict[str, Tensor]:
+    """The bound values in float64, labels as one-hot rows."""
+    labels = {
+        node.name: nn.functional.one_hot(bound.values[node.name], node.classes).to(torch.float64)
+        for part in parts
+        for node in part.walk()
+        if isinstance(node, Label)
+    }
+    return {k: v.to(torch.float64) for k, v in bound.values.items() if k not in labels} | labels
 
 
 def _plain(features: Sequence[Term], layout: Layout, networks: Mapping[str, Network]) -> Network | None:

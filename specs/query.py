@@ -18,7 +18,8 @@ from robustbench_local.errors import ShapeError, SpecError
 
 from .layout import Layout
 from .sets import InputSet
-from .tree import Tree, atoms_of, count_clauses, disjuncts, fold_truth, fold_values
+from .sets.input_set import Divisible
+from .tree import Tree, atoms_of, count_clauses, disjuncts, dual, fold_truth, fold_values
 
 __all__ = ["Quantifier", "Query", "Verdict"]
 
@@ -179,6 +180,27 @@ class Query:
             )
         indices = [[atom.index for atom in clause] for clause in disjuncts(self.tree)]
         return [(self.C[:, i], self.d[:, i]) for i in indices]
+
+    def parts(self) -> tuple[Query, Tensor] | None:
+        """The problems over the members of their sets, and the problem (B',) that each belongs to.
+
+        A problem holds where all its members do. None where the sets have no members that are worth it.
+        """
+        found = self.inputs.parts() if isinstance(self.inputs, Divisible) else None
+        if found is None:
+            return None
+        members, owner = found
+        return replace(self, inputs=members, C=self.C[owner], d=self.d[owner]), owner
+
+    def negated(self) -> Query:
+        """The problems of the opposite: is there an x with the tree false? Its violation is minus this."""
+        return replace(self, C=-self.C, d=-self.d, tree=dual(self.tree), text=f"not ({self.text})", id="")
+
+    def verdict(self, holds: bool, violated: bool) -> Verdict:
+        """What `holds` and `violated` say of the property: for `exists` they change places."""
+        if not (holds or violated):
+            return Verdict.UNKNOWN
+        return Verdict.HOLDS if holds == (self.quantifier is Quantifier.FORALL) else Verdict.VIOLATED
 
     @torch.inference_mode(False)
     def select(self, index: Tensor) -> Query:

@@ -96,6 +96,16 @@ def disjuncts(tree: Tree) -> Iterator[tuple[Atom, ...]]:
             yield tuple(dict.fromkeys(atom for part in parts for atom in part))
 
 
+def dual(tree: Tree) -> Tree:
+    """The negation, over atoms of the opposite sign: it is true of -e where the tree is false of e."""
+    if isinstance(tree, Atom):
+        return Atom(tree.index, not tree.strict)
+    children = tuple(dual(child) for child in tree.children)
+    if isinstance(tree, AtLeast):
+        return AtLeast(len(children) - tree.count + 1, children)
+    return All(children) if isinstance(tree, Any) else Any(children)
+
+
 def join(kind: type[All] | type[Any], children: list[Tree]) -> Tree:
     """All or Any of the children, flattened; a single child stands for itself."""
     flat: list[Tree] = []

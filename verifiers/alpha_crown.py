@@ -152,8 +152,8 @@ class HiddenBatch:
         rows, node = self.rows, self.rows.node
         old, k = rows.boxes[node], rows.pick.shape[1]
         place = rows.neurons[rows.pick]
-        lower = old.lower.flatten(1).scatter_reduce(1, place, best[:, :k], "amax")
-        upper = old.upper.flatten(1).scatter_reduce(1, place, -best[:, k:], "amin")
+        lower = old.lower.reshape(len(place), -1).scatter_reduce(1, place, best[:, :k], "amax")
+        upper = old.upper.reshape(len(place), -1).scatter_reduce(1, place, -best[:, k:], "amin")
         box = Interval(lower.reshape(old.lower.shape), upper.reshape(old.upper.shape))
         mask = undecided(rows.graph, node, box)
         if mask is None:

@@ -142,7 +142,7 @@ def _open(graph: Graph, node: Node, boxes: dict[Node, Interval]) -> Tensor | Non
     if mask is None or not isinstance(rule, Elementwise):
         return mask
     refined = rule.undecided(node, 0, boxes[node.inputs[0]])
-    mask = mask if refined is None else mask & ~refined.flatten(1)
+    mask = mask if refined is None else mask & ~refined.reshape(mask.shape)
     return mask if bool(mask.any()) else None
 
 

@@ -116,13 +116,19 @@ def run_attack(attack: Attack, subject: Subject, cases: Cases, *, seed: int, lim
     )
 
 
-def run_verifier(verifier: Verifier, subject: Subject, query: Query, *, limits: Limits) -> Outcome:
-    """The verifier's upper bounds of all B problems; HOLDS only where the query says so of a finite bound."""
+def run_verifier(
+    verifier: Verifier, subject: Subject, query: Query, *, limits: Limits, tighten: bool = False
+) -> Outcome:
+    """The verifier's upper bounds of all B problems; HOLDS only where the query says so of a finite bound.
+
+    `tighten` as in `Budget`: the best numbers, also where the verdict is certain.
+    """
     graph = subject.graph()
     deadline = time.monotonic() + limits.seconds
 
     def run(index: Tensor) -> Bounds:
-        left = Budget(seconds=max(0.0, deadline - time.monotonic()), memory_bytes=limits.memory_bytes)
+        seconds = max(0.0, deadline - time.monotonic())
+        left = Budget(seconds=seconds, memory_bytes=limits.memory_bytes, tighten=tighten)
         return verifier.bound(graph, query.select(index.to(query.inputs.device)), left)
 
     with torch.inference_mode():

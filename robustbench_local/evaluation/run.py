@@ -181,9 +181,11 @@ class _Run:
         import pandas as pd
 
         zeros = np.zeros(outcome.batch, dtype=np.int64)
-        verdict = np.select(
-            [outcome.holds.numpy(), outcome.violated.numpy()], ["HOLDS", "VIOLATED"], "UNKNOWN"
-        )
+        say = cases.query.verdict
+        verdict = [
+            say(held, bad).value
+            for held, bad in zip(outcome.holds.tolist(), outcome.violated.tolist(), strict=True)
+        ]
         values: dict[str, object] = {
             "run_id": self.id,
             "model": cases.model,

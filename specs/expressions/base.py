@@ -14,6 +14,7 @@ from typing import NoReturn, TypeVar
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from robustbench_local.errors import RobustBenchError, ShapeError, SpecError, SymbolicBoolError
 
@@ -76,6 +77,9 @@ class Expr(ABC):
 
     def __repr__(self) -> str:
         return self.text
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # immutable
 
     def __bool__(self) -> NoReturn:
         raise SymbolicBoolError(

@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from torch import Tensor
 
@@ -40,7 +39,7 @@ class Net:
         object.__setattr__(self, "inputs", shape_of(inputs))
         object.__setattr__(self, "outputs", shape_of(outputs))
         shapes = {key: shape_of(shape) for key, shape in (taps or {}).items()}
-        object.__setattr__(self, "taps", MappingProxyType(shapes))
+        object.__setattr__(self, "taps", shapes)
 
     def __call__(self, argument: object) -> Term:
         """The network's output at a term; ShapeError where it has another shape than the network takes."""

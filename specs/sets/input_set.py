@@ -13,15 +13,16 @@ from robustbench_local.errors import DtypeError, NonFiniteError, ShapeError
 if TYPE_CHECKING:
     from .box import Box
 
-__all__ = ["InputSet"]
+__all__ = ["Divisible", "InputSet"]
 
 
 @runtime_checkable
 class InputSet(Protocol):
-    """B bounded convex sets of points of `shape`; the batch axis is first everywhere.
+    """B bounded sets of points of `shape`; the batch axis is first everywhere.
 
     Sets are immutable, keep the numbers they were given in float64, and live on one device.
-    Membership is exact in real arithmetic for those numbers: no tolerance anywhere.
+    Membership is exact in real arithmetic for those numbers: no tolerance anywhere. A set need not be
+    convex: `support` is then that of its convex hull, which linear bounds cannot tell from the set.
     """
 
     @property
@@ -85,6 +86,23 @@ class InputSet(Protocol):
 
     def select(self, index: Tensor) -> Self:
         """The sub-batch given by a long or bool index of shape (b,) or (B,)."""
+        ...
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A set that is a union of simpler ones, which a verifier may bound one by one.
+
+    Bounds over the parts are tighter than those over the set: each part has its own relaxation. The
+    largest bound over the parts of a problem holds for the problem.
+    """
+
+    def parts(self, *, most: int = 4096) -> tuple[InputSet, Tensor] | None:
+        """The parts of all problems as one batch of B' sets, and the problem (B',) int64 of each.
+
+        Their union is the set. Every problem has at least one part. None where there would be more than
+        `most` parts; fewer problems at a time (`select`) may then have few enough.
+        """
         ...
 
 

@@ -1,0 +1,102 @@
+"""Numbers instead of verdicts: `rbl.measure`, `rbl.radius` and `rbl.chance`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from robustbench_local.evaluation import Subject
+from robustbench_local.specs import Chance, Measure, Spec
+
+from .cascade import DEFAULT_STAGES, Result, cascade, find_methods
+from .chances import ChanceBracket, chance_of
+from .problems import Model, problems_of
+from .quantities import Bracket, RadiusBracket, measure_all, radius_all
+
+__all__ = ["chance", "measure", "radius"]
+
+
+def measure(
+    model: Model,
+    quantity: Measure,
+    *,
+    values: Mapping[str, object] | None = None,
+    timeout: float = 60.0,
+    device: str | torch.device | None = None,
+    seed: int = 0,
+) -> list[Bracket]:
+    """The bracket of the largest value of a quantity over its domain, one for each problem of the values.
+
+    Raises RobustBenchError for a model, quantity or value that cannot be used.
+    """
+    (cases,) = problems_of(model, quantity.spec, values, device=device)
+    return measure_all(cases, timeout=timeout, seed=seed)
+
+
+def radius(
+    model: Model,
+    spec: Spec,
+    *,
+    name: str = "eps",
+    values: Mapping[str, object] | None = None,
+    low: float = 0.0,
+    high: float = 1.0,
+    tolerance: float = 1e-3,
+    timeout: float = 60.0,
+    device: str | torch.device | None = None,
+    seed: int = 0,
+) -> list[RadiusBracket]:
+    """The bracket of the largest radius at which a property holds, one for each problem of the values.
+
+    `name` is the parameter of the spec that is varied, within [low, high]; the property must only get
+    harder as it grows. Both ends are verdicts: proved at `holds`, refuted by a witness at `violated`.
+
+    Raises RobustBenchError for a model, spec or value that cannot be used.
+    """
+    given = {key: value for key, value in (values or {}).items() if key != name}
+    (whole,) = problems_of(model, spec, {**given, name: high}, device=device)
+    stages = find_methods(DEFAULT_STAGES)
+    deadline = time.monotonic() + timeout
+
+    def decide(rows: Tensor, radii: Tensor) -> tuple[Result, ...]:
+        radius_of = torch.full((whole.query.batch,), low, dtype=torch.float64)
+        radius_of[rows] = radii
+        (cases,) = problems_of(model, spec, {**given, name: radius_of}, device=device)
+        left = max(1e-3, deadline - time.monotonic())
+        return cascade(cases.select(rows), stages, timeout=left, seed=seed).cases
+
+    batch = whole.query.batch
+    return radius_all(decide, batch, low=low, high=high, tolerance=tolerance, timeout=timeout)
+
+
+def chance(
+    model: Model,
+    spec: Chance,
+    *,
+    values: Mapping[str, object] | None = None,
+    samples: int = 10_000,
+    confidence: float = 0.99,
+    timeout: float = 60.0,
+    tolerance: float = 1e-3,
+    device: str | torch.device | None = None,
+    seed: int = 0,
+) -> list[ChanceBracket]:
+    """Proved bounds of a probability, and the interval that `samples` draws give, for each problem.
+
+    Raises RobustBenchError for a model, spec or value that cannot be used.
+    """
+    (cases,) = problems_of(model, spec.spec, values, device=device)
+    law = spec.law(values or {})
+    return chance_of(
+        cases.query,
+        law,
+        Subject.of(cases),
+        samples=samples,
+        confidence=confidence,
+        timeout=timeout,
+        tolerance=tolerance,
+        seed=seed,
+    )
