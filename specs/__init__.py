@@ -61,7 +61,7 @@ from .expressions import (
 )
 from .library import SPECS, output_bounds, robustness, spec, targeted
 from .query import Quantifier, Query, Verdict
-from .sets import Ball, Box, InputSet, Intersection, Polytope, Product
+from .sets import Ball, Box, Coupled, InputSet, Intersection, Polytope, Product
 from .spec import Spec, exists, forall
 from .transforms import (
     affine,
@@ -91,6 +91,7 @@ __all__ = [
     "Box",
     "Chance",
     "ChanceClaim",
+    "Coupled",
     "Data",
     "Distribution",
     "Domain",

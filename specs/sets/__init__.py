@@ -2,6 +2,7 @@
 
 from .ball import Ball, check_norm
 from .box import Box, box_within
+from .coupled import Coupled
 from .input_set import InputSet
 from .intersection import Intersection
 from .meeting import meet
@@ -12,6 +13,7 @@ from .rounding import enclose_sum
 __all__ = [
     "Ball",
     "Box",
+    "Coupled",
     "InputSet",
     "Intersection",
     "Polytope",

@@ -8,7 +8,7 @@ from functools import singledispatch
 
 from torch import Tensor
 
-from robustbench_local.specs import Ball, Box, InputSet, Intersection, Polytope, Product
+from robustbench_local.specs import Ball, Box, Coupled, InputSet, Intersection, Polytope, Product
 
 
 @singledispatch
@@ -48,6 +48,15 @@ def _polytope(inputs: Polytope, x: Tensor, b: int) -> bool:
         if left > right or (strict and left == right):
             return False
     return member(inputs.limits, x, b)
+
+
+@member.register
+def _coupled(inputs: Coupled, x: Tensor, b: int) -> bool:
+    first, second = inputs.split(x)
+    gaps = [y - v for v, y in zip(fractions(first[b]), fractions(second[b]), strict=True)]
+    low, high = (fractions(end[b]) for end in inputs.gap)
+    close = all(lo <= gap <= hi for lo, gap, hi in zip(low, gaps, high, strict=True))
+    return close and member(inputs.boxes[0], first, b) and member(inputs.boxes[1], second, b)
 
 
 @member.register

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from hypothesis import strategies as st
+from robustbench_local.specs.sets import enclose_sum
 from torch import Tensor
 
-from robustbench_local.specs import Ball, Box, InputSet, Polytope, Product
+from robustbench_local.specs import Ball, Box, Coupled, InputSet, Polytope, Product
 
 DTYPES = [torch.float32, torch.float64]
 NORMS = [1, 2, math.inf]
@@ -65,7 +66,7 @@ def random_cut(draw: Draw) -> InputSet:
 def random_product(draw: Draw) -> Product:
     """Two or three blocks of other kinds, of two shapes."""
     other = replace(draw, seed=draw.seed + 40, shape=(2,))
-    blocks = [random_cut(draw), random_box(other), random_ball(replace(other, seed=draw.seed + 60))]
+    blocks = [random_cut(draw), random_coupled(other), random_ball(replace(other, seed=draw.seed + 60))]
     return Product(blocks[: 2 + draw.seed % 2])
 
 
@@ -81,12 +82,29 @@ def random_polytope(draw: Draw) -> Polytope:
     return Polytope(A, b, box, strict=torch.arange(m) % 2 == 1)
 
 
+def random_coupled(draw: Draw) -> Coupled:
+    """Differences around that of two points of the boxes; 0 in some coordinates, one-sided in others."""
+    first, shape = draw.center, (draw.batch, *draw.shape)
+    kind = draw.uniform(8, shape, 0, 4).floor()
+    shift = torch.where(kind == 0, 0.0, draw.scale * draw.uniform(9, shape))
+    second = (first + shift).to(draw.dtype)
+    boxes = []
+    for k, point in enumerate((first, second)):
+        low, high = ((draw.scale * draw.uniform(10 + 2 * k + i, shape, -0.3, 1)).clamp(min=0) for i in (0, 1))
+        boxes.append(Box(point - low.to(draw.dtype), point + high.to(draw.dtype)))
+    wide = torch.where(kind == 0, 0.0, draw.scale * draw.uniform(14, shape, 0, 1) ** 2)
+    least, most = enclose_sum(second.double(), -first.double())
+    low = torch.where(kind == 1, least, least - wide)
+    return Coupled(boxes[0], boxes[1], low, most + wide)
+
+
 # every kind of set, by name; a new kind is one function and one line here
 KINDS: dict[str, Callable[[Draw], InputSet]] = {
     "box": random_box,
     "ball": random_ball,
     "cut": random_cut,
     "polytope": random_polytope,
+    "coupled": random_coupled,
     "product": random_product,
 }
 
