@@ -33,9 +33,10 @@ class Lipschitz:
 
     The constant comes from elementwise bounds of the Jacobian over the set (`jacobian_bounds`, on CROWN's
     boxes): in the dual norm for balls, `sum_i |J|_i r_i` for boxes, the better of the two where a ball is
-    cut by a box. The centre's value is computed in float64 and enlarged by 1e-12 of its terms; the slopes
-    are those of the reals in the graph's dtype, as all bounds here. Local Lipschitz constants as proofs:
-    Hein and Andriushchenko 2017, arXiv 1705.08475; Zhang et al. 2018, arXiv 1810.11783.
+    cut by a box; interval bounds where the set may hold a jump. The centre's value is computed in float64 and
+    enlarged by 1e-12 of its terms; the slopes are those of the reals in the graph's dtype, as all bounds
+    here. Local Lipschitz constants as proofs: Hein and Andriushchenko 2017, arXiv 1705.08475; Zhang et al.
+    2018, arXiv 1810.11783.
     """
 
     name: str = "lipschitz"
@@ -54,6 +55,9 @@ class Lipschitz:
         )
         rise = _rise(query.inputs, Interval(*(t.to(torch.float64) for t in (jacobian.lower, jacobian.upper))))
         rows = cast_up(_at_centre(graph, query) + rise, graph.dtype)
+        if not bool(rows.isfinite().all()):  # no slope bounds a jump
+            intervals = specification_rows(graph, query, boxes, to_input=False)
+            rows = torch.where(rows.isfinite(), rows, intervals)
         return Bounds(rows, query.combine(rows), complete)
 
     def applies(self, graph: Graph, query: Query | None) -> str | None:

@@ -27,7 +27,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..derivatives import no_derivative
 from ..graph import Node, Piece, Slot
 from ..interval import Interval
 from ..rule import Boxes, Pulled, Rule, contract_rows, register
@@ -295,10 +294,22 @@ class Place(Reduction):
         return Pulled((nothing,), contract_rows(a.clamp(min=0), low) + contract_rows(a.clamp(max=0), high))
 
     def tangent(self, node: Node, boxes: Boxes, tangents: tuple[Interval, ...]) -> Interval:
-        raise no_derivative(node)
+        """Zero where one entry surely wins, any number elsewhere."""
+        jumps = self._jumps(node, boxes)
+        jumps = jumps.expand(jumps.shape[0], tangents[0].lower.shape[1], *node.shape)
+        return Interval(-jumps, jumps)
 
     def cotangent(self, node: Node, boxes: Boxes, rows: Interval) -> tuple[Interval, ...]:
-        raise no_derivative(node)
+        source, axis = node.inputs[0], self._axes(node)[0]
+        jumps = self._jumps(node, boxes) * torch.where((rows.lower == 0) & (rows.upper == 0), 0.0, 1.0)
+        wide = jumps.unsqueeze(axis + 1) if len(node.shape) < len(source.shape) else jumps
+        wide = wide.expand(*wide.shape[:2], *source.shape)
+        return (Interval(-wide, wide),)
+
+    def _jumps(self, node: Node, boxes: Boxes) -> Tensor:
+        """(B, 1, *shape): infinite where another entry may win, else zero."""
+        ends = self.interval(node, boxes[node.inputs[0]])
+        return torch.where(ends.lower == ends.upper, 0.0, torch.inf).to(ends.lower).unsqueeze(1)
 
 
 def _largest(x: Tensor, axis: int, among: Tensor | None) -> Tensor:

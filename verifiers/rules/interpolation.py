@@ -10,7 +10,7 @@ from robustbench_local.errors import UnsupportedOpError
 from ..graph import Node
 from ..interval import Interval
 from ..rule import Boxes, Pulled, Rule, contract_rows, register
-from .arithmetic import unbroadcast
+from .arithmetic import aligned, unbroadcast
 
 __all__: list[str] = []
 
@@ -76,6 +76,25 @@ class Interpolation(Rule):
         return Pulled(
             tuple(unbroadcast(p, q.shape) for p, q in zip(pulled, node.inputs, strict=True)), offset
         )
+
+    def tangent(self, node: Node, boxes: Boxes, tangents: tuple[Interval, ...]) -> Interval:
+        start, end, weight = (aligned(t, len(node.shape)) for t in tangents)
+        one, other, gap = self._factors(node, boxes)
+        return start.times(one).plus(end.times(other)).plus(weight.times(gap))
+
+    def cotangent(self, node: Node, boxes: Boxes, rows: Interval) -> tuple[Interval, ...]:
+        pulled = [rows.times(factor) for factor in self._factors(node, boxes)]
+        return tuple(
+            Interval(unbroadcast(r.lower, p.shape), unbroadcast(r.upper, p.shape))
+            for r, p in zip(pulled, node.inputs, strict=True)
+        )
+
+    def _factors(self, node: Node, boxes: Boxes) -> tuple[Interval, Interval, Interval]:
+        """The derivatives by start, end and weight: 1 - w, w and the gap, (B, 1, *node.shape)."""
+        box = boxes[node.inputs[2]]
+        weight = Interval(*(t.expand(-1, *node.shape).unsqueeze(1) for t in (box.lower, box.upper)))
+        low, high = (g.unsqueeze(1) for g in _gap(node, boxes))
+        return Interval(1 - weight.upper, 1 - weight.lower), weight, Interval(low, high)
 
 
 def _gap(node: Node, boxes: Boxes) -> tuple[Tensor, Tensor]:

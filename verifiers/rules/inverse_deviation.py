@@ -36,6 +36,12 @@ class InverseDeviation(Elementwise):
     def undecided(self, node: Node, position: int, box: Interval) -> Tensor | None:
         return box.lower < box.upper
 
+    def derivative(self, node: Node, box: Interval) -> Interval:
+        eps = node.args[1]
+        low, high = _slope(box.lower.clamp(min=0), eps), _slope(box.upper.clamp(min=0), eps)
+        zero = torch.zeros_like(low)  # the slope below zero
+        return Interval(torch.where(box.upper < 0, zero, low), torch.where(box.lower <= 0, zero, high))
+
     def lines(self, node: Node, box: Interval, free: Sequence[Tensor] = ()) -> Lines:
         eps = node.args[1]
         low, high = box.lower.clamp(min=0), box.upper.clamp(min=0)

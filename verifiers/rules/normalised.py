@@ -120,6 +120,23 @@ class Normalised(Rule):
         offset = contract_rows(positive, lower[2]) - contract_rows(negative, mirrored[2])
         return Pulled((for_d, unbroadcast(for_r, node.inputs[1].shape)), offset)
 
+    def tangent(self, node: Node, boxes: Boxes, tangents: tuple[Interval, ...]) -> Interval:
+        return self._turned(node, boxes, tangents[0])
+
+    def cotangent(self, node: Node, boxes: Boxes, rows: Interval) -> tuple[Interval, ...]:
+        """All of the derivative goes to d, of which r is a function."""
+        nothing = rows.lower.new_zeros(*rows.lower.shape[:2], *node.inputs[1].shape)
+        return self._turned(node, boxes, rows), Interval(nothing, nothing)
+
+    def _turned(self, node: Node, boxes: Boxes, v: Interval) -> Interval:
+        """r (v - y mean(y v)): the Jacobian of d -> d r(d), a symmetric matrix, times v."""
+        d, r = (boxes[p] for p in node.inputs)
+        y, axes = self.interval(node, d, r).unsqueeze(1), [a + 1 for a in node.args[2]]
+        part = v.times(y)
+        mean = Interval(*(t.mean(axes, keepdim=True) for t in (part.lower, part.upper)))
+        share = mean.times(y)
+        return Interval(v.lower - share.upper, v.upper - share.lower).times(r.unsqueeze(1))
+
 
 def _plane(
     squares: _Squares, d: Interval, r: Interval, first: Tensor, share: Tensor

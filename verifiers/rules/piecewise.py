@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..derivatives import no_derivative
 from ..graph import Node
 from ..interval import Interval
 from ..rule import Elementwise, Lines, register
@@ -31,6 +32,7 @@ __all__ = [
     "SoftShrink",
     "Step",
     "Threshold",
+    "across_jumps",
     "attained",
     "limit",
 ]
@@ -48,6 +50,8 @@ class PiecewiseLinear(Elementwise):
     parameters = 2
     #: The function jumps somewhere.
     jumps: bool = False
+    #: The slope between two jumps, where it is the same everywhere.
+    rise: float | None = None
 
     def function(self, node: Node, x: Tensor) -> Tensor:
         """The function's values; x may carry an axis for rows."""
@@ -97,6 +101,12 @@ class PiecewiseLinear(Elementwise):
             found |= inside | (corner.value != ends[0]) & (corner.position <= box.lower)
             found |= (corner.value != ends[1]) & (corner.position >= box.upper)
         return found & (box.lower < box.upper)
+
+    def derivative(self, node: Node, box: Interval) -> Interval:
+        """The slope between two jumps; all numbers where the box may hold a jump."""
+        if self.rise is None:
+            raise no_derivative(node)
+        return across_jumps(torch.full_like(box.lower, self.rise), self.undecided(node, 0, box))
 
     def _fans(self, node: Node, box: Interval) -> tuple[Fan, Fan]:
         """The lines below the function, and the lines below its negative."""
@@ -194,6 +204,11 @@ class HardShrink(PiecewiseLinear):
 
     jumps = True
 
+    def derivative(self, node: Node, box: Interval) -> Interval:
+        size = float(node.argument(1, "lambd", 0.5))
+        steep = ((box.lower > size) | (box.upper < -size)).to(box.lower.dtype)
+        return across_jumps(steep, (steep == 0) & ((box.lower < -size) | (box.upper > size)))
+
     def below(self, node: Node, box: Interval, ends: tuple[Tensor, Tensor]) -> list[Corner]:
         size = float(node.argument(1, "lambd", 0.5))
         place, zero = torch.full_like(box.lower, size), torch.zeros_like(box.lower)
@@ -210,6 +225,10 @@ class Threshold(PiecewiseLinear):
 
     jumps = True
 
+    def derivative(self, node: Node, box: Interval) -> Interval:
+        place = float(node.argument(1, "threshold"))
+        return across_jumps((box.lower > place).to(box.lower), (box.lower <= place) & (box.upper > place))
+
     def below(self, node: Node, box: Interval, ends: tuple[Tensor, Tensor]) -> list[Corner]:
         place = torch.full_like(box.lower, float(node.argument(1, "threshold")))
         value = torch.full_like(box.lower, float(node.argument(2, "value")))
@@ -220,6 +239,7 @@ class Step(PiecewiseLinear):
     """Constant on both sides of zero: the sign, comparisons with zero; with a value of its own at zero."""
 
     jumps = True
+    rise = 0.0
 
     def __init__(self, left: float, middle: float, right: float) -> None:
         self.left, self.middle, self.right = left, middle, right
@@ -249,6 +269,13 @@ class Heaviside(Step):
 
     def at_zero(self, node: Node, like: Tensor) -> Tensor | float:
         return sample_constant(node, node.args[1], like)
+
+
+def across_jumps(slope: Tensor, jumps: Tensor | None) -> Interval:
+    """Derivatives that are `slope` where nothing jumps, and any number where something does."""
+    if jumps is None:
+        return Interval(slope, slope)
+    return Interval(slope.masked_fill(jumps, -torch.inf), slope.masked_fill(jumps, torch.inf))
 
 
 def attained(box: Interval, ends: tuple[Tensor, Tensor], position: Tensor, value: Tensor) -> Corner:

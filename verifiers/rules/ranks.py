@@ -79,6 +79,44 @@ class Ranked(Rule):
         offset = contract_rows(negative, above.offset) - contract_rows(positive, below.offset)
         return Pulled((pulled.movedim(2, axis + 1),), offset)
 
+    def tangent(self, node: Node, boxes: Boxes, tangents: tuple[Interval, ...]) -> Interval:
+        """Between the smallest and the largest of the tangents of the entries that may have the rank."""
+        axis, may = self.axis(node), self._may(node, boxes)[0].unsqueeze(1)
+        ends = []
+        for sign, end in ((-1, tangents[0].lower), (1, tangents[0].upper)):
+            moving = sign * end.movedim(axis + 1, 2).unsqueeze(2)  # (B, K, 1, n, *rest)
+            found = sign * torch.where(may, moving, torch.full_like(moving, -torch.inf)).amax(3)
+            ends.append(found.movedim(2, axis + 1).reshape(*found.shape[:2], *node.shape))
+        return Interval(*ends)
+
+    def cotangent(self, node: Node, boxes: Boxes, rows: Interval) -> tuple[Interval, ...]:
+        """An entry has one rank: between the smallest and the largest row of those that it may have.
+
+        Zero is one of them where it may have a rank that nobody asks for.
+        """
+        axis, (may, always) = self.axis(node), self._may(node, boxes)
+        ends = []
+        for sign, row in ((-1, rows.lower), (1, rows.upper)):
+            wide = sign * self._in_front(node, row).unsqueeze(3)  # (B, K, ranks, 1, *rest)
+            most = torch.where(may.unsqueeze(1), wide, torch.full_like(wide, -torch.inf)).amax(2)
+            most = torch.where(always.unsqueeze(1), most, most.clamp(min=0))
+            ends.append(sign * most.movedim(2, axis + 1))
+        return (Interval(*ends),)
+
+    def _may(self, node: Node, boxes: Boxes) -> tuple[Tensor, Tensor]:
+        """Who may have which rank, (B, ranks, n, *rest), and whose every rank is asked for, (B, n, *rest).
+
+        Entries with NaN may have any.
+        """
+        axis, box = self.axis(node), boxes[node.inputs[0]]
+        low, high = box.lower.movedim(axis, 1), box.upper.movedim(axis, 1)
+        ahead = (low.unsqueeze(1) > high.unsqueeze(2)).sum(2)  # entries that are surely larger
+        behind = (high.unsqueeze(1) < low.unsqueeze(2)).sum(2)
+        ranks = self._ranks(node, low.device).reshape(-1, 1, *(1,) * (low.dim() - 2))
+        count = low.shape[1]
+        may = (ahead.unsqueeze(1) < ranks) & (behind.unsqueeze(1) <= count - ranks)
+        return may, may.sum(1) == count - ahead - behind
+
     def _entries(self, node: Node, boxes: Boxes) -> tuple[Interval, Tensor, Tensor]:
         """Bounds (B, ranks, n, *rest) and, for each rank, the entries of the minimum and of the maximum."""
         axis, box = self.axis(node), boxes[node.inputs[0]]

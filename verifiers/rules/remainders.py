@@ -30,6 +30,7 @@ _Ends = tuple[Tensor, Tensor]
 
 class _Saw(PiecewiseLinear):
     jumps = True
+    rise = 1.0
 
     def check(self, node: Node) -> None:
         divisor = sample_constant(node, node.args[1], torch.empty(0, dtype=torch.float64))

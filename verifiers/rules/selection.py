@@ -13,7 +13,7 @@ from robustbench_local.errors import UnsupportedOpError
 from ..graph import Node, Slot
 from ..interval import Interval
 from ..rule import Affine, Boxes, Pulled, Rule, contract_rows, register
-from .arithmetic import sample_constant, unbroadcast
+from .arithmetic import aligned, sample_constant, unbroadcast
 from .extremes import OfTwo, first_level, upper_plane
 
 __all__ = ["Choice", "ConstantChoice", "Not"]
@@ -136,6 +136,37 @@ class Choice(Rule):
         offset = contract_rows(negative, torch.where(open_, above.offset, zero))
         offset = offset - contract_rows(positive, torch.where(open_, below.offset, zero))
         return Pulled(pulled.coefficients, offset if pulled.offset is None else offset + pulled.offset)
+
+    def tangent(self, node: Node, boxes: Boxes, tangents: tuple[Interval, ...]) -> Interval:
+        """m dx + (1 - m) dy + (x - y) dm: the mask's derivative is zero where its bounds decide it."""
+        total: Interval | None = None
+        for operand, factor in zip(_operands(node), self._factors(node, boxes), strict=True):
+            if isinstance(operand, Slot):
+                part = aligned(tangents[operand.index], len(node.shape)).times(factor)
+                total = part if total is None else total.plus(part)
+        assert total is not None  # the mask depends on the input
+        return total
+
+    def cotangent(self, node: Node, boxes: Boxes, rows: Interval) -> tuple[Interval, ...]:
+        pulled: list[Interval] = [rows] * len(node.inputs)
+        for operand, factor in zip(_operands(node), self._factors(node, boxes), strict=True):
+            if isinstance(operand, Slot):
+                part, shape = rows.times(factor), node.inputs[operand.index].shape
+                pulled[operand.index] = Interval(
+                    unbroadcast(part.lower, shape), unbroadcast(part.upper, shape)
+                )
+        return tuple(pulled)
+
+    def _factors(self, node: Node, boxes: Boxes) -> tuple[Interval, Interval, Interval]:
+        """The derivatives by mask, first and second value, (B, 1, *node.shape)."""
+        yes, no, values = self._decided(node, [boxes[p] for p in node.inputs])
+        zero, one = torch.zeros_like(values.lower[:, 0]), torch.ones_like(values.lower[:, 0])
+        gap = Interval(values.lower[:, 0] - values.upper[:, 1], values.upper[:, 0] - values.lower[:, 1])
+        open_ = ~(yes | no)
+        gap = Interval(torch.where(open_, gap.lower, zero), torch.where(open_, gap.upper, zero))
+        first = Interval(torch.where(yes, one, zero), torch.where(no, zero, one))
+        second = Interval(torch.where(no, one, zero), torch.where(yes, zero, one))
+        return gap.unsqueeze(1), first.unsqueeze(1), second.unsqueeze(1)
 
 
 class Not(Affine):

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..graph import Node, Slot
 from ..interval import Interval
 from ..rule import Boxes, Pulled, Rule, contract, register
-from .arithmetic import sample_constant, unbroadcast
+from .arithmetic import aligned, sample_constant, unbroadcast
 from .hull import Corner
 from .piecewise import PiecewiseLinear, Step, attained, limit
 
@@ -25,6 +25,7 @@ _Ends = tuple[Tensor, Tensor]
 
 class _Staircase(PiecewiseLinear):
     jumps = True
+    rise = 0.0
 
     def undecided(self, node: Node, position: int, box: Interval) -> Tensor | None:
         return self.function(node, box.lower) != self.function(node, box.upper)
@@ -92,6 +93,8 @@ class Trunc(_Odd):
 class Frac(_Odd):
     """x - trunc(x), of the sign of x."""
 
+    rise = 1.0
+
     def below(self, node: Node, box: Interval, ends: _Ends) -> list[Corner]:
         low, high = box.lower, box.upper
         left = torch.ceil(low), (torch.ceil(high) - 1).clamp(max=-1)  # -1 just behind negative integers
@@ -154,6 +157,30 @@ class Compare(Rule):
             shift = contract(pulled, constant)
             offset = shift if offset is None else offset + shift
         return Pulled(tuple(coefficients), offset)
+
+    def tangent(self, node: Node, boxes: Boxes, tangents: tuple[Interval, ...]) -> Interval:
+        total: Interval | None = None
+        for operand, sign in zip(node.args[:2], (1.0, -1.0), strict=True):
+            if isinstance(operand, Slot):
+                part = aligned(tangents[operand.index], len(node.shape)).scaled(sign)
+                total = part if total is None else total.plus(part)
+        assert total is not None  # some operand depends on the input
+        return total.times(self._slopes(node, boxes))
+
+    def cotangent(self, node: Node, boxes: Boxes, rows: Interval) -> tuple[Interval, ...]:
+        found = rows.times(self._slopes(node, boxes))
+        pulled = [rows] * len(node.inputs)
+        for operand, sign in zip(node.args[:2], (1.0, -1.0), strict=True):
+            if isinstance(operand, Slot):
+                part, shape = found.scaled(sign), node.inputs[operand.index].shape
+                pulled[operand.index] = Interval(*(unbroadcast(a, shape) for a in (part.lower, part.upper)))
+        return tuple(pulled)
+
+    def _slopes(self, node: Node, boxes: Boxes) -> Interval:
+        """Zero where the order is certain, any number elsewhere."""
+        box = self._difference(node, tuple(boxes[p] for p in node.inputs))
+        slopes, unknown = self.step.derivative(node, box), 0 * (box.lower + box.upper)
+        return slopes.plus(Interval(unknown, unknown)).unsqueeze(1)
 
 
 register(aten.floor.default)(Floor())

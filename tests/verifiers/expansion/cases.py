@@ -123,9 +123,7 @@ case("einsum of weights", (3, 4), lambda x, m: torch.einsum("bij,kj->bik", x, m.
 case("einsum, moved", (3, 4), lambda x, m: torch.einsum("kj,bij->bki", m.weight, x), nn.Linear(4, 5))
 case("einsum by group", (3, 4), lambda x: torch.einsum("bhi,hij->bhj", x, torch.ones(3, 4, 2).cumsum(0)))
 case("einsum of a diagonal", (3, 3), lambda x: torch.einsum("bii->bi", x))
-case(
-    "einsum of two diagonals", (2, 2, 2), lambda x: torch.einsum("biij,bjj->bi", x, x[..., 0])
-)
+case("einsum of two diagonals", (2, 2, 2), lambda x: torch.einsum("biij,bjj->bi", x, x[..., 0]))
 for _equation in ("bi,bj,bk->bijk", "bij,bjk,bkl->bil", "bij,bij,bij->bi", "bij,bi,bj->b"):
     case(f"einsum {_equation}", (2, 2, 2), lambda x, e=_equation: _three(e, x))
 case(

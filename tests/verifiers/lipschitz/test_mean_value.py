@@ -13,9 +13,21 @@ from robustbench_local.specs import Ball, Box, InputSet
 from robustbench_local.suite import cases_of
 from robustbench_local.verifiers import VERIFIERS, Budget, Lipschitz, from_torch
 
-from ..networks import query_of, set_points, traced, uniform, value
+from ..networks import Fn, query_of, set_points, traced, uniform, value
 from .test_constants import linear
 from .test_jacobian import NETWORKS, network_of
+
+
+def test_jumps_are_left_to_intervals() -> None:
+    """floor is constant on the first two boxes, and jumps in the third."""
+    network = Fn(lambda x: torch.floor(x) + 0.5 * x)
+    lower = torch.tensor([[0.2, 0.2], [-0.9, 1.1], [0.5, 0.5]])
+    inputs = Box(lower, lower + 0.7)
+    query, graph = query_of(network, inputs, 2), traced(network, 2)
+    rows, intervals = (VERIFIERS[name].bound(graph, query).rows for name in ("lipschitz", "ibp"))
+    points = torch.stack([query.atoms(network(x)) for x in set_points(inputs, 50, 1, torch.float32)])
+    assert bool((points.amax(0) <= rows + 1e-5).all())
+    torch.testing.assert_close(rows, intervals)  # on boxes where the network is affine both are exact
 
 
 def sets(shape: tuple[int, ...]) -> dict[str, InputSet]:
