@@ -23,6 +23,7 @@ from .aggregates import (
     uniform,
 )
 from .expressions import (
+    Const,
     Data,
     Domain,
     Expr,
@@ -92,6 +93,7 @@ __all__ = [
     "Chance",
     "ChanceClaim",
     "Coupled",
+    "Const",
     "Data",
     "Distribution",
     "Domain",

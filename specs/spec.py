@@ -14,13 +14,18 @@ from robustbench_local.errors import SpecError
 
 from .bindings import Bound, Slot, bind, bind_networks
 from .expressions.base import Expr, Formula, describe, spec_error
+from .expressions.constants import Constant
 from .expressions.domains import Domain
 from .expressions.leaves import Data, Label, Param, Var
 from .expressions.networks import Application, Net, Tap
 from .lowering import Lowered, lower
 from .query import Quantifier, Query
+from .vocabulary import FUNCTIONS
 
-__all__ = ["Networks", "Spec", "exists", "forall"]
+__all__ = ["VERSION", "Networks", "Spec", "exists", "forall"]
+
+VERSION = 1
+"""Of the language's text; texts begin with it."""
 
 Networks = Callable[[Tensor], Tensor] | Mapping[str, Callable[[Tensor], Tensor]]
 """A network, or name of slot -> network."""
@@ -36,10 +41,11 @@ class Spec:
     body: Formula
     nets: Mapping[str, Net]
     slots: Mapping[str, Slot]
+    constants: Mapping[str, Constant]
 
     @property
     def text(self) -> str:
-        """Canonical text: one declaration a line, then the property."""
+        """Canonical text, which `parse_spec` reads: one declaration a line, then the property."""
         return self._text({})
 
     @property
@@ -48,7 +54,14 @@ class Spec:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     def __repr__(self) -> str:
-        return f"Spec({self._claim})"
+        return f"Spec({self.claim})"
+
+    @property
+    def declarations(self) -> Mapping[str, str]:
+        """Name -> declaration line, of networks, values and constants, in the order of the text."""
+        declared = (*self.nets.values(), *self.slots.values())
+        lines = {part.name: part.declaration for part in declared}
+        return lines | {name: part.declaration for name, part in self.constants.items()}
 
     def query(self, network: Networks, /, **values: object) -> Query:
         """The B problems that bind the nets to networks and every Data, Label and Param by name.
@@ -80,13 +93,14 @@ class Spec:
         )
 
     @property
-    def _claim(self) -> str:
+    def claim(self) -> str:
+        """The property without its declarations."""
         variables = ", ".join(variable.declaration for variable in self.variables)
         return f"{self.quantifier.value} {variables} in {self.domain.text}: {self.body.text}"
 
     def _text(self, params: Mapping[str, str]) -> str:
-        lines = [params.get(name, slot.declaration) for name, slot in self.slots.items()]
-        return "\n".join([*(net.declaration for net in self.nets.values()), *lines, self._claim])
+        lines = {**self.declarations, **params}
+        return "\n".join([f"spec v{VERSION}", *lines.values(), self.claim])
 
     def _bound_params(self, bound: Bound) -> dict[str, str]:
         return {
@@ -131,17 +145,23 @@ def _quantified(
     if not isinstance(body, Formula):
         raise SpecError(f"{word} needs a formula, got {describe(body)}", cure="compare terms: f(x)[0] <= 1")
     _check_variables(bound, domain, body)
-    nets, slots = _nets(domain, body), _slots(domain, body)
-    names = [*(v.name for v in bound), *nets, *slots]
+    nets, slots, constants = _nets(domain, body), _slots(domain, body), _constants(domain, body)
+    names = [*(v.name for v in bound), *nets, *slots, *constants]
     if len(set(names)) < len(names):
         raise spec_error("E-PARAM", "variables, networks, data, labels and parameters need different names")
-    return Spec(quantifier, bound, domain, body, MappingProxyType(nets), MappingProxyType(slots))
+    for name in nets:
+        if name in FUNCTIONS:
+            raise spec_error("E-PARAM", f"network {name!r} has the name of a function", "rename it")
+    parts = (MappingProxyType(nets), MappingProxyType(slots), MappingProxyType(constants))
+    return Spec(quantifier, bound, domain, body, *parts)
 
 
 def _check_variables(bound: Sequence[Var], domain: Expr, body: Formula) -> None:
     known = {variable.name: variable for variable in bound}
     for node in _walk(domain, body):
-        if isinstance(node, Var) and (node.name not in known or known[node.name].dims != node.dims):
+        if isinstance(node, Var) and (
+            node.name not in known or known[node.name].declaration != node.declaration
+        ):
             names = ", ".join(f"`{name}`" for name in known)
             raise SpecError(f"variable `{node.name}` is free", cure=f"quantified: {names}")
 
@@ -171,6 +191,16 @@ def _nets(domain: Expr, body: Formula) -> dict[str, Net]:
     if not nets:
         raise SpecError(f"`{body.text}` uses no network", cure="compare terms over f(x)")
     return nets
+
+
+def _constants(domain: Expr, body: Formula) -> dict[str, Constant]:
+    constants: dict[str, Constant] = {}
+    for node in _walk(domain, body):
+        if isinstance(node, Constant) and node.declaration:
+            known = constants.setdefault(node.text, node)
+            if known is not node and known.digest != node.digest:
+                raise spec_error("E-PARAM", f"the constant {node.text!r} has two values")
+    return constants
 
 
 def _walk(*parts: Expr) -> Iterator[Expr]:

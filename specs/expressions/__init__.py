@@ -3,6 +3,7 @@
 from .arithmetic import vsum
 from .base import Expr, Formula, Term
 from .comparisons import all_, any_, argmax, between, rank
+from .constants import Const
 from .domains import Domain, ball, box
 from .extrema import vmax, vmin
 from .functions import cos, exp, log, log_softmax, relu, sigmoid, sin, softmax, sqrt, tanh
@@ -14,6 +15,7 @@ from .norms import dot, norm
 from .shaping import concat, reshape, stack
 
 __all__ = [
+    "Const",
     "Data",
     "Domain",
     "Element",

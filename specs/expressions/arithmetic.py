@@ -4,14 +4,18 @@
 
 from __future__ import annotations
 
+import operator as python
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
-from robustbench_local.errors import ShapeError
+from robustbench_local.errors import NonFiniteError, ShapeError
 
+from ..vocabulary import function
 from .base import Bindings, Expr, Term, broadcast, operator, spec_error, term
+from .constants import Constant
 from .scope import Scope, spread
 from .values import Affine, TooManyCases, Value, negative
 
@@ -63,7 +67,6 @@ class _Sum(Binary):
         return self.left.unit or self.right.unit
 
 
-@operator("+")
 class Add(_Sum):
     """left + right."""
 
@@ -78,7 +81,6 @@ class Add(_Sum):
         return left + right
 
 
-@operator("-")
 class Subtract(_Sum):
     """left - right."""
 
@@ -93,7 +95,6 @@ class Subtract(_Sum):
         return left - right
 
 
-@operator("-x")
 @dataclass(frozen=True, eq=False, repr=False)
 class Negate(Term):
     """-of."""
@@ -124,7 +125,6 @@ class Negate(Term):
         return -scope.of(self.of)
 
 
-@operator("*")
 class Multiply(Binary):
     """left * right; affine where one of them is constant."""
 
@@ -147,7 +147,6 @@ class Multiply(Binary):
         return left * right
 
 
-@operator("/")
 class Divide(Binary):
     """left / right; affine where the divisor is constant, which must then be nowhere 0."""
 
@@ -174,7 +173,6 @@ class Divide(Binary):
         return left / right
 
 
-@operator("**")
 @dataclass(frozen=True, eq=False, repr=False)
 class Power(Term):
     """base ** exponent for a number: a positive integer, or any real where the base stays positive."""
@@ -184,8 +182,6 @@ class Power(Term):
     precedence = 8
 
     def __init__(self, base: Term, exponent: Term) -> None:
-        from .leaves import Constant  # leaves register themselves as terms after this module
-
         if not isinstance(exponent, Constant) or exponent.shape:
             raise spec_error(
                 "E-NONLIN",
@@ -201,8 +197,7 @@ class Power(Term):
 
     @property
     def text(self) -> str:
-        number = int(self.exponent) if self.exponent.is_integer() else self.exponent
-        return f"{self.base.text_in(8)} ** {number if number >= 0 else f'({number})'}"
+        return f"{self.base.text_in(8)} ** {Constant.of(self.exponent).text_in(8)}"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -296,6 +291,7 @@ class Total(Term):
         return scope.of(self.of).flatten(1).sum(1) if self.of.shape else scope.of(self.of)
 
 
+@function("vsum", "sum")
 def vsum(of: object) -> Term:
     """The sum of all elements of a term; a scalar."""
     return Total(term(of))
@@ -309,3 +305,29 @@ def check_units(left: Term, right: Term, sign: str) -> None:
             f"`{left.text}` is in {left.unit}, `{right.text}` in {right.unit} (operands of {sign})",
             "convert one of them first",
         )
+
+
+def _register(sign: str, node: Callable[..., Term], compute: Callable[..., float]) -> None:
+    """Let the sign build the node, but compute with plain numbers at once: texts read `1 + 2` as 3."""
+
+    def build(*parts: Term) -> Term:
+        numbers = [float(p.number) for p in parts if isinstance(p, Constant) and not (p.shape or p.name)]
+        if len(numbers) < len(parts):
+            return node(*parts)
+        claim = f" {sign} ".join(part.text for part in parts)
+        try:
+            return Constant.of(float(compute(*numbers)))
+        except ZeroDivisionError:
+            raise spec_error("E-DIV", f"division by zero in `{claim}`") from None
+        except (OverflowError, TypeError) as error:  # too large, or complex: a root of a negative number
+            raise NonFiniteError(f"`{claim}` is no real number") from error
+
+    operator(sign)(build)
+
+
+_register("+", Add, python.add)
+_register("-", Subtract, python.sub)
+_register("-x", Negate, python.neg)
+_register("*", Multiply, python.mul)
+_register("/", Divide, python.truediv)
+_register("**", Power, python.pow)

@@ -17,6 +17,7 @@ from torch import Tensor
 from robustbench_local.errors import LabelError, ShapeError, SpecError
 
 from ..tree import All, Any, AtLeast, Tree, join
+from ..vocabulary import function
 from .arithmetic import Subtract, check_units
 from .base import Bindings, Expr, Formula, Term, broadcast, describe, formula, operator, term
 from .leaves import Label
@@ -221,23 +222,27 @@ class Rank:
         return self <= count - 1
 
 
+@function("rank")
 def rank(of: object, label: object) -> Rank:
     """The place of a class among the elements of a vector term: rank(f(x), c) <= 5 is top-5."""
     chosen = ArgMax(term(of))
     return Rank(chosen.of, _class(chosen, label))
 
 
+@function("argmax")
 def argmax(of: object) -> ArgMax:
     """The class of the largest element of a vector term, to be compared with a class: argmax(f(x)) == c."""
     return ArgMax(term(of))
 
 
+@function("between")
 def between(low: object, middle: object, high: object) -> Formula:
     """low <= middle <= high, for all elements."""
     inner = term(middle)
     return (term(low) <= inner) & (inner <= term(high))
 
 
+@function("any_", "any")
 def any_(claim: Formula) -> Formula:
     """At least one element satisfies the comparison (a plain comparison of tensors means all)."""
     if not isinstance(claim, Compare):
@@ -245,6 +250,7 @@ def any_(claim: Formula) -> Formula:
     return Compare(claim.left, claim.relation, claim.right, True)
 
 
+@function("all_", "all")
 def all_(claim: Formula) -> Formula:
     """Every element satisfies the comparison: what a comparison means anyway, said aloud."""
     return formula(claim)

@@ -14,6 +14,7 @@ from robustbench_local.errors import ShapeError, SpecError
 
 from ..sets import Ball, Box, InputSet, check_norm, meet
 from ..tree import Tree
+from ..vocabulary import function
 from .base import Bindings, Expr, Formula, Term, describe, spec_error, term
 from .leaves import Var
 
@@ -204,11 +205,13 @@ class Placed(Formula):
         return self.domain.claim(self.variable).tree(env, negated)
 
 
+@function("box")
 def box(lower: object, upper: object) -> Domain:
     """The points with lower <= x <= upper: numbers, constants of x's shape, Data, Param or sums of them."""
     return BoxDomain(_constant("lower", lower), _constant("upper", upper))
 
 
+@function("ball")
 def ball(center: object, radius: object, *, p: float = math.inf) -> Domain:
     """The points with |x - center|_p <= radius, p one of 1, 2, math.inf; radius a scalar term.
 

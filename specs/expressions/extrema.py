@@ -13,6 +13,7 @@ from torch import Tensor
 from robustbench_local.errors import SpecError
 
 from .. import tree
+from ..vocabulary import function
 from .base import Bindings, Expr, Term, broadcast, operator, term
 from .scope import Scope, spread
 from .values import Extremum, Value, negative
@@ -109,14 +110,21 @@ class Absolute(Term):
         return scope.of(self.of).abs()
 
 
+@function("vmax", "max")
 def vmax(*parts: object) -> Term:
     """vmax(y): the largest element of y. vmax(a, b, ..): the elementwise maximum; scalars are repeated."""
     return Largest(_parts("vmax", parts))
 
 
+@function("vmin", "min")
 def vmin(*parts: object) -> Term:
     """vmin(y): the smallest element of y. vmin(a, b, ..): the elementwise minimum; scalars are repeated."""
     return Smallest(_parts("vmin", parts))
+
+
+@function("abs")
+def _absolute(of: object) -> Term:
+    return Absolute(term(of))
 
 
 def _parts(name: str, parts: tuple[object, ...]) -> tuple[Term, ...]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from robustbench_local.errors import ShapeError
 
+from ..vocabulary import function
 from .base import Expr, Term, term
 from .scope import Scope
 
@@ -96,11 +97,13 @@ class Softmax(Term):
         return logits.log_softmax(-1) if self.logarithm else logits.softmax(-1)
 
 
+@function("softmax")
 def softmax(of: object) -> Term:
     """The softmax over the last axis of a term."""
     return Softmax(term(of), False)
 
 
+@function("log_softmax")
 def log_softmax(of: object) -> Term:
     """The logarithm of the softmax over the last axis of a term."""
     return Softmax(term(of), True)
@@ -117,3 +120,6 @@ relu = Function("relu", torch.relu)
 
 FUNCTIONS = (exp, log, sqrt, sin, cos, sigmoid, tanh, relu)
 """Every function of one number that the language has."""
+
+for _one in FUNCTIONS:
+    function(_one.name)(_one)

@@ -39,7 +39,7 @@ class Element(Term):
 
     @property
     def text(self) -> str:
-        return f"{self.of.text_in(8)}[{', '.join(map(_item_text, self.items))}]"
+        return f"{self.of.text_in(8)}[{', '.join(map(_item_text, self.items)) or '...'}]"
 
     @property
     def shape(self) -> tuple[int, ...]:

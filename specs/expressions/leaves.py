@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 
 import numpy as np
 import torch
@@ -16,12 +14,12 @@ from torch import Tensor
 
 from robustbench_local.errors import DtypeError, LabelError, NonFiniteError, ShapeError, SpecError
 
-from .base import Expr, Term, describe, operator, spec_error
+from .base import Expr, Term, describe, spec_error
+from .constants import Constant, number_text
+from .names import Shape, checked_name, shape_of, type_text
 from .scope import Scope
 
 __all__ = ["Constant", "Data", "Label", "Param", "Shape", "Var"]
-
-Shape = int | Sequence[int]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -90,8 +88,13 @@ class Var(Term):
 
     @property
     def declaration(self) -> str:
-        """Name and type, as a quantifier lists them."""
-        return f"{self.name}: real{dims_text(self.dims)}" if self.dims else f"{self.name}: real"
+        """Name and type, as a quantifier lists them, with the names and units of the elements."""
+        elements = ""
+        if self.names or self.units:
+            names = self.names or ("_",) * len(self.units)
+            units = [f": {unit!r}" if unit else "" for unit in self.units or (None,) * len(names)]
+            elements = f"({', '.join(name + unit for name, unit in zip(names, units, strict=True))})"
+        return f"{self.name}: {type_text(self.dims)}{elements}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -121,11 +124,13 @@ class Param(Term):
     @property
     def declaration(self) -> str:
         """The declaration line of the canonical text, with the default if there is one."""
-        return f"param {self.name}" + ("" if self.default is None else f" = {_number_text(self.default)}")
+        return f"param {self.name}: real" + (
+            "" if self.default is None else f" = {number_text(self.default)}"
+        )
 
     def bound(self, value: Tensor) -> str:
         """The declaration line with a bound value (1,) or (B,)."""
-        return f"param {self.name} = {Constant(value.squeeze()).text}"
+        return f"param {self.name}: real = {Constant(value.squeeze()).text}"
 
     def bind(self, value: object) -> Tensor:
         """The value as (1,) or (B,) float64; ShapeError, NonFiniteError or SpecError."""
@@ -162,7 +167,7 @@ class Data(Term):
     @property
     def declaration(self) -> str:
         """The declaration line of the canonical text."""
-        return f"data {self.name}: real{dims_text(self.dims)}"
+        return f"data {self.name}: {type_text(self.dims)}"
 
     def bind(self, value: object) -> Tensor:
         """The value as (1, *shape) or (B, *shape), finite, in its own floating type."""
@@ -228,69 +233,15 @@ class Label(Expr):
         return labels
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Constant(Term):
-    """A number or tensor of numbers written into the spec, kept in float64."""
-
-    number: Tensor
-
-    @classmethod
-    def of(cls, value: object) -> Constant:
-        """The constant of a real number, NumPy array, list of numbers or tensor; finite."""
-        if isinstance(value, (bool, np.bool_, Expr)) or not isinstance(
-            value, (Real, np.ndarray, np.generic, Tensor, list, tuple)
-        ):
-            raise SpecError(
-                f"{describe(value)} is no term", cure="use numbers, tensors, Param, Data, Var or f(x)"
-            )
-        try:
-            # a bare torch.as_tensor would round Python floats to float32
-            plain = np.float64(value) if isinstance(value, Real) else value
-            number = plain if isinstance(plain, Tensor) else torch.as_tensor(np.asarray(plain))
-        except (TypeError, ValueError) as error:
-            raise SpecError(f"{describe(value)} is no term: {error}") from error
-        if number.dtype == torch.bool or number.is_complex():
-            raise SpecError(f"a constant of dtype {number.dtype} is no real number")
-        number = number.detach().to(torch.float64).clone()
-        if not bool(torch.isfinite(number).all()):
-            raise NonFiniteError(f"constant {value!r} is not finite")
-        return cls(number)
-
-    @property
-    def text(self) -> str:
-        if self.number.ndim == 0:
-            return _number_text(float(self.number))
-        if self.number.numel() <= 16:
-            return _list_text(self.number)
-        digest = hashlib.sha256(self.number.cpu().contiguous().numpy().tobytes()).hexdigest()
-        return f"real{dims_text(self.shape)}@sha256:{digest}"
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.number.shape)
-
-    def run(self, scope: Scope) -> Tensor:
-        return scope.constant(self.text, self.number)
-
-
-@operator("constant")
-def _constant(value: object) -> Constant:
-    return Constant.of(value)
-
-
-def checked_name(name: str) -> str:
-    """The name, which must be an identifier."""
-    if not name.isidentifier():
-        raise spec_error("E-PARAM", f"{name!r} is no name", "use letters, digits and _")
-    return name
-
-
 def _element_name(variable: str, name: str) -> str:
-    if hasattr(Var, checked_name(name)):
+    plain = checked_name(name)
+    if plain.startswith("_"):
+        raise spec_error("E-PARAM", f"element {name!r} of variable {variable!r} starts with an underscore")
+    if hasattr(Var, plain):
         raise spec_error(
             "E-PARAM", f"element {name!r} of variable {variable!r} hides an attribute of every term"
         )
-    return name
+    return plain
 
 
 def _tensor(value: object) -> Tensor:
@@ -298,26 +249,3 @@ def _tensor(value: object) -> Tensor:
         return torch.as_tensor(np.asarray(value))
     except (TypeError, ValueError) as error:
         raise SpecError(f"{describe(value)} holds no numbers: {error}") from error
-
-
-def shape_of(shape: Shape) -> tuple[int, ...]:
-    """The axes of a shape; ShapeError for one shorter than 1."""
-    dims = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
-    if any(n < 1 for n in dims):
-        raise ShapeError(f"shape {dims} has an axis shorter than 1")
-    return dims
-
-
-def dims_text(shape: tuple[int, ...]) -> str:
-    """A shape as canonical text, e.g. [3,32,32]."""
-    return f"[{','.join(map(str, shape))}]"
-
-
-def _number_text(number: float) -> str:
-    return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
-
-
-def _list_text(number: Tensor) -> str:
-    if number.ndim == 0:
-        return _number_text(float(number))
-    return f"[{', '.join(_list_text(row) for row in number)}]"

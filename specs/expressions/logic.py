@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..tree import All, Any, Tree, join
+from ..vocabulary import function
 from .base import Bindings, Expr, Formula, formula, operator
 
 __all__ = ["And", "Not", "Or", "implies"]
@@ -74,6 +75,7 @@ class Not(Formula):
         return self.of.tree(env, not negated)
 
 
+@function("implies")
 def implies(condition: Formula, claim: Formula) -> Formula:
     """Whenever the condition holds, so does the claim: ~condition | claim."""
     return Not(formula(condition)) | formula(claim)

@@ -13,7 +13,7 @@ from torch import Tensor
 from robustbench_local.errors import ShapeError
 
 from .base import Expr, Term, size, spec_error, term
-from .leaves import Shape, checked_name, dims_text, shape_of
+from .names import Shape, checked_name, shape_of, type_text
 from .scope import Scope
 
 __all__ = ["Application", "Net", "Tap"]
@@ -68,8 +68,8 @@ class Net:
     @property
     def declaration(self) -> str:
         """The declaration line of the canonical text."""
-        taps = "".join(f" tap {name!r}: real{dims_text(shape)}" for name, shape in self.taps.items())
-        return f"net {self.name}: real{dims_text(self.inputs)} -> real{dims_text(self.outputs)}{taps}"
+        taps = "".join(f" tap {name!r}: {type_text(shape)}" for name, shape in self.taps.items())
+        return f"net {self.name}: {type_text(self.inputs)} -> {type_text(self.outputs)}{taps}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

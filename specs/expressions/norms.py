@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robustbench_local.errors import SpecError
 
+from ..vocabulary import function
 from .arithmetic import Multiply, Total
 from .base import Bindings, Expr, Term, term
 from .extrema import Absolute, Largest
@@ -56,6 +57,7 @@ class Norm(Term):
         return flat.abs().sum(1) if self.p == 1 else flat.norm(dim=1)
 
 
+@function("norm")
 def norm(of: object, p: float = 2) -> Term:
     """|of|_p of all elements of a term, p one of 1, 2 and math.inf; a scalar."""
     if p not in (1, 2, math.inf):
@@ -63,6 +65,7 @@ def norm(of: object, p: float = 2) -> Term:
     return Norm(term(of), float(p))
 
 
+@function("dot")
 def dot(left: object, right: object) -> Term:
     """The sum of the products of two terms' elements, of one shape; a scalar."""
     return Total(Multiply(term(left), term(right)))

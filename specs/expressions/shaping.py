@@ -11,8 +11,9 @@ from torch import Tensor
 
 from robustbench_local.errors import ShapeError, SpecError
 
+from ..vocabulary import function
 from .base import Bindings, Expr, Term, size, term
-from .leaves import Shape, shape_of
+from .names import Shape, shape_of
 from .scope import Scope
 from .values import Affine, TooManyCases, Value
 
@@ -104,17 +105,20 @@ class Reshaped(Term):
         return scope.of(self.of).reshape(-1, *self.dims)
 
 
+@function("concat")
 def concat(*parts: object) -> Term:
     """Terms side by side along the first axis."""
     return Joined(tuple(term(part) for part in parts))
 
 
+@function("stack")
 def stack(*parts: object) -> Term:
     """Terms of one shape along a new first axis: a vector of numbers, a matrix of vectors."""
     terms = [term(part) for part in parts]
     return Joined(tuple(Reshaped(part, (1, *part.shape)) for part in terms))
 
 
+@function("reshape")
 def reshape(of: object, shape: Shape) -> Term:
     """The elements of a term in row-major order, in another shape of as many elements; () for a number."""
     return Reshaped(term(of), () if shape == () else shape_of(shape))

@@ -18,6 +18,7 @@ from robustbench_local.errors import ShapeError
 
 from ..expressions.base import Expr, Term, term
 from ..expressions.scope import Scope
+from ..vocabulary import function
 from . import blur, colour, geometry, intensity
 
 __all__ = [
@@ -79,6 +80,7 @@ class Transformed(Term):
         return self.function(scope.of(self.image), **given)
 
 
+@function("affine")
 def affine(
     image: object,
     *,
@@ -107,43 +109,51 @@ def affine(
     return _geometric(geometry.affine, "affine", image, border, **given)
 
 
+@function("rotate")
 def rotate(image: object, angle: object, *, border: bool = False) -> Term:
     """The image rotated about its centre by `angle` degrees, counter-clockwise; see `affine`."""
     return _geometric(geometry.rotate, "rotate", image, border, angle=angle)
 
 
+@function("translate")
 def translate(image: object, right: object, down: object, *, border: bool = False) -> Term:
     """The image moved by numbers of pixels, which need not be whole; see `affine`."""
     return _geometric(geometry.translate, "translate", image, border, right=right, down=down)
 
 
+@function("scale")
 def scale(image: object, factor: object, *, border: bool = False) -> Term:
     """The image enlarged about its centre by factor > 0; see `affine`."""
     return _geometric(geometry.scale, "scale", image, border, factor=factor)
 
 
+@function("shear")
 def shear(image: object, horizontal: object, *, border: bool = False) -> Term:
     """The image whose rows move right by `horizontal` times their depth below the centre; see `affine`."""
     return _geometric(geometry.shear, "shear", image, border, horizontal=horizontal)
 
 
+@function("brightness")
 def brightness(image: object, shift: object) -> Term:
     """image + shift."""
     return _made(intensity.brightness, "brightness", image, shift=shift)
 
 
+@function("contrast")
 def contrast(image: object, factor: object, *, pivot: float = 0.5) -> Term:
     """pivot + factor (image - pivot)."""
     function = partial(intensity.contrast, pivot=float(pivot))
     return _made(function, "contrast", image, f"pivot={float(pivot)!r}", factor=factor)
 
 
+@function("gamma")
 def gamma(image: object, exponent: object, *, toe: float = 1 / 256) -> Term:
     """image ** exponent, for an image in [0, 1] and exponent > 0; a straight line below `toe`."""
     function = partial(intensity.gamma, toe=float(toe))
     return _made(function, "gamma", image, f"toe={float(toe)!r}", exponent=exponent)
 
 
+@function("bias_field")
 def bias_field(image: object, coefficients: object) -> Term:
     """The image times a polynomial of the place: coefficients of 1, x, y, x^2, xy, y^2, ... on [-1, 1].
 
@@ -152,22 +162,26 @@ def bias_field(image: object, coefficients: object) -> Term:
     return _made(intensity.bias_field, "bias_field", image, coefficients=coefficients)
 
 
+@function("saturation")
 def saturation(image: object, factor: object) -> Term:
     """grey + factor (image - grey), of red, green and blue; grey is the luma of ITU-R BT.601."""
     return _made(colour.saturation, "saturation", image, factor=factor)
 
 
+@function("hue")
 def hue(image: object, degrees: object) -> Term:
     """The image of red, green and blue with all hues turned by degrees within [-180, 180]."""
     return _made(colour.hue, "hue", image, degrees=degrees)
 
 
+@function("gaussian_blur")
 def gaussian_blur(image: object, sigma: object, *, radius: int = 2, border: bool = False) -> Term:
     """The image smoothed by a Gaussian of standard deviation sigma > 0, in pixels, cut off at `radius`."""
     function = partial(blur.gaussian_blur, radius=int(radius), border=border)
     return _made(function, "gaussian_blur", image, f"radius={int(radius)}, border={border}", sigma=sigma)
 
 
+@function("motion_blur")
 def motion_blur(
     image: object,
     length: object,

@@ -133,16 +133,16 @@ def test_a_spec_is_added_in_one_place() -> None:
 def test_text_and_id_carry_the_parameters_but_not_the_data() -> None:
     ready = robustness(SHAPE, CLASSES)
     assert ready.text == (
-        "net f: real[1,3,3] -> real[4]\ndata x0: real[1,3,3]\nparam eps\nlabel c: class[4]\n"
+        "spec v1\nnet f: real[1,3,3] -> real[4]\ndata x0: real[1,3,3]\nparam eps: real\nlabel c: class[4]\n"
         "forall x: real[1,3,3] in ball(x0, eps, p=inf) & box(0, 1): argmax(f(x)) == c"
     )
     one = ready.query(_network(), x0=_images(), c=_labels(), eps=8 / 255)
     two = ready.query(_network(), x0=_images() / 2, c=0, eps=8 / 255)
     other = ready.query(_network(), x0=_images(), c=_labels(), eps=0.1)
-    assert "param eps = 0.03137254901960784\n" in one.text
+    assert "param eps: real = 8/255\n" in one.text
     assert one.id == two.id == hashlib.sha256(one.text.encode()).hexdigest() != other.id
     each = ready.query(_network(), x0=_images(), c=_labels(), eps=torch.linspace(0.1, 0.2, B))
-    assert "param eps = [0.1" in each.text
+    assert "param eps: real = [0.1" in each.text
 
 
 def test_values_without_a_batch_axis_hold_for_all() -> None:
@@ -168,7 +168,7 @@ def test_the_set_reports_the_dtype_of_the_data_and_keeps_double_radii(dtype: tor
 
 GOOD = {"x0": _images(), "c": _labels(), "eps": 0.1}
 BAD_VALUES: list[tuple[Mapping[str, object], type[RobustBenchError], str, str]] = [
-    ({"eps": None}, SpecError, "E-PARAM", "no value for `eps` (param eps). Pass eps=... to query()"),
+    ({"eps": None}, SpecError, "E-PARAM", "no value for `eps` (param eps: real). Pass eps=... to query()"),
     ({"x0": None}, SpecError, "E-PARAM", "no value for `x0` (data x0: real[1,3,3])"),
     ({"epsilon": 1}, SpecError, "E-PARAM", "no value named 'epsilon'. Did you mean 'eps'? known: x0, eps, c"),
     (

@@ -99,7 +99,7 @@ def test_numbers_keep_their_double_precision() -> None:
     spec = forall(X, box(0.1, 1), Y[0] <= 0.1)
     query = spec.query(torch.nn.Identity())
     assert query.d.item() == -0.1 and query.inputs.box().lower[0, 0, 0, 0] == 0.1
-    assert Param("p", 0.1).declaration == "param p = 0.1"
+    assert Param("p", 0.1).declaration == "param p: real = 0.1"
     assert (Y[0] <= np.float32(0.1)).text == "f(x)[0] <= 0.10000000149011612"
 
 
@@ -206,7 +206,7 @@ REFUSALS: list[tuple[Callable[[], object], type[RobustBenchError], str, str]] = 
         lambda: forall(X, box(Param("c"), 1), Y[C] <= 1),
         SpecError,
         "E-PARAM",
-        "'c' is declared twice: param c, label c",
+        "'c' is declared twice: param c: real, label c",
     ),
     (lambda: forall(X, box(Param("f"), 1), Y <= 1), SpecError, "E-PARAM", "need different names"),
 ]

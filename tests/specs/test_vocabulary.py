@@ -1,0 +1,44 @@
+"""Every function of the language is known to its texts."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+
+import pytest
+from robustbench_local.specs.expressions.comparisons import ArgMax, Rank
+from robustbench_local.specs.vocabulary import FUNCTIONS, function
+
+import robustbench_local.specs as specs
+from robustbench_local.errors import SpecError
+
+EXPRESSIONS = (specs.Term, specs.Formula, specs.Domain, ArgMax, Rank)
+DECLARED = {"Const", "Data", "Label", "Net", "Param", "Var"}  # texts have declarations for these
+
+
+def functions_of_the_language() -> list[str]:
+    """Public names of what takes parts of expressions and returns an expression."""
+    found = []
+    for name in specs.__all__:
+        value = getattr(specs, name)
+        if inspect.isclass(value) or not callable(value) or name in DECLARED:
+            continue
+        result = typing.get_type_hints(value if inspect.isfunction(value) else type(value).__call__)["return"]
+        if inspect.isclass(result) and issubclass(result, EXPRESSIONS):
+            found.append(name)
+    return found
+
+
+@pytest.mark.parametrize("name", functions_of_the_language())
+def test_texts_may_call_every_public_function(name: str) -> None:
+    assert FUNCTIONS.get(name) is getattr(specs, name), f"put @function({name!r}) on it"
+
+
+def test_nothing_else_can_be_called() -> None:
+    synonyms = {"abs", "max", "min", "sum", "any", "all"}
+    assert set(FUNCTIONS) - set(functions_of_the_language()) == synonyms
+
+
+def test_a_name_has_one_meaning() -> None:
+    with pytest.raises(SpecError, match="has a function 'norm' already"):
+        function("norm")(lambda: None)
