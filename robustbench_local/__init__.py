@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .api import supports as supports
     from .api import train as train
     from .api import verify as verify
+    from .explanation import explain as explain
     from .report import report as report
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "bounds",
     "chance",
     "evaluate",
+    "explain",
     "load_model",
     "measure",
     "radius",
@@ -54,7 +56,7 @@ if (_CHECKOUT / "pyproject.toml").is_file() and (_CHECKOUT / "specs").is_dir():
 
 
 #: Names that are not of `api`, and where they are from.
-_ELSEWHERE = {"report": ".report"}
+_ELSEWHERE = {"explain": ".explanation", "report": ".report"}
 
 
 def __getattr__(name: str) -> object:

@@ -7,10 +7,12 @@ This module imports nothing of the project.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from types import MappingProxyType
 
 __all__ = [
+    "CODES",
     "CheckpointError",
     "DataError",
     "DeviceError",
@@ -26,12 +28,31 @@ __all__ = [
     "ShapeError",
     "SoundnessAlarm",
     "SpecError",
+    "SpecWarning",
     "SymbolicBoolError",
     "UnboundedSetError",
     "UnknownNameError",
     "UnsupportedOpError",
     "WeightsError",
 ]
+
+
+CODES: Mapping[str, str] = MappingProxyType(
+    {
+        "E-ALT": "A quantifier inside another one. Alternation is decided by no engine here.",
+        "E-DIV": "A division by a constant 0; as a warning: by a term whose interval holds 0.",
+        "E-DNF": "Too many cases: clauses of a violation or cells of a domain.",
+        "E-EQ": "A warning: the violation asks for equality of real numbers, which no attack can hit.",
+        "E-EXPORT": "A property that the file format cannot hold; it is refused, never approximated.",
+        "E-NONLIN": "A term where only a plainer one can stand (exponents, unions, VNN-LIB 1.0 files).",
+        "E-PARAM": "A name that is missing, unknown, taken twice or no identifier.",
+        "E-PARSE": "Text that does not follow its format's grammar; with file, line and column.",
+        "E-PREC": "`&` or `|` beside a comparison without parentheses: it binds tighter than `<=`.",
+        "E-TRIVIAL": "A property that nothing could violate: its negation contradicts itself.",
+        "E-UNIT": "A sum or comparison of quantities in different units.",
+    }
+)
+"""What the codes say that no class of its own has; such errors are `SpecError`s (or `SpecWarning`s)."""
 
 
 class RobustBenchError(Exception):
@@ -63,6 +84,14 @@ class SpecError(RobustBenchError, ValueError):
     """A specification that cannot be built, bound or lowered."""
 
     code = "E-SPEC"
+
+
+class SpecWarning(UserWarning):
+    """Something in a specification that is allowed and hardly meant; `code`, `what`, `cure` as in errors."""
+
+    def __init__(self, code: str, what: str, *, cure: str) -> None:
+        self.code, self.what, self.cure = code, what, cure
+        super().__init__(f"{what}. {cure[0].upper()}{cure[1:]} [{code}]")
 
 
 class SymbolicBoolError(SpecError, TypeError):

@@ -22,6 +22,8 @@ from .aggregates import (
     rate,
     uniform,
 )
+from .checks import unreachable
+from .composed import Composed, features_of
 from .expressions import (
     Const,
     Data,
@@ -79,7 +81,7 @@ from .transforms import (
     shear,
     translate,
 )
-from .tree import All, Any, AtLeast, Atom, Tree
+from .tree import All, Any, AtLeast, Atom, Tree, count_clauses
 from .vnnlib import VnnlibProperty, parse_vnnlib, read_vnnlib
 
 __all__ = [
@@ -92,8 +94,9 @@ __all__ = [
     "Box",
     "Chance",
     "ChanceClaim",
-    "Coupled",
+    "Composed",
     "Const",
+    "Coupled",
     "Data",
     "Distribution",
     "Domain",
@@ -132,10 +135,12 @@ __all__ = [
     "concat",
     "contrast",
     "cos",
+    "count_clauses",
     "dot",
     "each",
     "exists",
     "exp",
+    "features_of",
     "forall",
     "gamma",
     "gaussian_blur",
@@ -169,6 +174,7 @@ __all__ = [
     "targeted",
     "translate",
     "uniform",
+    "unreachable",
     "vmax",
     "vmin",
     "vsum",

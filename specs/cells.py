@@ -21,7 +21,7 @@ from .expressions.base import Bindings
 from .expressions.domains import BallDomain, BoxDomain, Domain
 from .expressions.leaves import Var
 from .layout import Layout
-from .sets import Box, InputSet, Polytope, Product, box_within, enclose_sum, meet
+from .sets import Box, Coupled, InputSet, Polytope, Product, box_within, enclose_sum, meet
 from .tree import Atom
 
 __all__ = ["Cell", "Rows", "cell_set"]
@@ -198,7 +198,7 @@ class _Gap:
         low, high = (g.reshape(first.lower.shape) for g in (self.low, self.high))
         low = torch.where(torch.isinf(low), widest[0], low)
         high = torch.where(torch.isinf(high), widest[1], high)
-        raise _unsupported("couplings of variables")
+        return Coupled(first, second, low, high)
 
 
 def _gap(

@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from .expressions.base import Term
+from .expressions.base import Term, size
 from .expressions.leaves import Constant
 from .expressions.networks import Tap
 from .expressions.scope import Scope
 from .layout import Layout
+from .query import Query
 
-__all__ = ["Composed"]
+__all__ = ["Composed", "features_of"]
 
 Network = Callable[[Tensor], Tensor]
 
@@ -84,6 +85,13 @@ class Composed(nn.Module):
                 if tensor.is_floating_point():
                     return tensor.dtype
         return torch.get_default_dtype()
+
+
+def features_of(query: Query) -> list[tuple[str, int]]:
+    """Text and number of elements of every feature that the query's rows speak of; y where it names none."""
+    if isinstance(query.network, Composed):
+        return [(feature.text, size(feature.shape)) for feature in query.network.features]
+    return [("y", query.C.shape[2])]
 
 
 def _taps(features: Sequence[Term]) -> dict[str, list[str]]:

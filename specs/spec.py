@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from torch import Tensor
 
-from robustbench_local.errors import SpecError
+from robustbench_local.errors import SpecError, SpecWarning
 
 from .bindings import Bound, Slot, bind, bind_networks
+from .checks import check_not_trivial
 from .expressions.base import Expr, Formula, describe, spec_error
 from .expressions.constants import Constant
 from .expressions.domains import Domain
@@ -42,6 +43,11 @@ class Spec:
     nets: Mapping[str, Net]
     slots: Mapping[str, Slot]
     constants: Mapping[str, Constant]
+    checked: bool = True
+
+    def unchecked(self) -> Spec:
+        """The same property, whose queries may be trivially true without an error (E-TRIVIAL)."""
+        return replace(self, checked=False)
 
     @property
     def text(self) -> str:
@@ -68,7 +74,8 @@ class Spec:
 
         `network` is a module or function for a property of one net, or {"f": .., "g": ..} for several.
         Values with a leading batch axis must agree on B; values without one hold for all samples.
-        Raises SpecError (E-PARAM, E-DATA), LabelError, ShapeError, DtypeError, NonFiniteError,
+        Raises SpecError (E-PARAM, E-DATA; E-TRIVIAL where no outputs at all could violate it), LabelError,
+        ShapeError, DtypeError, NonFiniteError,
         RadiusError or EmptySetError; several problems of the values come in one SpecError.
         """
         networks = bind_networks(self.nets, network)
@@ -76,12 +83,15 @@ class Spec:
         found: Lowered = lower(self.variables, self.domain, self.body, self.quantifier, networks, bound)
         for text in found.equalities:
             warnings.warn(
-                f"the violation asks for equality (`{text}` negated): no attack can hit it; "
-                "write abs(a - b) >= tolerance instead",
+                SpecWarning(
+                    "E-EQ",
+                    f"the violation asks for equality (`{text}` negated): no attack can hit it",
+                    cure="write abs(a - b) >= tolerance instead",
+                ),
                 stacklevel=2,
             )
         text = self._text(self._bound_params(bound))
-        return Query(
+        query = Query(
             found.network,
             found.inputs,
             found.C,
@@ -91,6 +101,9 @@ class Spec:
             quantifier=self.quantifier,
             layout=found.layout,
         )
+        if self.checked:
+            check_not_trivial(query, self.body)
+        return query
 
     @property
     def claim(self) -> str:
@@ -141,6 +154,12 @@ def _quantified(
     if not isinstance(domain, (Domain, Formula)):
         raise SpecError(
             f"{word} needs a domain, got {describe(domain)}", cure="use box(..), ball(..) or their `&`"
+        )
+    if isinstance(body, Spec):
+        raise spec_error(
+            "E-ALT",
+            f"{word} {', '.join(v.name for v in bound)} contains `{body}`: quantifiers cannot be nested",
+            "quantify all variables at once, or make the inner domain finite and join its cases with & or |",
         )
     if not isinstance(body, Formula):
         raise SpecError(f"{word} needs a formula, got {describe(body)}", cure="compare terms: f(x)[0] <= 1")

@@ -6,6 +6,8 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -14,7 +16,7 @@ from robustbench_local.errors import RobustBenchError, SoundnessAlarm
 from robustbench_local.version import __version__
 
 from . import demo, doctor, evaluating, reporting, training, verifying, zoo
-from .output import help_without_command, message
+from .output import help_without_command, message, write_json
 
 __all__ = ["ALARM", "BAD_INPUT", "BUG", "app", "main", "run"]
 
@@ -63,7 +65,15 @@ def run(arguments: Sequence[str]) -> int:
     except BaseException as error:
         if debug and not isinstance(error, SystemExit | KeyboardInterrupt):
             traceback.print_exc()
+        if isinstance(error, RobustBenchError):
+            _write_error(error, arguments)
         return _reported(error, quiet=debug)
+
+
+def _write_error(error: RobustBenchError, arguments: Sequence[str]) -> None:
+    """The error as JSON on stdout for `--json -`; a JSON file only ever holds answers."""
+    if ("--json", "-") in pairwise(arguments):
+        write_json({"error": error.as_dict()}, Path("-"))
 
 
 def _reported(error: BaseException, *, quiet: bool) -> int:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from robustbench_local.verifiers import Support
 
-__all__ = ["doctor"]
+__all__ = ["doctor", "show_support"]
 
 
 def doctor(
@@ -44,7 +44,7 @@ def doctor(
     """
     if model is not None:
         report = _examine(model, spec, input_shape, norm, device)
-        _show(report, printer(json))
+        show_support(report, printer(json))
         write_json(report.as_dict(), json)
         if not report.ok:
             raise typer.Exit(1)
@@ -91,7 +91,8 @@ def _examine(model: str, spec: str | None, input_shape: str | None, norm: str, d
     return preflight(named, [cases], shape)
 
 
-def _show(report: Support, console: Console) -> None:
+def show_support(report: Support, console: Console) -> None:
+    """Prints which operators a network has, what hinders methods, and which of them apply."""
     from rich.markup import escape
 
     kinds = ", ".join(f"{name.removeprefix('aten.')} {count}" for name, count in report.operators.items())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .explaining import show_explanation
 from .options import Debug, Device, Json, Seed
 from .output import printer, table, write_json
 
@@ -54,6 +55,9 @@ def verify(
         str | None,
         typer.Option(help="A single attack or verifier. [default: pgd, ibp, crown-ibp, crown in turn]"),
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show the lowered query and what applies to it; decide nothing.")
+    ] = False,
     json: Json = None,
     device: Device = None,
     seed: Seed = 0,
@@ -67,6 +71,9 @@ def verify(
         batches = _of_file(model, spec, input_shape, device)
     else:
         batches = [_cases(model, spec, dataset, image, first, eps, norm, device)]
+    if explain:
+        show_explanation(batches[0].query, printer(json), json)
+        return
     result = cascade_all(batches, stages, timeout=timeout, seed=seed)
     _show(result, batches, printer(json))
     write_json(_as_json(result, batches), json)

@@ -55,7 +55,7 @@ def lower(body: Formula, network: torch.nn.Module, **values: object) -> Query:
 
 
 def _spec(body: Formula) -> Spec:
-    return forall(X, ball(X0, 1), body)
+    return forall(X, ball(X0, 1), body).unchecked()  # random formulas may well be trivial
 
 
 @given(claims(Y), st.integers(0, 1000), st.sampled_from([0.5, -1.0, 0.0]))
