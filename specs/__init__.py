@@ -64,7 +64,7 @@ from .expressions import (
 )
 from .library import SPECS, output_bounds, robustness, spec, targeted
 from .query import Quantifier, Query, Verdict
-from .sets import Ball, Box, Coupled, InputSet, Intersection, Polytope, Product
+from .sets import Ball, Box, Coupled, CoupledBall, InputSet, Intersection, Polytope, Product
 from .spec import Spec, exists, forall
 from .transforms import (
     affine,
@@ -97,6 +97,7 @@ __all__ = [
     "Composed",
     "Const",
     "Coupled",
+    "CoupledBall",
     "Data",
     "Distribution",
     "Domain",

@@ -3,6 +3,7 @@
 from .ball import Ball, check_norm
 from .box import Box, box_within
 from .coupled import Coupled
+from .coupled_ball import CoupledBall
 from .input_set import InputSet
 from .intersection import Intersection
 from .meeting import meet
@@ -14,6 +15,7 @@ __all__ = [
     "Ball",
     "Box",
     "Coupled",
+    "CoupledBall",
     "InputSet",
     "Intersection",
     "Polytope",

@@ -41,7 +41,7 @@ class Ball:
         if center.ndim < 2:
             raise ShapeError(f"center has shape {tuple(center.shape)}", cure="give it as (B, *shape)")
         self._center, self._dtype, self._p = as_numbers("center", center), dtype or center.dtype, float(p)
-        self._radius = _radii(radius, self._center)
+        self._radius = check_radii(radius, self._center)
         self._hull: Box | None = None
         self.body: Box | RoundBall = (
             self._around() if math.isinf(p) else RoundBall(self._center.flatten(1), self._radius, NORMS[p])
@@ -165,7 +165,8 @@ def check_norm(p: float) -> None:
         raise SpecError(f"no ball of norm p = {p!r}", cure=f"supported: {known}")
 
 
-def _radii(radius: Tensor | float, center: Tensor) -> Tensor:
+def check_radii(radius: Tensor | float, center: Tensor) -> Tensor:
+    """Radii (B,) float64 for centres (B, *shape), from one number or (B,); ShapeError or RadiusError."""
     radii = torch.as_tensor(radius, dtype=torch.float64, device=center.device).detach()
     batch = center.shape[0]
     if radii.ndim > 1 or (radii.ndim == 1 and radii.shape[0] != batch):

@@ -71,6 +71,11 @@ class Coupled:
         return low.unflatten(1, self._boxes[0].shape), high.unflatten(1, self._boxes[0].shape)
 
     @property
+    def polygons(self) -> Polygons:
+        """What lies inside, coordinate by coordinate."""
+        return self._polygons
+
+    @property
     def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The shapes of x and x'."""
         return self._boxes[0].shape, self._boxes[1].shape

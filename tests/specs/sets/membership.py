@@ -8,7 +8,7 @@ from functools import singledispatch
 
 from torch import Tensor
 
-from robustbench_local.specs import Ball, Box, Coupled, InputSet, Intersection, Polytope, Product
+from robustbench_local.specs import Ball, Box, Coupled, CoupledBall, InputSet, Intersection, Polytope, Product
 
 
 @singledispatch
@@ -57,6 +57,16 @@ def _coupled(inputs: Coupled, x: Tensor, b: int) -> bool:
     low, high = (fractions(end[b]) for end in inputs.gap)
     close = all(lo <= gap <= hi for lo, gap, hi in zip(low, gaps, high, strict=True))
     return close and member(inputs.boxes[0], first, b) and member(inputs.boxes[1], second, b)
+
+
+@member.register
+def _coupled_ball(inputs: CoupledBall, x: Tensor, b: int) -> bool:
+    first, second = inputs.split(x)
+    power, radius = int(inputs.p), Fraction(float(inputs.radius[b]))
+    gaps = [abs(y - v) for v, y in zip(fractions(first[b]), fractions(second[b]), strict=True)]
+    close = sum(gap**power for gap in gaps) <= radius**power
+    boxes = inputs.pairs.boxes
+    return close and member(boxes[0], first, b) and member(boxes[1], second, b)
 
 
 @member.register

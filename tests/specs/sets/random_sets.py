@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from robustbench_local.specs.sets import enclose_sum
 from torch import Tensor
 
-from robustbench_local.specs import Ball, Box, Coupled, InputSet, Polytope, Product
+from robustbench_local.specs import Ball, Box, Coupled, CoupledBall, InputSet, Polytope, Product
 
 DTYPES = [torch.float32, torch.float64]
 NORMS = [1, 2, math.inf]
@@ -98,6 +98,15 @@ def random_coupled(draw: Draw) -> Coupled:
     return Coupled(boxes[0], boxes[1], low, most + wide)
 
 
+def random_coupled_ball(draw: Draw) -> CoupledBall:
+    """Two boxes, often overlapping, and a radius that some pair of them keeps."""
+    first, second = random_coupled(draw).boxes
+    x = torch.maximum(first.lower, second.lower).minimum(first.upper)
+    far = (x - x.clamp(second.lower, second.upper)).flatten(1).norm(p=1, dim=1)
+    radius = far + draw.scale * draw.uniform(15, (draw.batch,), 0.01, 1) + 1e-6 * x[0].numel()
+    return CoupledBall(first, second, radius, 1 + draw.seed % 2)
+
+
 # every kind of set, by name; a new kind is one function and one line here
 KINDS: dict[str, Callable[[Draw], InputSet]] = {
     "box": random_box,
@@ -105,6 +114,7 @@ KINDS: dict[str, Callable[[Draw], InputSet]] = {
     "cut": random_cut,
     "polytope": random_polytope,
     "coupled": random_coupled,
+    "coupled ball": random_coupled_ball,
     "product": random_product,
 }
 
