@@ -6,8 +6,9 @@ rests on the same observation, Xu et al. 2020, arXiv 2002.12920; here all window
 one size, so that pulling them through a convolution is a single matrix product.)
 
 A row that starts at position p (per axis) has its window at `p * stride - pad` in the present map, where
-stride and pad accumulate on the way. Windows may reach over the map's border; what lies outside is
-meaningless until `clean`, and is zero afterwards.
+stride and pad accumulate on the way; below an enlargement every row has a place of its own (see
+`moved_windows`). Windows may reach over the map's border; what lies outside is meaningless until `clean`, and
+is zero afterwards.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ class WindowRows:
 
     def plus(self, other: WindowRows) -> WindowRows | None:
         """The sum, on windows that hold both; None where the windows do not move alike."""
-        if self.stride != other.stride or self.shape != other.shape:
+        if self.stride != other.stride or self.shape != other.shape or not self._starts_like(other):
             return None
         pad = (max(self.pad[0], other.pad[0]), max(self.pad[1], other.pad[1]))
         end = tuple(
@@ -128,6 +129,12 @@ class WindowRows:
         size = (end[0] + pad[0], end[1] + pad[1])
         a, b = (r._framed(pad, size) for r in (self, other))
         return replace(self, a=a + b, pad=pad, clean=self.clean and other.clean)
+
+    def _starts_like(self, other: WindowRows) -> bool:
+        """Whether the rows' places are the same: both may have passed an enlargement (`moved_windows`)."""
+        if self.steps != other.steps:
+            return False
+        return self.position is other.position or torch.equal(self.position, other.position)
 
     def _framed(self, pad: tuple[int, int], size: tuple[int, int]) -> Tensor:
         top, left = pad[0] - self.pad[0], pad[1] - self.pad[1]

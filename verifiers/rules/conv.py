@@ -14,6 +14,7 @@ from robustbench_local.errors import UnsupportedOpError
 from ..adjoint import Geometry, pull_conv2d
 from ..graph import Node, Slot
 from ..interval import Interval
+from ..moved_windows import Enlargement, pulled_enlargement
 from ..rule import Affine, Boxes, Pulled, PulledWindows, contract, register
 from ..spectral import convolution_norm_bound
 from ..windows import WindowRows
@@ -174,6 +175,21 @@ class TransposedConvolution(_Convolution):
         for i in range(self.rank):
             rows = rows.narrow(2 + i, 0, size[i])  # output padding can leave room for one more window
         return Pulled((rows.unflatten(0, a.shape[:2]),), _bias_offset(a, self.bias(node)))
+
+    def backward_windows(
+        self, node: Node, rows: WindowRows, boxes: Boxes, free: Tensor | None = None
+    ) -> PulledWindows | None:
+        if self.rank != 2:
+            return None
+        rows = rows.cleaned()
+        stride, padding, dilation = (
+            _pair(self._ints(node, i, n, d))
+            for i, n, d in ((3, "stride", 1), (4, "padding", 0), (7, "dilation", 1))
+        )
+        numbers = Enlargement(stride, padding, dilation, int(node.argument(6, "groups", 1)))
+        channels, height, width = node.inputs[0].shape
+        pulled = pulled_enlargement(rows, node.args[1], numbers, (channels, height, width))
+        return PulledWindows((pulled,), _bias_offset(rows.a, self.bias(node)))
 
     def spectral_norms(self, node: Node) -> tuple[float, ...] | None:
         # the adjoint of the convolution with the same numbers has the same norm

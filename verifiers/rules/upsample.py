@@ -14,7 +14,9 @@ from robustbench_local.errors import UnsupportedOpError
 
 from ..graph import Node
 from ..interval import Interval
-from ..rule import register
+from ..moved_windows import resampled
+from ..rule import Boxes, PulledWindows, register
+from ..windows import WindowRows
 from .monotone import Monotone
 
 __all__ = ["Cubic", "Upsample"]
@@ -37,16 +39,15 @@ class Upsample(Monotone):
                 cure="give (batch, channels, *space)",
             )
 
+    def backward_windows(
+        self, node: Node, rows: WindowRows, boxes: Boxes, free: Tensor | None = None
+    ) -> PulledWindows | None:
+        if self.rank != 2:
+            return None
+        channels, height, width = node.inputs[0].shape
+        return PulledWindows((resampled(rows, self.weights(node, rows.a), (channels, height, width)),))
 
-class Cubic(Upsample):
-    """Interpolation over two axes with weights of either sign."""
-
-    def interval(self, node: Node, *inputs: Interval) -> Interval:
-        mid, radius = inputs[0].mid_radius()
-        rows, columns = self._weights(node, mid)
-        return Interval.around(node.run(mid), rows.abs() @ radius @ columns.abs().mT)
-
-    def _weights(self, node: Node, like: Tensor) -> tuple[Tensor, Tensor]:
+    def weights(self, node: Node, like: Tensor) -> tuple[Tensor, Tensor]:
         """The matrices that act on rows (out, in) and on columns; weights along an axis sum to one."""
         height, width = node.inputs[0].shape[1:]
         rows = torch.eye(height, dtype=like.dtype, device=like.device)[:, None, :, None]
@@ -54,6 +55,15 @@ class Cubic(Upsample):
         vertical = node.run(rows.expand(-1, 1, height, width))[:, 0, :, 0]
         horizontal = node.run(columns.expand(-1, 1, height, width))[:, 0, 0, :]
         return vertical.mT, horizontal.mT
+
+
+class Cubic(Upsample):
+    """Interpolation over two axes with weights of either sign."""
+
+    def interval(self, node: Node, *inputs: Interval) -> Interval:
+        mid, radius = inputs[0].mid_radius()
+        rows, columns = self.weights(node, mid)
+        return Interval.around(node.run(mid), rows.abs() @ radius @ columns.abs().mT)
 
 
 register(aten.upsample_nearest1d.vec, aten._upsample_nearest_exact1d.vec)(Upsample(1, moves=True))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from robustbench_local.verifiers.rules.filled import filled
 from robustbench_local.verifiers.rules.indexing import GATHER, PUTS
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .cases import case
@@ -155,4 +157,43 @@ case(
     _LINEAR_AA.vec,
     _PLANE,
     lambda x: F.interpolate(x, size=(3, 2), mode="bilinear", antialias=True),
+)
+
+_TALL = (1, 5, 4)
+_CONVS = partial(nn.Conv2d, 1, 2, 3, padding=1), partial(nn.Conv2d, 2, 2, 3, stride=2, padding=1)
+for _mode in ("nearest", "nearest-exact", "bilinear", "bicubic"):
+    _op = {
+        "nearest": _NEAREST[2],
+        "nearest-exact": _EXACT[2],
+        "bilinear": _LINEAR[2],
+        "bicubic": _CUBIC,
+    }[_mode]
+    for _scale in (2, 2.5):
+        case(
+            f"{_mode} between convolutions, {_scale}",
+            _op.vec,
+            _TALL,
+            lambda x, a, b, mode=_mode, scale=_scale: b(F.interpolate(a(x), scale_factor=scale, mode=mode)),
+            *_CONVS,
+        )
+case(
+    "enlarged, and added to its convolution",
+    _LINEAR[2].vec,
+    _TALL,
+    lambda x, a: (h := F.interpolate(x, size=(9, 11), mode="bilinear", align_corners=True)) + a(h),
+    partial(nn.Conv2d, 1, 1, 3, padding=1),
+)
+case(
+    "enlarged in two ways, and added",
+    _NEAREST[2].vec,
+    _TALL,
+    lambda x: F.interpolate(x, scale_factor=2) + F.interpolate(x, scale_factor=2, mode="bilinear"),
+)
+case(
+    "enlarged, and reduced on the way",
+    _NEAREST[2].vec,
+    (1, 6, 8),
+    lambda x, a, b: b(x) + a(F.interpolate(F.avg_pool2d(x, 2), scale_factor=2)),
+    partial(nn.Conv2d, 1, 2, 3, padding=1),
+    partial(nn.Conv2d, 1, 2, 1),
 )
