@@ -161,8 +161,8 @@ def _step(
     if isinstance(rows, WindowRows):
         small: PulledWindows | None = None
         if not rows.wide:
-            known = slopes is not None and slopes.for_windows(rule)
-            free = slopes.at(node, rule, rows, boxes) if slopes is not None and known else None
+            tuned = slopes is not None and rule.tunes_windows
+            free = slopes.at(node, rule, rows, boxes) if slopes is not None and tuned else None
             small = rule.backward_windows(node, rows, boxes, free)
         if small is not None:
             return small.rows, small.offset

@@ -74,6 +74,9 @@ class Rule(ABC):
     affine: bool = False
     #: Each output coordinate depends on one input coordinate only.
     coordinatewise: bool = False
+    #: `backward_windows` takes free parameters, if there are any: (B, 1, *axes of `start`) for one choice on
+    #: the map, else (B, K, *axes of `start`) with each row's window in place of the map.
+    tunes_windows: bool = False
 
     def at(self, node: Node) -> Rule:
         """The rule for this node: another one where its kind depends on which operands are perturbed."""
@@ -184,6 +187,7 @@ class Elementwise(Rule):
     """
 
     coordinatewise = True
+    tunes_windows = True
     parameters: int = 0
 
     @abstractmethod

@@ -53,5 +53,7 @@ def tuning_plan(
 def _row_bytes(graph: Graph, node: Node, like: Tensor, copies: int) -> int:
     """Memory of one row that starts at `node`: gradients need its numbers at every node below."""
     below = graph.nodes[: node.index + 1]
-    kept = sum(copies * n.numel for n in below if n.op is not None and not find_rule(n).affine)
+    # a product of matrices or a maximum of many has as many parameters as numbers that it reads
+    bent = [n for n in below if n.op is not None and not find_rule(n).affine]
+    kept = sum(copies * max(n.numel, sum(p.numel for p in n.inputs)) for n in bent)
     return (kept + 2 * sum(n.numel for n in below)) * like.element_size()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .graph import Node
-from .rule import Boxes, Elementwise, Rule
+from .rule import Boxes, Rule
 from .windows import WindowRows
 
 __all__ = ["Slopes"]
@@ -52,7 +52,3 @@ class Slopes:
                 batch = max(rows.shape[0], start.shape[0])
                 return start.unsqueeze(1).expand(batch, rows.shape[1], *start.shape[1:]).clone()
             return torch.stack([rows.view(part) for part in start.unbind(1)], 2)
-
-    def for_windows(self, rule: Rule) -> bool:
-        """Whether the rule can take parameters for rows on windows."""
-        return isinstance(rule, Elementwise)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -34,24 +34,24 @@ class _WindowMaximum(Extreme):
 
     @abstractmethod
     def places(self, node: Node) -> _Places:
-        """The windows; positions outside the map are left out."""
+        """The windows; -1 for positions outside the map."""
 
     def check(self, node: Node) -> None:
         check_axes(node, self.rank)
 
     def table(self, node: Node, device: torch.device) -> Tensor:
-        """Flat input positions of every window (n, *output space); -1 where a window has fewer entries."""
+        """Flat input positions of every window (n, *output space), the last axis fastest; -1 for none."""
         space, out = node.inputs[0].shape[1:], node.shape[1:]
         flat = torch.zeros((1, *(1,) * self.rank), dtype=torch.long, device=device)
         inside = torch.ones_like(flat, dtype=torch.bool)
         for axis, windows in enumerate(self.places(node)):
             longest = max(len(w) for w in windows)
             padded = torch.tensor([w + [-1] * (longest - len(w)) for w in windows], device=device)
-            shape = [1] * (self.rank + 1)
-            shape[0], shape[axis + 1] = longest, out[axis]
-            step = padded.mT.reshape(longest, 1, *shape[1:])
-            flat = (flat.unsqueeze(0) * space[axis] + step).flatten(0, 1)
-            inside = (inside.unsqueeze(0) & (step >= 0)).flatten(0, 1)
+            shape = [1] * self.rank
+            shape[axis] = out[axis]
+            step = padded.mT.reshape(1, longest, *shape)
+            flat = (flat.unsqueeze(1) * space[axis] + step).flatten(0, 1)
+            inside = (inside.unsqueeze(1) & (step >= 0)).flatten(0, 1)
         return flat.masked_fill(~inside, -1)
 
     def entries(self, node: Node, values: Sequence[Tensor]) -> Tensor:
@@ -90,6 +90,8 @@ class _WindowMaximum(Extreme):
 class MaxPool(_WindowMaximum):
     """max_pool1d, 2d, 3d: windows of one size at equal steps."""
 
+    tunes_windows = True
+
     def _numbers(self, node: Node) -> tuple[list[int], list[int], list[int], list[int]]:
         """Kernel, stride, padding, dilation per axis."""
         kernel = sizes(node, 1, "kernel_size", 1, self.rank)
@@ -103,7 +105,7 @@ class MaxPool(_WindowMaximum):
     def places(self, node: Node) -> _Places:
         return [
             [
-                [p for p in range(o * step - pad, o * step - pad + reach * gap, gap) if 0 <= p < length]
+                [p if 0 <= p < length else -1 for p in (o * step - pad + i * gap for i in range(reach))]
                 for o in range(out)
             ]
             for reach, step, pad, gap, length, out in zip(
@@ -114,30 +116,22 @@ class MaxPool(_WindowMaximum):
     def backward_windows(
         self, node: Node, rows: WindowRows, boxes: Boxes, free: Tensor | None = None
     ) -> PulledWindows | None:
-        """Each row's window grows by the pool's; the planes are made on the map, once for all rows."""
-        if self.rank != 2 or free is not None:
+        """Each row's window grows by the pool's."""
+        if self.rank != 2:
             return None
-        box = boxes[node.inputs[0]]
         kernel, stride, padding, dilation = self._numbers(node)
-        lower, upper = (self._framed(node, t) for t in (box.lower, box.upper))
-        among = self._framed(node, torch.ones_like(box.lower[:1])) > 0
-        entries = Interval(lower, upper)
-        weights = weights_below(entries, 1, None, among)
-        plane = upper_plane(entries, 1, None, among)
+        below, above, shift = self._planes(node, rows, boxes[node.inputs[0]], free)
         negative = rows.a.clamp(max=0)
         positive = rows.a - negative
         (h, w), (sh, sw) = rows.size, stride
         size = [(rows.size[i] - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1 for i in range(2)]
-        pulled = positive.new_zeros(
-            max(positive.shape[0], lower.shape[0]), *positive.shape[1:3], size[0], size[1]
-        )
+        pulled = positive.new_zeros(max(len(positive), len(shift)), *positive.shape[1:3], size[0], size[1])
         taps = itertools.product(range(kernel[0]), range(kernel[1]))
         for tap, (i, j) in enumerate(taps):
-            below, above = rows.view(weights[:, tap]), rows.view(plane.slopes[:, tap])
             top, left = i * dilation[0], j * dilation[1]
-            part = torch.addcmul(positive * below, negative, above)
+            part = torch.addcmul(positive * below(tap), negative, above(tap))
             pulled[..., top : top + (h - 1) * sh + 1 : sh, left : left + (w - 1) * sw + 1 : sw] += part
-        offset = (negative * rows.view(plane.offset)).flatten(2).sum(2)
+        offset = (negative * shift).flatten(2).sum(2)
         moved = WindowRows(
             pulled,
             rows.position,
@@ -148,6 +142,39 @@ class MaxPool(_WindowMaximum):
             True,
         )
         return PulledWindows((moved,), offset)
+
+    def _planes(
+        self, node: Node, rows: WindowRows, box: Interval, free: Tensor | None
+    ) -> tuple[Callable[[int], Tensor], Callable[[int], Tensor], Tensor]:
+        """Slopes of the planes below and above for each tap, and the constant above, on the rows' windows.
+
+        Zero outside the map. One choice for all rows is made on the map; else each row has its own.
+        """
+        entries = Interval(*(self._framed(node, t) for t in (box.lower, box.upper)))
+        among = self._framed(node, torch.ones_like(box.lower[:1])) > 0
+        if free is None or free.shape[3:] == node.shape:
+            shares, level = (None, None) if free is None else (free[:, 0, :-1], free[:, 0, -1:])
+            weights, plane = weights_below(entries, 1, shares, among), upper_plane(entries, 1, level, among)
+            return (
+                lambda tap: rows.view(weights[:, tap]),
+                lambda tap: rows.view(plane.slopes[:, tap]),
+                rows.view(plane.offset),
+            )
+
+        def seen(t: Tensor) -> Tensor:
+            windows: Tensor = rows.view(t.flatten(1, 2)).unflatten(2, t.shape[1:3])
+            return windows  # (B, K, taps, C, h, w)
+
+        inside = rows.view(box.lower.new_ones(1, 1, *node.shape[1:]))
+        held = (seen(among.to(box.lower)) > 0) | (inside == 0).unsqueeze(2)  # outside all entries are zero
+        entries = Interval(seen(entries.lower), seen(entries.upper))
+        weights = weights_below(entries, 2, free[:, :, :-1], held)
+        plane = upper_plane(entries, 2, free[:, :, -1:], held)
+        return (
+            lambda tap: weights[:, :, tap] * inside,
+            lambda tap: plane.slopes[:, :, tap] * inside,
+            plane.offset * inside,
+        )
 
     def _framed(self, node: Node, x: Tensor) -> Tensor:
         """The full windows (B, kernel, C, *output), zero where they leave the map, in the taps' order."""

@@ -144,6 +144,14 @@ case("aminmax above", Piece(aten.aminmax.default, 1), (2, 3), lambda x: torch.am
 MP2, MP3 = aten.max_pool2d.default, aten.max_pool3d.default
 layer("max 2d wide", MP2, (2, 5, 5), nn.MaxPool2d, 3, stride=2, padding=1)
 layer("max 2d leaves a rest", MP2, (1, 5, 7), nn.MaxPool2d, 2, stride=(2, 3), padding=(1, 0))
+case(
+    "max 2d between convolutions",
+    MP2,
+    (1, 9, 7),
+    lambda x, m, n: n(F.max_pool2d(m(x), (3, 2), (2, 1), (1, 1), ceil_mode=True)),
+    partial(nn.Conv2d, 1, 2, 2),
+    partial(nn.Conv2d, 2, 1, 2, padding=1),
+)
 case("max 2d of images", MP2, (2, 5, 5), lambda x, m: F.max_pool2d(m(x), 2), partial(nn.Conv2d, 2, 3, 2))
 layer("max 3d", MP3, (1, 3, 4, 3), nn.MaxPool3d, 2, stride=1)
 layer("max 3d uneven", MP3, (2, 3, 4, 4), nn.MaxPool3d, (1, 2, 3), padding=(0, 1, 1), ceil_mode=True)

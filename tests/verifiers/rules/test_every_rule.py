@@ -7,13 +7,14 @@ from functools import cache
 
 import pytest
 import torch
-from robustbench_local.verifiers.backward import lower_bounds, neuron_rows
+from robustbench_local.verifiers.backward import Selection, lower_bounds, neuron_rows
+from robustbench_local.verifiers.rule import Boxes
 from robustbench_local.verifiers.slopes import Slopes
 from robustbench_local.verifiers.windows import WindowRows
 from torch import Tensor, nn
 
 from robustbench_local.specs import Box
-from robustbench_local.verifiers import RULES, Graph, find_rule, interval_bounds, output_bounds
+from robustbench_local.verifiers import RULES, Graph, Node, Rule, find_rule, interval_bounds, output_bounds
 
 from ..networks import ENGINES, Fn, box_points, run_points, traced, uniform, up_to
 from .cases import CASES
@@ -176,3 +177,50 @@ def test_rows_on_windows_equal_dense_rows(name: str) -> None:
     hidden = interval_bounds(graph, inputs)
     small, dense = (lower_bounds(graph, {node: r}, inputs, hidden) for r in (rows, rows.dense()))
     torch.testing.assert_close(small, dense)
+
+
+class Drawn(Slopes):
+    """Parameters that are drawn anew for every node, the same for all rows, in the form that rows have."""
+
+    def _first(self, node: Node, rule: Rule, rows: Tensor | WindowRows, boxes: Boxes) -> Tensor | None:
+        return super()._first(node, _Random(rule), rows, boxes)  # type: ignore[arg-type]
+
+
+class _Random:
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+
+    def start(self, node: Node, boxes: Boxes) -> Tensor | None:
+        found = self.rule.start(node, boxes)
+        return None if found is None else uniform(node.index, tuple(found.shape), 0, 1)
+
+
+@NAMES
+def test_rows_on_windows_take_the_same_parameters(name: str) -> None:
+    graph = graphs(name)[0].to(torch.float64)
+    node, shape = graph.output, CASES[name].shape
+    rows = neuron_rows(torch.arange(node.numel), node, torch.float64)
+    if not isinstance(rows, WindowRows):
+        return
+    lower, upper = boxes(shape, torch.float64)
+    pick = torch.arange(node.numel).expand(len(lower), -1)
+    y = run_points(graph.run, box_points(lower, upper)).flatten(2)
+    least = torch.cat((y, -y), 2).amin(0)
+    hidden = interval_bounds(graph, Box(lower, upper))
+    found = {}
+    for form in (rows, rows.dense()):
+        for per_row in (True, False):
+            slopes = Drawn(per_row)
+            bounds = lower_bounds(
+                graph, {node: form}, Box(lower, upper), hidden, selection=Selection(pick), slopes=slopes
+            )
+            found[isinstance(form, WindowRows), per_row] = bounds
+            assert bool((bounds <= least + 1e-9 * (1 + least.abs())).all())
+            if bounds.requires_grad:
+                values = list(slopes.values.values())
+                gradients = torch.autograd.grad(bounds.sum(), values, allow_unused=True)
+                assert all(g is None or bool(g.isfinite().all()) for g in gradients)
+    tuned = all(find_rule(n).affine or find_rule(n).tunes_windows for n in graph.nodes[1:])
+    torch.testing.assert_close(found[False, True], found[False, False])
+    for per_row in (True, False) if tuned else ():
+        torch.testing.assert_close(found[True, per_row], found[False, per_row])
