@@ -34,6 +34,13 @@ Rewritten into the operators above when the graph is made; files in `verifiers/e
 | operators | file |
 |---|---|
 """
+MISSING = """
+## Without a rule
+
+- Convolutions whose weights depend on the input: torch's operators have no batch axis for weights, so that
+  no exported network can hold one. `F.unfold(x, size)` and a matrix product do the same, and have rules.
+- Products, sums and extremes along the batch axis, and whatever else mixes samples.
+"""
 
 
 def _name(op: Any) -> str:
@@ -67,7 +74,7 @@ def page() -> str:
     for op, expand in EXPANSIONS.items():
         composite[expand.__module__.rsplit(".", 1)[-1]].append(_name(op))
     more = [f"| {', '.join(sorted(set(ops)))} | {file} |" for file, ops in sorted(composite.items())]
-    return HEAD + "\n".join(lines) + "\n" + MIDDLE + "\n".join(more) + "\n"
+    return HEAD + "\n".join(lines) + "\n" + MIDDLE + "\n".join(more) + "\n" + MISSING
 
 
 if __name__ == "__main__":

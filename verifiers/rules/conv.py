@@ -49,7 +49,8 @@ class _Convolution(Affine):
             raise UnsupportedOpError(
                 "a convolution needs a batched perturbed input and constant weights",
                 where=f"node {node.name}",
-                cure="keep the batch axis and use a torch.nn convolution",
+                cure="keep the batch axis and use a torch.nn convolution; where weights depend on the input, "
+                "F.unfold and a matrix product",
             )
 
     def bias(self, node: Node) -> Tensor | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from .cases import case
@@ -40,6 +43,13 @@ case("matmul with expression", MATMUL, (2, 3), lambda x, w: (w.exp() @ x) @ w.ta
 case("matmul with a batch of one", MATMUL, (2, 3), lambda x, w: (w @ x) @ w, (1, 3, 2))
 case("matmul of two", MATMUL, (2, 3), lambda x: x @ x.transpose(1, 2))
 case("matmul of two stacks", MATMUL, (2, 3, 2), lambda x: x @ (1 - 2 * x[:, :1]).transpose(2, 3))
+case(
+    "convolution by weights of the input's",
+    MATMUL,
+    (1, 3, 4),
+    lambda x, m: m(x.flatten(1)).view(-1, 2, 4) @ F.unfold(x, 2),
+    partial(nn.Linear, 12, 8),
+)
 case("linalg_matmul", aten.linalg_matmul.default, (2, 2), lambda x: torch.linalg.matmul(x, x.flip(1)))
 case("bmm", aten.bmm.default, (2, 3), lambda x: torch.bmm(x.transpose(1, 2), x + 1))
 
