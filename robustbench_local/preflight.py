@@ -12,7 +12,7 @@ from torch import nn
 from robustbench_local.errors import RobustBenchError, ShapeError
 from robustbench_local.evaluation import Cases
 from robustbench_local.models import MODELS, split_name
-from robustbench_local.specs import Query, Spec, VnnlibProperty, read_vnnlib
+from robustbench_local.specs import Query, Spec, Vnnlib2Property, VnnlibProperty, read_vnnlib
 from robustbench_local.verifiers import Graph, GraphNetwork, Support, from_torch, support_of, unsupported
 
 from .device import find_device
@@ -24,7 +24,7 @@ __all__ = ["preflight", "supports"]
 
 def supports(
     model: nn.Module | str | Path,
-    spec: Query | Spec | VnnlibProperty | str | Path | None = None,
+    spec: Query | Spec | VnnlibProperty | Vnnlib2Property | str | Path | None = None,
     *,
     values: Mapping[str, object] | None = None,
     input_shape: Sequence[int] | None = None,
@@ -94,13 +94,13 @@ def _shape(named: NamedModel, query: Query | None, input_shape: Sequence[int] | 
 
 def _query(
     named: NamedModel,
-    spec: Query | Spec | VnnlibProperty | str | Path,
+    spec: Query | Spec | VnnlibProperty | Vnnlib2Property | str | Path,
     values: Mapping[str, object] | None,
     input_shape: Sequence[int] | None,
 ) -> Query:
     if isinstance(spec, str | Path):
         spec = read_vnnlib(spec)
-    if isinstance(spec, VnnlibProperty):
+    if isinstance(spec, VnnlibProperty | Vnnlib2Property):
         return vnnlib_cases(named, spec, input_shape=input_shape)[0].query
     if isinstance(spec, Query):
         return spec.with_network(named.network)

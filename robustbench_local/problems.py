@@ -13,7 +13,7 @@ from torch import nn
 from robustbench_local.errors import DataError
 from robustbench_local.evaluation import Cases
 from robustbench_local.models import model_hash
-from robustbench_local.specs import Query, Spec, VnnlibProperty, read_vnnlib
+from robustbench_local.specs import Query, Spec, Vnnlib2Property, VnnlibProperty, read_vnnlib
 
 from .device import find_device
 from .named_models import NamedModel, find_model
@@ -24,7 +24,7 @@ __all__ = ["Model", "Property", "problems_of"]
 Model = nn.Module | str | Path | Mapping[str, nn.Module | str | Path] | None
 """A module, a zoo name, a file; name of slot -> such; None where the property has its network."""
 
-Property = Query | Spec | VnnlibProperty | str | Path
+Property = Query | Spec | VnnlibProperty | Vnnlib2Property | str | Path
 """A property, or the file of one."""
 
 
@@ -40,7 +40,7 @@ def problems_of(
     place = None if device is None else find_device(device)
     if isinstance(spec, str | Path):
         spec = read_vnnlib(spec)
-    if isinstance(spec, VnnlibProperty):
+    if isinstance(spec, VnnlibProperty | Vnnlib2Property):
         return vnnlib_cases(find_model(_single(model), device=place), spec, input_shape=input_shape)
     named, query = _bound(model, spec, values, place)
     cases = Cases(

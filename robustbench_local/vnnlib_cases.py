@@ -12,7 +12,7 @@ from torch import Tensor
 from robustbench_local.errors import ShapeError
 from robustbench_local.evaluation import Cases
 from robustbench_local.models import MODELS, model_hash, split_name
-from robustbench_local.specs import VnnlibProperty
+from robustbench_local.specs import Vnnlib2Property, VnnlibProperty
 from robustbench_local.verifiers import GraphNetwork
 
 from .named_models import NamedModel
@@ -21,7 +21,10 @@ __all__ = ["vnnlib_cases"]
 
 
 def vnnlib_cases(
-    model: NamedModel, found: VnnlibProperty, *, input_shape: Sequence[int] | None = None
+    model: NamedModel,
+    found: VnnlibProperty | Vnnlib2Property,
+    *,
+    input_shape: Sequence[int] | None = None,
 ) -> list[Cases]:
     """The problems of a property for one model, as one batch per query; all of them must hold.
 
@@ -30,6 +33,8 @@ def vnnlib_cases(
     Raises ShapeError
     where property and network do not fit.
     """
+    if isinstance(found, Vnnlib2Property):
+        found = found.flat()
     shape = tuple(input_shape) if input_shape is not None else _shape(model, found.inputs)
     if math.prod(shape) != found.inputs:
         raise ShapeError(

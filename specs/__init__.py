@@ -83,6 +83,8 @@ from .transforms import (
 )
 from .tree import All, Any, AtLeast, Atom, Tree, count_clauses
 from .vnnlib import VnnlibProperty, parse_vnnlib, read_vnnlib
+from .tree import All, Any, AtLeast, Atom, Tree
+from .vnnlib import Vnnlib2Property, VnnlibProperty, parse_vnnlib, read_vnnlib
 
 __all__ = [
     "SPECS",
@@ -122,6 +124,7 @@ __all__ = [
     "Tree",
     "Var",
     "Verdict",
+    "Vnnlib2Property",
     "VnnlibProperty",
     "affine",
     "all_",

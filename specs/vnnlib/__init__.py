@@ -1,6 +1,8 @@
-"""Properties in VNN-LIB 1.0: reading files (plain, gzip, xz) into unsafe sets, and those into queries."""
+"""Properties in VNN-LIB 1.0, 2.0 and 2.1: reading and writing files (plain, gzip, xz), and their queries."""
 
 from .files import parse_vnnlib, read_vnnlib
-from .property import Clause, VnnlibProperty
+from .property import VnnlibProperty
+from .rows import Clause
+from .version2 import Vnnlib2Property
 
-__all__ = ["Clause", "VnnlibProperty", "parse_vnnlib", "read_vnnlib"]
+__all__ = ["Clause", "Vnnlib2Property", "VnnlibProperty", "parse_vnnlib", "read_vnnlib"]

@@ -8,16 +8,28 @@ import lzma
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TypeVar, cast
 
-from robustbench_local.errors import DataError, SpecError
+from robustbench_local.errors import DataError, RobustBenchError, SpecError
 
-__all__ = ["Source"]
+__all__ = ["LocatedError", "Source", "coded"]
+
+_Error = TypeVar("_Error", bound=RobustBenchError)
 
 _PIECE = 1 << 20
 _BLANKS = " \t\n\r\f\v"
 _LONGEST_LINE_SHOWN = 90
 _BOM = b"\xef\xbb\xbf"
+
+
+class LocatedError(SpecError):
+    """An error in a text: `where` is file:line:column, `excerpt` the line with a caret below the place."""
+
+    excerpt: str = ""
+
+    def as_dict(self) -> dict[str, str | None]:
+        """The fields of every error, and the excerpt."""
+        return super().as_dict() | {"excerpt": self.excerpt}
 
 
 class Source:
@@ -66,15 +78,21 @@ class Source:
             found[k] = line
         return found
 
-    def error(self, what: str, offset: int, cure: str | None = None, *, code: str = "E-PARSE") -> SpecError:
+    def error(
+        self, what: str, offset: int, cure: str | None = None, *, code: str = "E-PARSE"
+    ) -> LocatedError:
         """An error at the offset: `where` is file:line:column, the message shows the line."""
-        line, column, text = self._place(offset)
+        line, column, (text, caret) = self._place(offset)
         shown = f"{what}: `{text}`" if text else what
-        error = SpecError(shown, where=f"{self.name}:{line}:{column}", cure=cure)
-        error.code = code
-        return error
+        error = LocatedError(shown, where=f"{self.name}:{line}:{column}", cure=cure)
+        error.excerpt = f"{text}\n{' ' * caret}^"
+        return coded(error, code)
 
-    def _place(self, offset: int) -> tuple[int, int, str]:
+    def fail_at(self, offset: int) -> Callable[[str, str, str], SpecError]:
+        """(what, cure, code) -> the error at the offset."""
+        return lambda what, cure, code: self.error(what, offset, cure, code=code)
+
+    def _place(self, offset: int) -> tuple[int, int, tuple[str, int]]:
         line, last = 1, ""
         for start, text in self._whole_pieces():
             position = offset - start
@@ -115,6 +133,12 @@ class Source:
             raise DataError(f"cannot read the file: {reason}", where=self.name) from error
 
 
+def coded(error: _Error, code: str) -> _Error:
+    """The error, with the code."""
+    error.code = code
+    return error
+
+
 def _open(path: Path) -> IO[bytes]:
     with path.open("rb") as stream:
         magic = stream.read(6)
@@ -125,11 +149,17 @@ def _open(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
-def _shown(line: str, column: int) -> str:
-    """The line, or the part of it around the column (from 0), as one readable string."""
+def _shown(line: str, column: int) -> tuple[str, int]:
+    """The line, or the part of it around the column (from 0), as readable text, and where the column is."""
     begin = 0 if len(line) <= _LONGEST_LINE_SHOWN else max(0, column - _LONGEST_LINE_SHOWN // 2)
-    part = line[begin : begin + _LONGEST_LINE_SHOWN].encode("latin-1").decode("utf-8", "replace")
-    readable = "".join(c if c.isprintable() else " " for c in part)
     head = "..." if begin else ""
     tail = "..." if begin + _LONGEST_LINE_SHOWN < len(line) else ""
-    return f"{head}{readable.strip()}{tail}"
+    before, after = _readable(line[begin:column]), _readable(line[column : begin + _LONGEST_LINE_SHOWN])
+    shown = f"{head}{(before + after).strip()}{tail}"
+    caret = len(head) + len(before) - len(before + after) + len((before + after).lstrip())
+    return shown, min(max(caret, 0), len(shown))
+
+
+def _readable(part: str) -> str:
+    text = part.encode("latin-1").decode("utf-8", "replace")
+    return "".join(c if c.isprintable() else " " for c in text)

@@ -3,28 +3,59 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from robustbench_local.errors import SpecError
 
-from .arithmetic import Fail
 from .source import Source
-from .tokens import CLOSE, DECLARATION, LITERAL, OPEN, WORD, Token, tokens
 
-__all__ = ["DEEPEST", "Stream", "brief", "offset_of"]
+__all__ = [
+    "ASSERTED",
+    "CLOSE",
+    "DECLARED",
+    "DEEPEST",
+    "ELEMENT",
+    "LITERALS",
+    "MARK",
+    "OPEN",
+    "STRING",
+    "WORD",
+    "Stream",
+    "Token",
+    "brief",
+    "offset_of",
+]
+
+Token = tuple[re.Match[str], int]
+"""A match of a token expression, and the offset of the text in which it was found."""
+
+ASSERTED, LITERALS, DECLARED, OPEN, CLOSE, ELEMENT, WORD, STRING, MARK = range(1, 10)
+"""Kinds of token: the group of the token expression that matched, the only one that did. The first three
+are runs of many statements: assertions of one literal each, literals, declarations."""
 
 DEEPEST = 100
 """How deep formulas and terms may be nested."""
 
-_NAMES = {LITERAL: "a comparison", DECLARATION: "a declaration", OPEN: "`(`", CLOSE: "`)`"}
+_BLANKS = " \t\n\r\f\v"
+_NAMES: Mapping[int, str] = MappingProxyType(
+    {
+        ASSERTED: "an assertion",
+        LITERALS: "a comparison",
+        DECLARED: "a declaration",
+        OPEN: "`(`",
+        CLOSE: "`)`",
+        STRING: "a string",
+    }
+)
 
 
 class Stream:
     """A source as tokens. `offset`, `opened` are offsets in it, for the place in messages."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, expression: re.Pattern[str]) -> None:
         self.source = source
-        self.tokens = tokens(source)
+        self.tokens = _tokens(source, expression)
 
     def operands(self, head: str, offset: int) -> Iterator[Token]:
         """The first tokens of the operands up to the closing bracket, at least one; the caller reads on."""
@@ -65,23 +96,18 @@ class Stream:
 
     def unexpected(self, token: Token, expected: str) -> SpecError:
         """The error for a token that is not what was expected."""
-        match, base = token
-        kind = match.lastindex or 0
-        found = _NAMES.get(kind) or f"`{brief(match[kind])}`"
-        whole = kind in (LITERAL, DECLARATION)
-        start = match.start() + len(match[0]) - len(match[0].lstrip()) if whole else match.start(kind)
-        return self.source.error(f"expected {expected}, found {found}", base + start)
-
-    def fail_at(self, offset: int) -> Fail:
-        """What makes errors at the offset."""
-        return lambda what, cure, code: self.source.error(what, offset, cure, code=code)
+        match, _ = token
+        found = _NAMES.get(match.lastindex or 0) or f"`{brief(match[0].strip(_BLANKS))}`"
+        what, cure = f"expected {expected}, found {found}", "check the brackets before this place"
+        return self.source.error(what, offset_of(token), cure)
 
     def _ended(self, place: str, offset: int) -> SpecError:
-        return self.source.error(f"the file ends{place} before its bracket is closed", offset)
+        what, cure = f"the file ends{place} before its bracket is closed", "close every bracket"
+        return self.source.error(what, offset, cure)
 
 
 def offset_of(token: Token) -> int:
-    """Where the token begins; for a whole literal or declaration, a place inside."""
+    """Where the token begins."""
     match, base = token
     return base + match.start(match.lastindex or 0)
 
@@ -89,3 +115,11 @@ def offset_of(token: Token) -> int:
 def brief(word: str) -> str:
     """The word for a message: short, and in ASCII."""
     return re.sub(r"[^ -~]", "?", word if len(word) <= 40 else f"{word[:40]}...")
+
+
+def _tokens(source: Source, expression: re.Pattern[str]) -> Iterator[Token]:
+    """The tokens of the text in order, comments left out."""
+    for offset, text in source.chunks():
+        for match in expression.finditer(text):
+            if match.lastindex is not None:
+                yield match, offset

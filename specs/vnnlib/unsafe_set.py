@@ -1,109 +1,152 @@
-"""From the one conjunction of a file to clauses with boxes: the disjunctive normal form."""
+"""From the one formula of a file to clauses with boxes: the disjunctive normal form."""
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from robustbench_local.errors import EmptySetError, SpecError, UnboundedSetError
 
-from ..sets import Box, box_within
-from .formula import Bounds, Conjunction
-from .property import Clause, VnnlibProperty
-from .source import Source
+from .conjunctions import Conjunction, Renumber, resolve
+from .faces import Columns, Faces, box_of
+from .formula import SIGNS, AllOf, Literals, Table
+from .linear import rows_of
+from .property import VnnlibProperty
+from .rows import Clause, Row
+from .source import Source, coded
 
 __all__ = ["unsafe_set"]
 
 _MOST_CLAUSES = 100_000
 _MOST_NAMED = 5
+_BLOCK = 1 << 18  # numbers in the faces of one block of clauses
 _Parts = tuple[Conjunction, ...]
-_Face = NDArray[np.float64]
 
 
-class _Faces:
-    """Faces (n,) of one clause's box: as written, and without the values that strict bounds exclude."""
-
-    __slots__ = ("inner_lower", "inner_upper", "lower", "upper")
-
-    def __init__(self, lower: _Face, upper: _Face, inner_lower: _Face, inner_upper: _Face) -> None:
-        self.lower, self.upper = lower, upper
-        self.inner_lower, self.inner_upper = inner_lower, inner_upper
-
-    @classmethod
-    def everything(cls, size: int) -> _Faces:
-        low, high = np.full(size, -np.inf), np.full(size, np.inf)
-        return cls(low, high, low, high)
-
-    def within(self, part: Conjunction) -> _Faces:
-        """The intersection with the bounds of one conjunction."""
-        lower = _tighten(np.maximum, self.lower, part.lower)
-        upper = _tighten(np.minimum, self.upper, part.upper)
-        if self.inner_lower is self.lower and self.inner_upper is self.upper and not _is_open(part):
-            return _Faces(lower, upper, lower, upper)
-        inner_lower = _tighten(np.maximum, self.inner_lower, part.lower)
-        inner_upper = _tighten(np.minimum, self.inner_upper, part.upper)
-        for i, value in part.open_lower:
-            inner_lower[i] = max(inner_lower[i], math.nextafter(value, math.inf))
-        for i, value in part.open_upper:
-            inner_upper[i] = min(inner_upper[i], math.nextafter(value, -math.inf))
-        return _Faces(lower, upper, inner_lower, inner_upper)
-
-    @property
-    def empty(self) -> NDArray[np.bool_]:
-        """Where no real number lies between the faces, (n,)."""
-        closed = (self.lower == self.upper) & (self.inner_lower > self.inner_upper)
-        return np.asarray((self.lower > self.upper) | closed, dtype=np.bool_)
-
-    @property
-    def key(self) -> bytes:
-        """Equal for equal boxes."""
-        digest = hashlib.blake2b(digest_size=16)
-        same = self.inner_lower is self.lower and self.inner_upper is self.upper
-        inner = () if same else (self.inner_lower, self.inner_upper)
-        for face in (self.lower, self.upper, *inner):
-            digest.update(face.tobytes())
-        return digest.digest()
-
-
-def unsafe_set(whole: Conjunction, inputs: int, outputs: int, source: Source) -> VnnlibProperty:
-    """The clauses of the conjunction, each with its box.
+def unsafe_set(
+    whole: AllOf, inputs: int, outputs: int, source: Source, renumber: Renumber | None = None
+) -> VnnlibProperty:
+    """The clauses of the formula, each with its box. `renumber`: positions -> 2 i for X_i, 2 i + 1 for Y_i.
 
     Raises EmptySetError (E-VACUOUS) where no clause has an input, UnboundedSetError (E-UNBOUND) where an
-    input of a clause has no bound, SpecError (E-DNF) where there are more than 100,000 clauses.
+    input of a clause has no bound, SpecError where there are more than 100,000 clauses (E-DNF) or a
+    comparison is not linear (E-NONLIN).
     """
-    count = _count(whole)
+    resolved = resolve(whole, source.fail_at, renumber)
+    count = _count(resolved)
     if count > _MOST_CLAUSES:
-        raise _coded(f"the unsafe set has {count:.2g} clauses, the limit is {_MOST_CLAUSES}", source)
-    common = _Faces.everything(inputs).within(whole)
-    known: dict[bytes, int] = {}
-    boxes: list[_Faces] = []
-    clauses: list[Clause] = []
-    dropped: list[_Parts] = []
-    for parts in _expand(whole):
-        faces = common
-        for part in parts[1:]:
-            faces = faces.within(part) if part.bounds_inputs else faces
-        if any(part.false_at is not None for part in parts) or bool(faces.empty.any()):
-            dropped.append(parts)
-            continue
-        position = known.setdefault(faces.key if faces is not common else b"", len(boxes))
-        if position == len(boxes):
-            _check_faces(faces, source, parts[-1].offset)
-            boxes.append(faces)
-        clauses.append(Clause(position, tuple(dict.fromkeys(row for part in parts for row in part.rows))))
-    notes = tuple(_notes(dropped, inputs, source))
-    if not clauses:
+        what = f"the unsafe set has {count:.2g} clauses, the limit is {_MOST_CLAUSES}"
+        cure = "split the property into several files"
+        raise coded(SpecError(what, where=source.name, cure=cure), "E-DNF")
+    collector = _Collector(resolved, inputs, source)
+    parts = _expand(resolved)
+    while block := list(islice(parts, max(1, min(4096, _BLOCK // inputs)))):
+        collector.add(block)
+    notes = tuple(_notes(collector.dropped, inputs, source))
+    if not collector.clauses:
         raise EmptySetError(
             f"the unsafe set is empty: {notes[0]}",
             where=source.name,
             cure="the property holds whatever the network is; check its signs",
         )
-    return VnnlibProperty(source.name, inputs, outputs, _box(boxes), tuple(clauses), notes)
+    return VnnlibProperty(
+        source.name, inputs, outputs, box_of(collector.boxes), tuple(collector.clauses), notes
+    )
+
+
+class _Collector:
+    """The clauses so far and their distinct boxes; `dropped` are those without an input."""
+
+    def __init__(self, whole: Conjunction, inputs: int, source: Source) -> None:
+        self.clauses: list[Clause] = []
+        self.boxes: list[Faces] = []
+        self.dropped: list[_Parts] = []
+        columns, owner = _columns([whole.literals])
+        self._common = Faces.everything(inputs).within(columns, owner, 1)
+        self._common_rows = [*_literal_rows(columns, owner, 1)[0], *whole.rows]
+        self._positions: dict[bytes, int] = {}
+        self._source = source
+
+    def add(self, block: Sequence[_Parts]) -> None:
+        """Takes up clauses, each as the conjunctions that it joins; the first is that of the file."""
+        columns, owner = _columns([[own for part in parts[1:] for own in part.literals] for parts in block])
+        bounded = np.unique(owner[columns[1] % 2 == 0])  # the clauses with bounds of their own
+        place = np.full(len(block), -1)
+        place[bounded] = np.arange(len(bounded))
+        used = place[owner] >= 0
+        some = columns[0][used], columns[1][used], columns[2][used]
+        cut = self._common.within(some, place[owner][used], len(bounded))
+        empty = np.append(cut.empty.any(axis=1), self._common.empty.any()).tolist()  # the last for place -1
+        keys = [*cut.keys(), b""]
+        rows = _literal_rows(columns, owner, len(block))
+        new: list[int] = []
+        for parts, own_rows, k in zip(block, rows, place.tolist(), strict=True):
+            if empty[k] or any(part.false_at is not None for part in parts):
+                self.dropped.append(parts)
+                continue
+            known = len(self._positions)
+            position = self._positions.setdefault(keys[k], known)
+            if position == known:
+                new.append(k)
+            distinct = dict.fromkeys([*self._common_rows, *own_rows, *(r for p in parts[1:] for r in p.rows)])
+            self.clauses.append(Clause(position, tuple(distinct)))
+        self._keep(cut, new, [block[k] for k in bounded.tolist()])
+
+    def _keep(self, cut: Faces, new: list[int], owners: list[_Parts]) -> None:
+        """Adds the boxes of `cut` that are new, in their order; -1 is the box of the file."""
+        ends = [new.index(-1), new.index(-1) + 1] if -1 in new else []
+        for begin, end in zip([0, *ends], [*ends, len(new)], strict=True):
+            chosen = new[begin:end]
+            if chosen:
+                faces = self._common if chosen == [-1] else cut.at(chosen)
+                self._check(faces, [() if k < 0 else owners[k] for k in chosen])
+                self.boxes.append(faces)
+
+    def _check(self, faces: Faces, clauses: list[_Parts]) -> None:
+        """An error where a box of one of the clauses has an infinite face, or no float64 number inside."""
+        for name, face in (("lower", faces.lower), ("upper", faces.upper)):
+            free = np.isinf(face)
+            if free.any():
+                k = int(free.any(axis=1).argmax())
+                inputs = np.flatnonzero(free[k])
+                named = ", ".join(f"X_{i}" for i in inputs[:_MOST_NAMED])
+                more = ", ..." if len(inputs) > _MOST_NAMED else ""
+                what = f"no {name} bound of {named}{more} ({len(inputs)} of {face.shape[1]} inputs)"
+                cure = f"assert a {name} bound of every input"
+                raise UnboundedSetError(what, where=self._place(clauses[k]), cure=cure)
+        if faces.closed:
+            return
+        bare = faces.inner_lower > faces.inner_upper
+        if bare.any():
+            k, i = (int(axis[0]) for axis in np.nonzero(bare))
+            low, high = float(faces.lower[k, i]), float(faces.upper[k, i])
+            what = f"no float64 number lies in the interval of X_{i}, between {low!r} and {high!r}"
+            raise EmptySetError(what, where=self._place(clauses[k]), cure="widen the interval")
+
+    def _place(self, parts: _Parts) -> str:
+        name = self._source.name
+        return f"{name}, clause at line {self._source.lines([parts[-1].offset])[0]}" if parts else name
+
+
+def _columns(groups: Sequence[Sequence[Literals]]) -> tuple[Columns, NDArray[np.int64]]:
+    """All literals of the groups in columns, and the group of each."""
+    blocks = [Table().columns, *(block.columns for group in groups for block in group)]
+    sizes = [sum(map(len, group)) for group in groups]
+    codes, positions, values, _ = (np.concatenate(column) for column in zip(*blocks, strict=True))
+    return (codes, positions, values), np.repeat(np.arange(len(groups)), sizes)
+
+
+def _literal_rows(columns: Columns, owner: NDArray[np.int64], count: int) -> list[list[Row]]:
+    """The rows of each group's literals of outputs."""
+    rows: list[list[Row]] = [[] for _ in range(count)]
+    odd = columns[1] % 2 == 1
+    for code, position, value, k in zip(*(c[odd].tolist() for c in (*columns, owner)), strict=True):
+        rows[k].extend(rows_of(SIGNS[code], [(position // 2, 1.0)], -value))
+    return rows
 
 
 def _count(conjunction: Conjunction) -> int:
@@ -126,48 +169,6 @@ def _expand(conjunction: Conjunction) -> Iterator[_Parts]:
                 yield head + tail
 
 
-def _tighten(pick: np.ufunc, face: _Face, bounds: Bounds) -> _Face:
-    result: _Face = face.copy()
-    index = np.frombuffer(bounds.index, dtype=np.int64)
-    pick.at(result, index, np.frombuffer(bounds.value, dtype=np.float64))
-    return result
-
-
-def _is_open(part: Conjunction) -> bool:
-    return bool(part.open_lower or part.open_upper)
-
-
-def _box(boxes: list[_Faces]) -> Box:
-    outer = (_stack(f.lower for f in boxes), _stack(f.upper for f in boxes))
-    if all(f.inner_lower is f.lower and f.inner_upper is f.upper for f in boxes):
-        return box_within(outer, outer)
-    return box_within(outer, (_stack(f.inner_lower for f in boxes), _stack(f.inner_upper for f in boxes)))
-
-
-def _stack(faces: Iterable[_Face]) -> torch.Tensor:
-    return torch.from_numpy(np.stack(list(faces)))
-
-
-def _check_faces(faces: _Faces, source: Source, offset: int) -> None:
-    for name, face in (("lower", faces.lower), ("upper", faces.upper)):
-        free = np.flatnonzero(np.isinf(face))
-        if len(free):
-            named = ", ".join(f"X_{i}" for i in free[:_MOST_NAMED])
-            more = ", ..." if len(free) > _MOST_NAMED else ""
-            what = f"no {name} bound of {named}{more} ({len(free)} of {len(face)} inputs)"
-            cure = f"assert a {name} bound of every input"
-            raise UnboundedSetError(what, where=_place(source, offset), cure=cure)
-    bare = np.flatnonzero(faces.inner_lower > faces.inner_upper)
-    if len(bare):
-        low, high = float(faces.lower[bare[0]]), float(faces.upper[bare[0]])
-        what = f"no float64 number lies in the interval of X_{bare[0]}, between {low!r} and {high!r}"
-        raise EmptySetError(what, where=_place(source, offset), cure="widen the interval")
-
-
-def _place(source: Source, offset: int) -> str:
-    return f"{source.name}, clause at line {source.lines([offset])[0]}" if offset else source.name
-
-
 def _notes(dropped: list[_Parts], inputs: int, source: Source) -> Iterator[str]:
     """One line for each of the first clauses without an input, with the lines that contradict each other."""
     for parts in dropped[:_MOST_NAMED]:
@@ -175,31 +176,23 @@ def _notes(dropped: list[_Parts], inputs: int, source: Source) -> Iterator[str]:
         if false is not None:
             yield f"a comparison of numbers is false (line {source.lines([false])[0]})"
             continue
-        faces = _Faces.everything(inputs)
-        for part in parts:
-            faces = faces.within(part)
-        i = int(np.flatnonzero(faces.empty)[0])
-        low, low_at = _written([(p.lower, p.open_lower) for p in parts], i, faces.lower[i], ">")
-        high, high_at = _written([(p.upper, p.open_upper) for p in parts], i, faces.upper[i], "<")
+        literals = [block for part in parts for block in part.literals]
+        faces = Faces.everything(inputs).within(*_columns([literals]), 1)
+        i = int(np.flatnonzero(faces.empty[0])[0])
+        low, low_at = _written(literals, i, faces.lower[0, i], ">")
+        high, high_at = _written(literals, i, faces.upper[0, i], "<")
         low_line, high_line = source.lines([low_at, high_at])
         yield f"{low} (line {low_line}) contradicts {high} (line {high_line})"
     if len(dropped) > _MOST_NAMED:
         yield f"{len(dropped) - _MOST_NAMED} more clauses have no input"
 
 
-def _written(
-    found: list[tuple[Bounds, list[tuple[int, float]]]], index: int, value: float, sign: str
-) -> tuple[str, int]:
-    """The bound that gave the face its value, as text, and its offset."""
-    strict = any((index, value) in excluded for _, excluded in found)
-    for bounds, _ in found:
-        for k, i in enumerate(bounds.index):
-            if i == index and bounds.value[k] == value:
-                return f"X_{index} {sign if strict else sign + '='} {float(value)!r}", bounds.offset[k]
+def _written(blocks: Sequence[Literals], index: int, value: float, sign: str) -> tuple[str, int]:
+    """The bound that gave the face its value, as text, and its offset; a strict one if there is one."""
+    for signs in ((sign,), (f"{sign}=", "==")):
+        codes = [SIGNS.index(s) for s in signs]
+        for block in blocks:
+            found = np.isin(block.relation, codes) & (block.position == 2 * index) & (block.value == value)
+            if found.any():
+                return f"X_{index} {signs[0]} {float(value)!r}", int(block.offset[found][0])
     return f"X_{index}", 0
-
-
-def _coded(what: str, source: Source) -> SpecError:
-    error = SpecError(what, where=source.name, cure="split the property into several files")
-    error.code = "E-DNF"
-    return error

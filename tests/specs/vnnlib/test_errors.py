@@ -87,8 +87,14 @@ def test_malformed_text_is_located(name: str) -> None:
     line, message, place = MALFORMED[name]
     error = failure(BOUNDED + line)
     assert message in str(error)
-    assert (error.code, error.where) == ("E-PARSE", f"p.vnnlib:{place}")
+    assert (error.code, error.where) == ("E-PARSE", f"p.vnnlib:{place}") and error.cure
     assert len(str(error)) < 400
+    shown, caret = error.as_dict()["excerpt"].split("\n")  # type: ignore[union-attr]
+    number, column = map(int, place.split(":"))
+    whole = (BOUNDED + line).replace("\r", "\n").split("\n")[number - 1]
+    if len(whole) <= 90:  # else only a part is shown
+        assert shown == whole.strip()
+        assert caret == " " * (column - 1 - len(whole) + len(whole.lstrip())) + "^"
 
 
 def test_a_whole_message() -> None:
@@ -104,9 +110,7 @@ def test_a_whole_message() -> None:
     [
         ("(assert (<= (* X_0 Y_0) 1))", "E-NONLIN", "a product of variables is not linear"),
         ("(assert (<= (* 2 Y_0 Y_0) 1))", "E-NONLIN", "a product of variables is not linear"),
-        ("(assert (<= (+ X_0 Y_0) 1))", "E-OP", "a condition that couples inputs and outputs"),
-        ("(assert (<= Y_0 X_0))", "E-OP", "a condition that couples inputs and outputs"),
-        ("(declare-const X_1 Real) (assert (<= X_0 X_1))", "E-OP", "a condition that couples several inputs"),
+        ("(assert (<= (- (* X_0 X_0) 1) 1))", "E-NONLIN", "a product of variables is not linear"),
     ],
 )
 def test_conditions_beyond_this_version(line: str, code: str, message: str) -> None:
@@ -119,16 +123,27 @@ def test_conditions_beyond_this_version(line: str, code: str, message: str) -> N
     [
         (
             "(vnnlib-version <2.0>)\n(declare-network f (declare-input X real [1]))",
-            "the header says VNN-LIB 2.0, which is not read by this version: `(vnnlib-version <2.0>)` "
-            "(p.vnnlib:1:17). Write the property as VNN-LIB 1.0",
+            "network `f` has no output: `(declare-network f (declare-input X real [1]))` (p.vnnlib:2:1). "
+            "Declare every output of the ONNX file, in its order",
         ),
         (
             "(vnnlib-version <2.0>)\n(declare-const X_0 Real)",
-            "the header says VNN-LIB 2.0, which is not read by this version, but the body uses "
-            "declare-const, which is 1.0",
+            "the header says VNN-LIB 2.0, but the body uses declare-const, which is 1.0: "
+            "`(declare-const X_0 Real)` (p.vnnlib:2:2). Remove the header if the file is VNN-LIB 1.0",
         ),
-        ("(vnnlib-version <2.1>)", "the header says VNN-LIB 2.1"),
-        ("(vnnlib-version <1.0>)\n(declare-network f)", "`declare-network` belongs to VNN-LIB 2.0"),
+        ("(vnnlib-version <2.1>)", "no network"),
+        ("(vnnlib-version <2.7>)", "the header says VNN-LIB 2.7; read are 1.0, 2.0 and 2.1"),
+        ("(vnnlib-version <3.0>)", "the header says VNN-LIB 3.0; read are 1.0, 2.0 and 2.1"),
+        (
+            "(vnnlib-version <3.0>)(declare-const X_0 Real)",
+            "the header says VNN-LIB 3.0; read are 1.0, 2.0 and 2.1, but the body uses declare-const, which "
+            "is 1.0",
+        ),
+        (
+            "(vnnlib-version <1.0>)\n(declare-network f)",
+            "`declare-network` belongs to VNN-LIB 2.0, but the file has no header that says 2.0",
+        ),
+        (f"{BOUNDED}(vnnlib-version <2.0>)", "a header for VNN-LIB 2 that is not the beginning"),
     ],
 )
 def test_other_versions_are_named(text: str, message: str) -> None:

@@ -28,8 +28,8 @@ def numbers() -> st.SearchStrategy[str]:
     return st.sampled_from([f(v) for v in GRID for f in (repr, "{:.3e}".format, "{:+}".format)])
 
 
-def output_terms() -> st.SearchStrategy[Sexpr]:
-    leaves = st.one_of(numbers(), st.sampled_from([f"Y_{i}" for i in range(Y)]))
+def terms(*variables: str) -> st.SearchStrategy[Sexpr]:
+    leaves = st.one_of(numbers(), st.sampled_from(variables))
 
     def wider(inner: st.SearchStrategy[Sexpr]) -> st.SearchStrategy[Sexpr]:
         sums = st.tuples(st.sampled_from("+-"), st.lists(inner, min_size=1, max_size=3))
@@ -44,13 +44,15 @@ def formulas() -> st.SearchStrategy[Sexpr]:
     inputs = st.tuples(relation, st.sampled_from([f"X_{i}" for i in range(X)]), numbers()).map(list)
     turned = inputs.map(lambda p: [p[0], p[2], p[1]])
     plain = st.tuples(relation, st.sampled_from([f"Y_{i}" for i in range(Y)]), numbers()).map(list)
-    outputs = st.tuples(relation, output_terms(), output_terms()).map(list)
+    ys = [f"Y_{i}" for i in range(Y)]
+    outputs = st.tuples(relation, terms(*ys), terms(*ys)).map(list)
+    mixed = st.tuples(relation, terms(*ys, "X_0", "X_2"), terms("X_1", *ys)).map(list)
 
     def wider(inner: st.SearchStrategy[Sexpr]) -> st.SearchStrategy[Sexpr]:
         pair = st.tuples(st.sampled_from(["and", "or"]), st.lists(inner, min_size=1, max_size=4))
         return pair.map(lambda p: [p[0], *p[1]])
 
-    return st.recursive(st.one_of(inputs, turned, plain, outputs), wider, max_leaves=12)
+    return st.recursive(st.one_of(inputs, turned, plain, outputs, mixed), wider, max_leaves=12)
 
 
 @st.composite
@@ -97,13 +99,23 @@ def test_text_keeps_its_truth(program: list[Sexpr], seed: int) -> None:
         assert not expected.any()
         return
     assert found.unsafe(torch.from_numpy(x), torch.from_numpy(y)).tolist() == expected.tolist()
-    reached = np.zeros(len(x), dtype=bool)
-    for query in found.queries(nn.Identity(), (X,), Y):
+    assert reached(found, x, y).tolist() == expected.tolist()
+
+
+def reached(found: VnnlibProperty, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether the queries take each point for a counterexample."""
+    result = np.zeros(len(x), dtype=bool)
+    try:
+        queries = found.queries(nn.Identity(), (X,), Y)
+    except EmptySetError:
+        return result
+    for query in queries:
+        values = y if query.C.shape[2] == Y else np.concatenate([y, x], 1)
         for b in range(query.batch):
             one = query.select(torch.tensor([b] * len(x)))
             inside = one.inputs.contains(torch.from_numpy(x)).numpy()
-            reached |= inside & one.violated_by(torch.from_numpy(y)).numpy()
-    assert reached.tolist() == expected.tolist()
+            result |= inside & one.violated_by(torch.from_numpy(values)).numpy()
+    return result
 
 
 @settings(max_examples=50)
