@@ -115,7 +115,7 @@ class _Interval:
         outer = (torch.maximum(self.lower, lower), torch.minimum(self.upper, upper))
         inner_low, inner_high = limits.inner(torch.float64)
         inner = (torch.maximum(self.inner_lower, inner_low), torch.minimum(self.inner_upper, inner_high))
-        return box_within(outer, inner)
+        return box_within(outer, inner, limits.dtype)
 
     @property
     def free(self) -> bool:
@@ -268,8 +268,9 @@ def _variable_set(
             others.append(domain)
     if limits is None and gap is not None and previous is not None:
         limits = gap.hull(previous[1].box(), shape)
-    if not bounds.free:
-        limits = bounds.within(_everywhere(bounds, variable, others, env) if limits is None else limits)
+    closed = [domain for domain in others if domain.bounded]  # their hull is a limit to the rest
+    if not bounds.free or (limits is None and 0 < len(closed) < len(others)):
+        limits = bounds.within(_everywhere(bounds, variable, closed, env) if limits is None else limits)
     if not others:
         if limits is None:
             raise UnboundedSetError(

@@ -25,7 +25,7 @@ from .expressions.leaves import Label, Var
 from .expressions.logic import And
 from .expressions.values import Emitter, Feature
 from .layout import Layout
-from .sets import InputSet
+from .sets import InputSet, Union
 from .tree import count_clauses, disjuncts
 
 __all__ = ["conditions_of", "joint_set", "order_of"]
@@ -67,9 +67,7 @@ def joint_set(
         )
     joined = [Cell.joined(cells) for cells in itertools.product(*alternatives)]
     sets = [cell_set(cell, variables, layout, points, env) for cell in joined]
-    if len(sets) > 1:
-        raise SpecError("unions are not supported", cure="use boxes and balls")
-    return sets[0]
+    return sets[0] if len(sets) == 1 else Union(sets)
 
 
 def conditions_of(
@@ -127,9 +125,13 @@ def _lowered(
     condition: Condition, variables: Sequence[Var], layout: Layout, env: Bindings
 ) -> _Alternatives | None:
     if isinstance(condition, Placed):
+        spelled = condition.domain.spelled(condition.variable, len(variables) > 1)
+        if spelled is not None:
+            return _lowered(spelled, variables, layout, env)
         return _Alternatives(tuple(_cells(condition, variables, layout, env)))
     emitter = Emitter(env.batch, env.device)
-    tree = condition.tree(replace(env, emitter=emitter), negated=False)
+    # equalities are no trouble in a domain: a set holds them
+    tree = condition.tree(replace(env, emitter=emitter, equalities=[]), negated=False)
     columns = [_columns(feature, layout) for feature in emitter.features]
     if any(c is None for c in columns) or count_clauses(tree) > _MOST_CELLS:
         return None

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -12,13 +11,23 @@ from torch import Tensor
 
 from robustbench_local.errors import ShapeError, SpecError
 
-from ..sets import Ball, Box, InputSet, check_norm, meet
+from ..sets import Ball, Box, InputSet, meet
 from ..tree import Tree
 from ..vocabulary import function
 from .base import Bindings, Expr, Formula, Term, describe, spec_error, term
 from .leaves import Var
 
-__all__ = ["BallDomain", "BoxDomain", "Conjunction", "Domain", "Either", "Placed", "ball", "box", "points_of"]
+__all__ = [
+    "BallDomain",
+    "BoxDomain",
+    "Conjunction",
+    "Domain",
+    "Either",
+    "Placed",
+    "box",
+    "constant_term",
+    "points_of",
+]
 
 
 class Domain(Expr):
@@ -29,6 +38,7 @@ class Domain(Expr):
 
     __slots__ = ()
     is_domain = True
+    bounded = True  # False: needs the limits that `within` gets
 
     def build(self, env: Bindings, shape: tuple[int, ...]) -> InputSet:
         """The set of B problems over points of `shape`."""
@@ -38,6 +48,17 @@ class Domain(Expr):
         """The part of the set inside the limits, which all boxes of the domain make together."""
         built = self.build(env, shape)
         return built if limits is None else meet(built, limits)
+
+    def spelled(self, variable: Var, several: bool) -> Formula | None:
+        """The affine conditions that stand for the domain where it is placed on one of (several) variables.
+
+        None where it builds a set.
+        """
+        return None
+
+    def text_on(self, variable: Var) -> str:
+        """The text of the domain placed on a variable."""
+        return f"{self.text_in(8)}({variable.text})"
 
     def claim(self, variable: Term) -> Formula:
         """The statement that a term lies inside, as a formula."""
@@ -199,7 +220,7 @@ class Placed(Formula):
 
     @property
     def text(self) -> str:
-        return f"{self.domain.text_in(8)}({self.variable.text})"
+        return self.domain.text_on(self.variable)
 
     def tree(self, env: Bindings, negated: bool) -> Tree:
         return self.domain.claim(self.variable).tree(env, negated)
@@ -208,24 +229,7 @@ class Placed(Formula):
 @function("box")
 def box(lower: object, upper: object) -> Domain:
     """The points with lower <= x <= upper: numbers, constants of x's shape, Data, Param or sums of them."""
-    return BoxDomain(_constant("lower", lower), _constant("upper", upper))
-
-
-@function("ball")
-def ball(center: object, radius: object, *, p: float = math.inf) -> Domain:
-    """The points with |x - center|_p <= radius, p one of 1, 2, math.inf; radius a scalar term.
-
-    The centre is free of variables, or one variable itself: `ball(x, 0.1)(y)` couples y to x.
-    """
-    check_norm(p)
-    around, size = term(center), _constant("radius", radius)
-    if not (around.constant or isinstance(around, Var)):
-        raise SpecError(
-            f"center `{around.text}` depends on a variable", cure="use numbers, Data, or a Var itself"
-        )
-    if size.shape:
-        raise ShapeError(f"radius `{size.text}` has shape {size.shape}", cure="give a scalar")
-    return BallDomain(around, size, float(p))
+    return BoxDomain(constant_term("lower", lower), constant_term("upper", upper))
 
 
 def points_of(bound: Term, env: Bindings, shape: tuple[int, ...]) -> Tensor:
@@ -238,7 +242,8 @@ def points_of(bound: Term, env: Bindings, shape: tuple[int, ...]) -> Tensor:
     return number.expand(env.batch, *shape)
 
 
-def _constant(name: str, value: object) -> Term:
+def constant_term(name: str, value: object) -> Term:
+    """A term that is free of variables, else SpecError."""
     bound = term(value)
     if not bound.constant:
         raise SpecError(f"{name} `{bound.text}` depends on the variable", cure="use numbers, Data and Param")

@@ -1,27 +1,47 @@
 """Input sets: one file per kind; all answer `InputSet`, and none knows of specs or networks."""
 
-from .ball import Ball, check_norm
+from .ball import Ball
 from .box import Box, box_within
+from .choice import Choice
+from .concatenation import Concatenation, concatenate
 from .coupled import Coupled
 from .coupled_ball import CoupledBall
-from .input_set import InputSet
+from .groups import axis_groups
+from .input_set import Divisible, InputSet
 from .intersection import Intersection
+from .levels import Levels
 from .meeting import meet
+from .patch import Patch
 from .polytope import Polytope
 from .product import Product, merge_points, split_points
 from .rounding import enclose_sum
+from .segment import Segment
+from .sparse_ball import SparseBall
+from .union import Union
+from .weighted_ball import WeightedBall, ball_around
 
 __all__ = [
     "Ball",
     "Box",
+    "Choice",
+    "Concatenation",
     "Coupled",
     "CoupledBall",
+    "Divisible",
     "InputSet",
     "Intersection",
+    "Levels",
+    "Patch",
     "Polytope",
     "Product",
+    "Segment",
+    "SparseBall",
+    "Union",
+    "WeightedBall",
+    "axis_groups",
+    "ball_around",
     "box_within",
-    "check_norm",
+    "concatenate",
     "enclose_sum",
     "meet",
     "merge_points",

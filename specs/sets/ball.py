@@ -14,10 +14,11 @@ from torch import Tensor
 from robustbench_local.errors import RadiusError, ShapeError, SpecError
 
 from .box import Box, box_around
-from .input_set import as_numbers, check_points, check_rows
+from .input_set import InputSet, as_numbers, check_points, check_rows
 from .intersection import Intersection
 from .norms import NORMS
 from .round_ball import RoundBall
+from .union import Union
 
 __all__ = ["Ball"]
 
@@ -145,6 +146,10 @@ class Ball:
         return NotImplemented  # an Intersection joins boxes and linf balls itself
 
     __rand__ = __and__
+
+    def __or__(self, other: InputSet) -> Union:
+        """The union with a set of equal batch and shape."""
+        return Union.of(self, other)
 
     def _meet_round(self, other: Box | Ball) -> Intersection:
         if isinstance(self.body, Box) and isinstance(other, Ball):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from robustbench_local.errors import EmptySetError, ShapeError, UnboundedSetError
 
-from .input_set import as_numbers, check_points, check_rows, first_index
+from .input_set import InputSet, as_numbers, check_points, check_rows, first_index
 from .rounding import enclose_sum, round_down, round_up
+
+if TYPE_CHECKING:
+    from .union import Union
 
 __all__ = ["Box"]
 
@@ -177,6 +181,12 @@ class Box:
         _check_order(*inner, "the larger lower face", "the smaller upper face")
         return Box._of(outer, inner, torch.promote_types(self._dtype, other._dtype))
 
+    def __or__(self, other: InputSet) -> Union:
+        """The union with a set of equal batch and shape."""
+        from .union import Union  # which needs boxes itself
+
+        return Union.of(self, other)
+
 
 def box_around(center: Tensor, radius: Tensor, dtype: torch.dtype) -> Box:
     """The box of all x with |x - center| <= radius; float64, radius broadcasts against center."""
@@ -198,6 +208,35 @@ def box_beside(boxes: Sequence[Box], dtype: torch.dtype) -> Box:
     return Box._of(_beside(outer), _beside(inner), dtype)
 
 
+@torch.inference_mode(False)
+def box_columns(box: Box, index: Tensor) -> Box:
+    """The box (B, m) that the coordinates `index` (m,), counted row-major, range over."""
+    outer = box.lower.flatten(1)[:, index], box.upper.flatten(1)[:, index]
+    inner = box._inner[0].flatten(1)[:, index], box._inner[1].flatten(1)[:, index]
+    return Box._of(outer, inner, box.dtype)
+
+
+@torch.inference_mode(False)
+def box_hull(boxes: Sequence[Box]) -> Box:
+    """The smallest box that contains boxes of equal batch and shape; at least one."""
+    hull = boxes[0]
+    for box in boxes[1:]:
+        outer, inner = _span(hull._outer, box._outer), _span(hull._inner, box._inner)
+        hull = Box._of(outer, inner, torch.promote_types(hull._dtype, box._dtype))
+    return hull
+
+
+@torch.inference_mode(False)
+def box_stack(boxes: Sequence[Box]) -> Box:
+    """Boxes of one shape as one longer batch, in the order given; at least one."""
+    outer = torch.cat([box.lower for box in boxes]), torch.cat([box.upper for box in boxes])
+    inner = torch.cat([box._inner[0] for box in boxes]), torch.cat([box._inner[1] for box in boxes])
+    dtype = boxes[0].dtype
+    for box in boxes[1:]:
+        dtype = torch.promote_types(dtype, box.dtype)
+    return Box._of(outer, inner, dtype)
+
+
 def _beside(pairs: list[_Pair]) -> _Pair:
     return torch.cat([pair[0] for pair in pairs], 1), torch.cat([pair[1] for pair in pairs], 1)
 
@@ -208,6 +247,10 @@ def _pick(pair: _Pair, index: Tensor) -> _Pair:
 
 def _meet(a: _Pair, b: _Pair) -> _Pair:
     return torch.maximum(a[0], b[0]), torch.minimum(a[1], b[1])
+
+
+def _span(a: _Pair, b: _Pair) -> _Pair:
+    return torch.minimum(a[0], b[0]), torch.maximum(a[1], b[1])
 
 
 def _bound(name: str, value: Tensor) -> Tensor:
@@ -236,9 +279,9 @@ def _check_order(lower: Tensor, upper: Tensor, low_name: str, high_name: str) ->
         )
 
 
-def box_within(outer: _Pair, inner: _Pair) -> Box:
+def box_within(outer: _Pair, inner: _Pair, dtype: torch.dtype = torch.float64) -> Box:
     """The box with faces rounded outward (lower, upper) and inward, (B, *shape) float64 each."""
     for name, face in zip(("lower", "upper"), outer, strict=True):
         _check_bounded(name, face)
     _check_order(*inner, "lower", "upper")
-    return Box._of(outer, inner, torch.float64)
+    return Box._of(outer, inner, dtype)

@@ -135,3 +135,20 @@ def check_rows(a: Tensor, batch: int, shape: tuple[int, ...]) -> None:
 def first_index(mask: Tensor) -> tuple[int, ...]:
     """The index of the first True of a mask that holds one."""
     return tuple(int(i) for i in mask.nonzero()[0])
+
+
+def one_of(mask: Tensor, radial: Tensor) -> Tensor:
+    """The place (B,) of a True of each row of a mask (B, N), by radial (B,) in [0, 1); rows hold one."""
+    count = mask.sum(1)
+    which = (radial.to(torch.float64) * count).floor().to(torch.int64).clamp(max=count - 1)
+    rank = mask.to(torch.int64).cumsum(1) - 1
+    return ((rank == which.unsqueeze(1)) & mask).to(torch.int8).argmax(1)
+
+
+def kept(inputs: InputSet, x: Tensor, y: Tensor) -> Tensor:
+    """Projections y of x (B, *shape), and x itself where it lies inside, or has no nearest point (NaN).
+
+    Tiny changes may not show in the computed distances that y was chosen by.
+    """
+    stay = inputs.contains(x) | torch.isnan(x).flatten(1).any(1)
+    return torch.where(stay.reshape(-1, *[1] * len(inputs.shape)), x, y)

@@ -10,8 +10,9 @@ from torch import Tensor
 from robustbench_local.errors import EmptySetError, ShapeError, SpecError
 
 from .box import Box
-from .input_set import check_points, check_rows
+from .input_set import InputSet, check_points, check_rows
 from .round_ball import RoundBall
+from .union import Union
 
 if TYPE_CHECKING:
     from .ball import Ball
@@ -134,6 +135,10 @@ class Intersection:
         return Intersection(self._ball, self._box & theirs) if isinstance(theirs, Box) else NotImplemented
 
     __rand__ = __and__
+
+    def __or__(self, other: InputSet) -> Union:
+        """The union with a set of equal batch and shape."""
+        return Union.of(self, other)
 
     @property
     def _round(self) -> RoundBall:

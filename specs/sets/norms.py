@@ -60,6 +60,14 @@ class Norm(Protocol):
         """The s (B,) float64 for which shrink(d, s) is the nearest vector of norm radius (B,)."""
         ...
 
+    def soften(self, d: Tensor, s: Tensor, weights: Tensor) -> Tensor:
+        """Nearest vectors to d (B, n) of some length |weights * y|, which grows with s (B, 1).
+
+        s = 0 gives 0 or nearly so, s = 1 gives d. They minimise |y - d|^2 / 2 + t h(weights * y) with
+        h = |.|_1 for l1, |.|_2^2 / 2 for l2, and the t that belongs to s.
+        """
+        ...
+
     def box_support(self, a: Tensor, reach: tuple[Tensor, Tensor], radius: Tensor) -> Tensor:
         """Upper bounds of max <a, z> over low <= z <= high, |z| <= radius; differentiable in a.
 
@@ -106,6 +114,13 @@ class L2:
     def multiplier(self, d: Tensor, radius: Tensor) -> Tensor:
         """radius / |d|."""
         return (radius / _at_least_tiny(self.quick(d))).clamp(max=1.0)
+
+    def soften(self, d: Tensor, s: Tensor, weights: Tensor) -> Tensor:
+        """d / (1 + t weights^2) with t = |d / weights| (1 - s) / s: of length < 1 up to s = 1/2."""
+        most = torch.finfo(d.dtype).max
+        scale = _l2((d / _at_least_tiny(weights)).clamp(-most, most)).clamp(max=most).unsqueeze(-1)
+        t = (scale * (1 - s) / _at_least_tiny(s)).clamp(max=most)
+        return d / (1 + t * weights * weights)
 
     def box_support(self, a: Tensor, reach: tuple[Tensor, Tensor], radius: Tensor) -> Tensor:
         """Lagrangian dual: max over the box of <a, z> - (|z|^2 - radius^2) / (2 mu), mu by root finding.
@@ -193,6 +208,12 @@ class L1:
             if bool(done.all()):
                 break
         return (1 - level / _at_least_tiny(size.amax(-1).to(torch.float64))).clamp(0.0, 1.0)
+
+    def soften(self, d: Tensor, s: Tensor, weights: Tensor) -> Tensor:
+        """Soft thresholding at the levels t weights, with t = (1 - s) max |d / weights|."""
+        size = d.abs()
+        scale = (size / _at_least_tiny(weights)).amax(-1, keepdim=True).clamp(max=torch.finfo(d.dtype).max)
+        return d.sign() * (size - (1 - s) * scale * weights).clamp(min=0)
 
     def box_support(self, a: Tensor, reach: tuple[Tensor, Tensor], radius: Tensor) -> Tensor:
         """Lagrangian dual: max over the box of <a, z> - t (|z|_1 - radius) at the exact level t.

@@ -24,7 +24,8 @@ def functions_of_the_language() -> list[str]:
         if inspect.isclass(value) or not callable(value) or name in DECLARED:
             continue
         result = typing.get_type_hints(value if inspect.isfunction(value) else type(value).__call__)["return"]
-        if inspect.isclass(result) and issubclass(result, EXPRESSIONS):
+        kinds = typing.get_args(result) or (result,)  # of a union, its members
+        if all(inspect.isclass(kind) and issubclass(kind, EXPRESSIONS) for kind in kinds):
             found.append(name)
     return found
 

@@ -8,7 +8,24 @@ from functools import singledispatch
 
 from torch import Tensor
 
-from robustbench_local.specs import Ball, Box, Coupled, CoupledBall, InputSet, Intersection, Polytope, Product
+from robustbench_local.specs import (
+    Ball,
+    Box,
+    Choice,
+    Concatenation,
+    Coupled,
+    CoupledBall,
+    InputSet,
+    Intersection,
+    Levels,
+    Patch,
+    Polytope,
+    Product,
+    Segment,
+    SparseBall,
+    Union,
+    WeightedBall,
+)
 
 
 @singledispatch
@@ -72,6 +89,70 @@ def _coupled_ball(inputs: CoupledBall, x: Tensor, b: int) -> bool:
 @member.register
 def _product(inputs: Product, x: Tensor, b: int) -> bool:
     return all(member(block, part, b) for block, part in zip(inputs.blocks, inputs.split(x), strict=True))
+
+
+@member.register
+def _sparse(inputs: SparseBall, x: Tensor, b: int) -> bool:
+    groups = range(x[b].numel()) if inputs.groups is None else inputs.groups.flatten().tolist()
+    pairs = zip(groups, fractions(x[b]), fractions(inputs.center[b]), strict=True)
+    changed = {group for group, v, c in pairs if v != c}
+    return len(changed) <= int(inputs.k[b]) and member(inputs.limits, x, b)
+
+
+@member.register
+def _weighted(inputs: WeightedBall, x: Tensor, b: int) -> bool:
+    numbers = zip(fractions(x[b]), fractions(inputs.center[b]), fractions(inputs.radius[b]), strict=True)
+    terms = [(abs(v - c), r) for v, c, r in numbers if v != c]
+    if any(r == 0 for _, r in terms):
+        return False
+    inside = sum((gap / r) ** int(inputs.p) for gap, r in terms) <= 1
+    return inside and (inputs.limits is None or member(inputs.limits, x, b))
+
+
+@member.register
+def _patch(inputs: Patch, x: Tensor, b: int) -> bool:
+    changed = (x[b].double() != inputs.center[b]).reshape(-1, *x.shape[-2:]).any(0).nonzero().tolist()
+    height, width = inputs.size
+    covers = (
+        all(row <= r < row + height and column <= c < column + width for r, c in changed)
+        for row, column in inputs.places.tolist()
+    )
+    return any(covers) and member(inputs.limits, x, b)
+
+
+@member.register
+def _choice(inputs: Choice, x: Tensor, b: int) -> bool:
+    points = zip(inputs.points[b], inputs.mask[b].tolist(), strict=True)
+    return any(kept and fractions(x[b]) == fractions(point) for point, kept in points)
+
+
+@member.register
+def _levels(inputs: Levels, x: Tensor, b: int) -> bool:
+    flat = x.flatten(1)
+    return member(inputs.limits, x, b) and all(
+        member(values, flat[:, index], b) for index, values in inputs.blocks
+    )
+
+
+@member.register
+def _segment(inputs: Segment, x: Tensor, b: int) -> bool:
+    first, second, point = (fractions(t[b]) for t in (inputs.first, inputs.second, x))
+    if first == second:
+        return point == first
+    i = next(i for i, (p, q) in enumerate(zip(first, second, strict=True)) if p != q)
+    t = (point[i] - first[i]) / (second[i] - first[i])
+    return 0 <= t <= 1 and all(v == (1 - t) * p + t * q for v, p, q in zip(point, first, second, strict=True))
+
+
+@member.register
+def _union(inputs: Union, x: Tensor, b: int) -> bool:
+    return any(member(part, x, b) for part in inputs.members)
+
+
+@member.register
+def _concatenation(inputs: Concatenation, x: Tensor, b: int) -> bool:
+    part, place = next((m, p.tolist()) for m, p in zip(inputs.members, inputs.places, strict=True) if b in p)
+    return member(part, x[place], place.index(b))
 
 
 def fractions(x: Tensor) -> list[Fraction]:

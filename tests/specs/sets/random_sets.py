@@ -12,7 +12,23 @@ from hypothesis import strategies as st
 from robustbench_local.specs.sets import enclose_sum
 from torch import Tensor
 
-from robustbench_local.specs import Ball, Box, Coupled, CoupledBall, InputSet, Polytope, Product
+from robustbench_local.specs import (
+    Ball,
+    Box,
+    Choice,
+    Concatenation,
+    Coupled,
+    CoupledBall,
+    InputSet,
+    Levels,
+    Patch,
+    Polytope,
+    Product,
+    Segment,
+    SparseBall,
+    Union,
+    WeightedBall,
+)
 
 DTYPES = [torch.float32, torch.float64]
 NORMS = [1, 2, math.inf]
@@ -107,6 +123,95 @@ def random_coupled_ball(draw: Draw) -> CoupledBall:
     return CoupledBall(first, second, radius, 1 + draw.seed % 2)
 
 
+def random_limits(draw: Draw) -> Box:
+    """A box that holds the centre; a fifth of its faces go through it."""
+    center = draw.center
+    below = draw.scale * (draw.uniform(70, center.shape, 0.0, 1.0) - 0.2).clamp(min=0)
+    above = draw.scale * (draw.uniform(71, center.shape, 0.0, 1.0) - 0.2).clamp(min=0)
+    return Box((center - below).to(draw.dtype), (center + above).to(draw.dtype))
+
+
+def random_sparse(draw: Draw) -> SparseBall:
+    """Coordinates or groups of them; every third seed has centres that leave the box, and a larger k."""
+    center, limits = draw.center, random_limits(draw)
+    groups = (draw.uniform(72, draw.shape, 0.0, 4.0).floor().long() * 5) if draw.seed % 2 else None
+    k = draw.uniform(73, (draw.batch,), 0.0, 4.0).floor()
+    if draw.seed % 3 == 0:
+        stray = draw.uniform(74, center.shape, 0.0, 1.0) > 0.8
+        center = torch.where(stray, limits.upper.to(draw.dtype) + draw.scale, center)
+        k = k + stray.flatten(1).sum(1)
+    return SparseBall(center, k, limits, groups=groups)
+
+
+def random_weighted(draw: Draw) -> WeightedBall:
+    """Radii of several sizes and some of 0, alone or cut by a box that holds a point of the ball."""
+    center = draw.center
+    size = draw.uniform(75, center.shape, -1.0, 1.0)
+    radius = draw.scale * torch.where(size > -0.6, 10.0**size, 0.0)
+    ball = WeightedBall(center, radius, 1 if draw.p == 1 else 2)
+    if draw.seed % 2:
+        return ball
+    near = center.double() + radius * draw.uniform(76, center.shape) * 0.5 / center[0].numel()
+    low = near - draw.scale * draw.uniform(77, center.shape, 0.0, 0.7)
+    high = near + draw.scale * draw.uniform(78, center.shape, 0.0, 0.7)
+    low, high = torch.where(radius > 0, low, center.double()), torch.where(radius > 0, high, center.double())
+    if draw.dtype == torch.float32:
+        low, high = low - 1e-6, high + 1e-6
+    return ball & Box(low, high, dtype=draw.dtype)
+
+
+def random_patch(draw: Draw) -> Patch:
+    """Images with or without channels, windows of any size at all places, at some, or on a stride."""
+    height, width = 1 + draw.seed % 5, 1 + draw.seed % 4
+    image = replace(draw, shape=(2, height, width) if draw.seed % 2 else (height, width))
+    size = 1 + draw.seed % 7 % height, 1 + draw.seed % 11 % width
+    room = height - size[0], width - size[1]
+    places = [(0, 0), room, (room[0], 0)] if draw.seed % 3 == 0 else None
+    return Patch(image.center, size, random_limits(image), places=places, stride=1 + draw.seed % 2)
+
+
+def random_choice(draw: Draw) -> Choice:
+    points = draw.uniform(80, (draw.batch, 5, *draw.shape)).to(draw.dtype)
+    mask = draw.uniform(81, (draw.batch, 5)) > -0.3
+    mask[:, draw.seed % 5] = True
+    return Choice(draw.scale * points, mask)
+
+
+def random_levels(draw: Draw) -> Levels:
+    """A box with one or two chosen blocks of coordinates, the first of them one coordinate."""
+    box, n = random_limits(draw), draw.center[0].numel()
+    middle, blocks = box.centre().flatten(1), []
+    for i, index in enumerate([torch.tensor([n - 1]), torch.arange(min(3, n - 1))][: 1 + draw.seed % 2]):
+        points = middle[:, None, index] + draw.scale * draw.uniform(
+            82 + i, (draw.batch, 4, len(index)), -0.3, 0.3
+        )
+        points[:, 1] = middle[:, index]  # within the box, whatever becomes of the others
+        blocks.append((index, Choice(points.to(draw.dtype))))
+    return Levels(box, [(index, values) for index, values in blocks if len(index)])
+
+
+def random_segment(draw: Draw) -> Segment:
+    """Between two points; every third seed gives ends a few bits apart, with floats between them."""
+    first = draw.center
+    second = (first.double() + draw.scale * draw.uniform(84, first.shape)).to(draw.dtype)
+    if draw.seed % 3 == 0:
+        first, second = (first * 16).round() / 16, (second * 4).round() / 4
+    return Segment(first, second)
+
+
+def random_union(draw: Draw) -> Union:
+    """Two or three members, not all of them convex."""
+    members = [random_cut(draw), random_choice(draw), random_sparse(draw), random_box(draw)]
+    return Union(members[draw.seed % 3 :][:3])
+
+
+def random_concatenation(draw: Draw) -> Concatenation:
+    """Sets of several kinds as one batch, in an order that is not theirs."""
+    members = [random_ball(draw), random_box(draw), random_choice(draw)]
+    rows = torch.randperm(3 * draw.batch, generator=torch.Generator().manual_seed(draw.seed))
+    return Concatenation(members, rows.chunk(3))
+
+
 # every kind of set, by name; a new kind is one function and one line here
 KINDS: dict[str, Callable[[Draw], InputSet]] = {
     "box": random_box,
@@ -116,7 +221,20 @@ KINDS: dict[str, Callable[[Draw], InputSet]] = {
     "coupled": random_coupled,
     "coupled ball": random_coupled_ball,
     "product": random_product,
+    "sparse": random_sparse,
+    "weighted": random_weighted,
+    "patch": random_patch,
+    "choice": random_choice,
+    "levels": random_levels,
+    "segment": random_segment,
+    "union": random_union,
+    "concatenation": random_concatenation,
 }
+
+
+CONVEX = tuple(
+    kind for kind in KINDS if kind in {"box", "ball", "cut", "coupled", "polytope", "product", "weighted"}
+)
 
 
 @st.composite

@@ -14,7 +14,7 @@ from robustbench_local.errors import ShapeError
 from robustbench_local.specs import Ball, Box, InputSet, Intersection, Product
 
 from .membership import member
-from .random_sets import DTYPES, NORMS, samples, sets, uniform
+from .random_sets import CONVEX, DTYPES, NORMS, samples, sets, uniform
 
 dtypes = st.sampled_from(DTYPES)
 
@@ -60,7 +60,7 @@ def test_projections_are_inside_exactly_idempotent_and_nearest(
             assert not inputs.contains(probe)[b]
 
 
-@given(sets(), dtypes)
+@given(sets(CONVEX), dtypes)
 def test_projection_satisfies_the_optimality_condition(
     case: tuple[InputSet, int], dtype: torch.dtype
 ) -> None:
