@@ -10,12 +10,12 @@ from robustbench_local.errors import GraphError
 __all__ = ["names_read", "needed_operators"]
 
 
-def needed_operators(proto: Any, outputs: Iterable[str]) -> list[Any]:
-    """The operators of the ONNX graph `proto` on which `outputs` depend, in an order of evaluation.
+def needed_operators(operators: Iterable[Any], outputs: Iterable[str]) -> list[Any]:
+    """Those of the ONNX operators on which `outputs` depend, in an order of evaluation.
 
     Files should be sorted, but tools accept those that are not. GraphError: operators that read each other.
     """
-    makers = {name: node for node in proto.node for name in node.output if name}
+    makers = {name: node for node in operators for name in node.output if name}
     done: set[int] = set()
     open_: set[int] = set()
     ordered: list[Any] = []

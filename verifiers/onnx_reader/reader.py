@@ -11,8 +11,8 @@ import torch
 from robustbench_local.errors import GraphError, RobustBenchError
 
 from ..graph import Graph
-from .build import Builder
-from .entries import dtype_of, entries_of, outputs_of
+from .build import build
+from .entries import outputs_of
 from .load import load_model, opset_of
 
 if TYPE_CHECKING:
@@ -56,11 +56,7 @@ def from_onnx(source: str | Path | onnx.ModelProto, *, output: str | Sequence[st
 
 
 def _read(model: onnx.ModelProto, output: str | Sequence[str] | None) -> Graph:
-    opset, proto = opset_of(model), model.graph
-    entries = entries_of(proto)
-    symbolic = any(entry.symbolic for entry in entries)
-    builder = Builder(proto, opset, dtype=dtype_of(proto, entries), symbolic=symbolic)
-    graph = builder.build(entries, outputs_of(proto, output))
+    graph = build(model.graph, opset_of(model), outputs_of(model.graph, output))
     _try(graph)
     return graph
 

@@ -158,6 +158,7 @@ def normalisations() -> Iterator[Any]:
     yield single("LayerNormalization", X, floats(1, 6), floats(2, 6), shape=(4, 6), opset=17)
     image = (1, 4, 3, 5)
     yield single("GroupNormalization", X, floats(1, 4), floats(2, 4), shape=image, opset=21, num_groups=2)
+    yield single("GroupNormalization", X, floats(1, 2), floats(2, 2), shape=image, opset=18, num_groups=2)
     yield single("RMSNormalization", X, floats(1, 6), shape=MATRIX, opset=23, epsilon=1e-3)
     yield single("RMSNormalization", X, floats(1, 4, 6), shape=MATRIX, opset=23, axis=1)
     for kind in ("Softmax", "LogSoftmax"):
@@ -291,6 +292,7 @@ def positive() -> Iterator[Any]:
     for kind in ("Log", "Sqrt"):
         yield single(kind, X, shape=MATRIX, opset=13)
     yield single("ReduceLogSum", X, shape=MATRIX, opset=11, axes=[1])
+    yield single("ReduceLogSum", X, ints(1, 2), shape=MATRIX, opset=18)
     yield single("Pow", X, number(0.5), shape=MATRIX, opset=13)
     yield single("Div", floats(1, 6), X, shape=MATRIX, opset=13)
     yield single("Reciprocal", X, shape=MATRIX, opset=13)

@@ -19,8 +19,11 @@ aten = torch.ops.aten
 _PLAIN: dict[str, Callable[..., Any]] = {
     "Abs": aten.abs.default,
     "Acos": aten.acos.default,
+    "Acosh": aten.acosh.default,
     "Asin": aten.asin.default,
+    "Asinh": aten.asinh.default,
     "Atan": aten.atan.default,
+    "Atanh": aten.atanh.default,
     "Ceil": aten.ceil.default,
     "Cos": aten.cos.default,
     "Cosh": aten.cosh.default,
@@ -28,6 +31,7 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "Exp": aten.exp.default,
     "Floor": aten.floor.default,
     "HardSwish": aten.hardswish.default,
+    "IsNaN": aten.isnan.default,
     "Log": aten.log.default,
     "Mish": aten.mish.default,
     "Neg": aten.neg.default,
@@ -142,23 +146,10 @@ def _clip(op: Operation) -> Value:
 _HUGE = 3.4e38  # the default ends of Clip: the largest float32 numbers
 
 
-@converter("Identity", "Dropout")
-def _identity(op: Operation) -> Value:
-    """Dropout is the identity outside training."""
-    training = op.constant(2) if len(op.inputs) > 2 else None
-    if training is not None and bool(training.any()):
-        raise op.unsupported("training mode", "export the network in evaluation mode")
-    return op.value()
-
-
-@converter("Cast")
-def _cast(op: Operation) -> Value:
-    """Casts between floating-point types change nothing: the graph has one dtype."""
-    from onnx import TensorProto
-
-    if op.integer("to", 0) not in {TensorProto.FLOAT, TensorProto.DOUBLE}:
-        raise op.unsupported("to a type other than float or double", "export the network in float32")
-    value = op.value()
-    if op.sink.is_real(value):
-        return value
-    return op.add(aten.mul.Tensor, value, op.scalar(1.0), leading=value.leading)
+@converter("IsInf")
+def _is_infinite(op: Operation) -> Value:
+    """Of either sign, or of the signs that are asked for."""
+    above, below = op.integer("detect_positive", 1), op.integer("detect_negative", 1)
+    if above and below:
+        return _apply(op, aten.isinf.default)
+    return _apply(op, aten.eq.Scalar, math.inf if above else -math.inf if below else math.nan)

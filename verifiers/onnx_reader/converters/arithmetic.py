@@ -19,7 +19,6 @@ aten = torch.ops.aten
 
 _BINARY: dict[str, Callable[..., Any]] = {
     "And": aten.logical_and.default,
-    "Div": aten.div.Tensor,
     "Equal": aten.eq.Tensor,
     "Greater": aten.gt.Tensor,
     "GreaterOrEqual": aten.ge.Tensor,
@@ -27,6 +26,7 @@ _BINARY: dict[str, Callable[..., Any]] = {
     "LessOrEqual": aten.le.Tensor,
     "Mul": aten.mul.Tensor,
     "Or": aten.logical_or.default,
+    "Xor": aten.logical_xor.default,
 }
 _CONVOLUTIONS = (aten.conv1d.default, aten.conv2d.default, aten.conv3d.default)
 
@@ -47,6 +47,30 @@ def _combine(op: Operation, target: Callable[..., Any], *operands: Value | Tenso
     if isinstance(first, Tensor) and target in (aten.mul.Tensor, aten.add.Tensor):
         aligned.reverse()  # the network's own tensor first
     return op.add(target, *aligned, leading=leading)
+
+
+@converter("Div")
+def _div(op: Operation) -> Value:
+    """Of integers (class indices): towards zero."""
+    first, second = op.operand(0), op.operand(1)
+    if _is_real(op, first) or _is_real(op, second):
+        return _combine(op, aten.div.Tensor, first, second)
+    return _combine(op, _whole_quotient, first, second)
+
+
+def _whole_quotient(x: Tensor, y: Tensor) -> Tensor:
+    return torch.div(x, y, rounding_mode="trunc")
+
+
+def _is_real(op: Operation, operand: Value | Tensor) -> bool:
+    return op.sink.is_real(operand) if isinstance(operand, Value) else operand.is_floating_point()
+
+
+@converter("Mod")
+def _mod(op: Operation) -> Value:
+    """With the sign of the divisor, or (fmod) of the dividend."""
+    target = aten.fmod.Tensor if op.integer("fmod", 0) else aten.remainder.Tensor
+    return _combine(op, target, op.operand(0), op.operand(1))
 
 
 @converter("Add", "Sub")

@@ -1,36 +1,54 @@
-"""Convolutions and pooling windows; uneven padding becomes a padding operator of its own."""
+"""Convolutions; uneven padding becomes a padding operator of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
-from torch import Tensor
 
+from ..layout import reshape
 from ..operation import Operation
 from ..registry import converter
 from ..value import Value
+from .indexing import joined, pick
 
 __all__: list[str] = []
 
 aten = torch.ops.aten
 
-_CONV = {1: aten.conv1d.default, 2: aten.conv2d.default, 3: aten.conv3d.default}
+CONV = {1: aten.conv1d.default, 2: aten.conv2d.default, 3: aten.conv3d.default}
 _TRANSPOSED = {
     1: aten.conv_transpose1d.default,
     2: aten.conv_transpose2d.input,
     3: aten.conv_transpose3d.input,
 }
-_AVERAGE = {1: aten.avg_pool1d.default, 2: aten.avg_pool2d.default, 3: aten.avg_pool3d.default}
-_MAX = {1: aten.max_pool1d.default, 2: aten.max_pool2d.default, 3: aten.max_pool3d.default}
-_LOWEST = torch.finfo(torch.float32).min  # finite: intervals through a padded MaxPool stay finite
+
+
+def by_image(convert: Callable[[Operation], Value]) -> Callable[[Operation], Value]:
+    """The converter of an operator on images, which takes a fixed batch of several one by one."""
+
+    def each(op: Operation) -> Value:
+        value = op.value()
+        count = value.shape[0] if len(value.shape) > 1 else 1
+        if value.leading or count == 1:
+            return convert(op)
+        if count > 256:
+            raise op.unsupported(f"on a batch of {count}", "export the network with a batch size of 1")
+        results = []
+        for k in range(count):
+            single = reshape(op, pick(op, value, 0, range(k, k + 1)), (1, *value.shape[1:]))
+            results.append(convert(replace(op, inputs=[single, *op.inputs[1:]])))
+        return joined(op, results, 0)
+
+    return each
 
 
 def image(op: Operation) -> tuple[Value, int]:
     """The input as a stack of channels (1, C, *space), and the number of spatial axes, 1 to 3."""
     value = op.value()
     rank = len(value.shape) - 2
-    if rank not in _CONV or not value.leading:
+    if rank not in CONV or not value.leading:
         raise op.unsupported(f"on a tensor of shape {value.shape}", "it takes (1, channels, 1 to 3 axes)")
     return value, rank
 
@@ -75,6 +93,7 @@ def even(pairs: Sequence[tuple[int, int]]) -> bool:
 
 
 @converter("Conv")
+@by_image
 def _conv(op: Operation) -> Value:
     value, rank = image(op)
     weight, bias = op.required(1), op.constant(2)
@@ -85,10 +104,11 @@ def _conv(op: Operation) -> Value:
         value, pairs = pad(op, value, pairs, 0.0), [(0, 0)] * rank
     amounts = [before for before, _ in pairs]
     group = op.integer("group", 1)
-    return op.add(_CONV[rank], value, weight, bias, stride, amounts, dilation, group, leading=True)
+    return op.add(CONV[rank], value, weight, bias, stride, amounts, dilation, group, leading=True)
 
 
 @converter("ConvTranspose")
+@by_image
 def _conv_transpose(op: Operation) -> Value:
     """Uneven pads crop the result, which is all that padding does to a transposed convolution."""
     value, rank = image(op)
@@ -118,48 +138,3 @@ def _crops(op: Operation, rank: int, full: list[int], same: list[int]) -> list[t
         small, large = total // 2, total - total // 2
         pairs.append((small, large) if mode == "SAME_UPPER" else (large, small))
     return pairs
-
-
-@converter("MaxPool")
-def _max_pool(op: Operation) -> Value:
-    value, rank = image(op)
-    kernel, stride = spatial(op, "kernel_shape", rank), spatial(op, "strides", rank)
-    dilation = spatial(op, "dilations", rank)
-    pairs = paddings(op, value.shape[2:], kernel, stride, dilation)
-    if not even(pairs) or any(2 * p > k for (p, _), k in zip(pairs, kernel, strict=True)):
-        value, pairs = pad(op, value, pairs, _LOWEST), [(0, 0)] * rank
-    amounts = [before for before, _ in pairs]
-    ceil = bool(op.integer("ceil_mode", 0))
-    return op.add(_MAX[rank], value, kernel, stride, amounts, dilation, ceil, leading=True)
-
-
-@converter("AveragePool")
-def _average_pool(op: Operation) -> Value:
-    """Uneven padding that does not count is divided out: by the mean of the window's real places."""
-    value, rank = image(op)
-    kernel, stride = spatial(op, "kernel_shape", rank), spatial(op, "strides", rank)
-    if any(d != 1 for d in spatial(op, "dilations", rank)):
-        raise op.unsupported("with dilation", "use a convolution")
-    pairs = paddings(op, value.shape[2:], kernel, stride, [1] * rank)
-    ceil, count = bool(op.integer("ceil_mode", 0)), bool(op.integer("count_include_pad", 0))
-    amounts = [before for before, _ in pairs]
-    if even(pairs) and all(2 * p <= k for p, k in zip(amounts, kernel, strict=True)):
-        return op.add(_AVERAGE[rank], value, kernel, stride, amounts, ceil, count, leading=True)
-    if ceil:
-        raise op.unsupported("with uneven padding and ceil_mode", "pad explicitly")
-    padded = pad(op, value, pairs, 0.0)
-    result = op.add(_AVERAGE[rank], padded, kernel, stride, leading=True)
-    if count:
-        return result
-    ones = torch.ones(1, 1, *value.shape[2:])
-    ones = torch.nn.functional.pad(ones, [p for pair in reversed(pairs) for p in pair])
-    share: Tensor = _AVERAGE[rank](ones, kernel, stride)
-    return op.add(aten.div.Tensor, result, share.squeeze(0), leading=True)
-
-
-@converter("GlobalAveragePool", "GlobalMaxPool")
-def _global_pool(op: Operation) -> Value:
-    value, rank = image(op)
-    if op.kind == "GlobalAveragePool":
-        return op.add(aten.mean.dim, value, list(range(2, rank + 2)), True, leading=True)
-    return op.add(_MAX[rank], value, list(value.shape[2:]), leading=True)

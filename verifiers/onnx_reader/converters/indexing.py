@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ...graph import concatenate
+from ..folding import Array
 from ..layout import along, refuse_mixing, reshape, whole
 from ..operation import Operation
 from ..registry import converter
@@ -37,7 +39,7 @@ def pick(op: Operation, value: Value, axis: int, places: range) -> Value:
 
 
 @converter("Slice")
-def _slice(op: Operation) -> Value:
+def _slice(op: Operation) -> Value | Array:
     """Starts, ends and axes are attributes before opset 10."""
     value = op.value()
     starts, ends = op.integers("starts", 1), op.integers("ends", 2)
@@ -48,8 +50,15 @@ def _slice(op: Operation) -> Value:
     for start, end, given, step in zip(starts, ends, axes, steps, strict=True):
         axis = op.axis(given, len(value.shape))
         places = range(value.shape[axis])[slice(start, _end(end, step), step)]
+        if not places:
+            return _empty(value, axis)
         value = pick(op, value, axis, places)
     return value
+
+
+def _empty(value: Value, axis: int) -> Array:
+    """No coordinates at all: a constant, which Concat leaves out."""
+    return np.zeros((*value.shape[:axis], 0, *value.shape[axis + 1 :]), dtype=np.float32)
 
 
 def _end(end: int, step: int) -> int | None:
@@ -74,7 +83,7 @@ def _gather(op: Operation) -> Value:
 
 
 @converter("Split")
-def _split(op: Operation) -> list[Value]:
+def _split(op: Operation) -> list[Value | Array]:
     """Sizes are an attribute before opset 13, an input later; without them the parts are equal."""
     value = op.value()
     axis = op.axis(op.integer("axis", 0), len(value.shape))
@@ -83,10 +92,14 @@ def _split(op: Operation) -> list[Value]:
     if sizes is None:
         size = -(-length // op.outputs)
         sizes = [min(size, length - i * size) for i in range(op.outputs)]
-    if sum(sizes) != length or min(sizes) < 1:
+    if sum(sizes) != length or min(sizes) < 0:
         raise op.unsupported(f"of {length} into {sizes}", "check the file with onnx.checker")
-    starts = [sum(sizes[:i]) for i in range(len(sizes))]
-    return [pick(op, value, axis, range(s, s + n)) for s, n in zip(starts, sizes, strict=True)]
+    parts: list[Value | Array] = []
+    start = 0
+    for size in sizes:
+        parts.append(pick(op, value, axis, range(start, start + size)) if size else _empty(value, axis))
+        start += size
+    return parts
 
 
 @converter("Concat")
@@ -94,6 +107,12 @@ def _concat(op: Operation) -> Value:
     operands = [op.operand(i) for i in range(len(op.inputs))]
     rank = len(operands[0].shape)
     axis = op.axis(op.integer("axis", 0), rank)
+    return joined(op, operands, axis)
+
+
+def joined(op: Operation, operands: Sequence[Value | Tensor], axis: int) -> Value:
+    """Tensors side by side along an axis (not negative); at least one depends on the network's input."""
+    operands = [o for o in operands if 0 not in o.shape]
     values = [o for o in operands if isinstance(o, Value)]
     if len(operands) == 1:
         return values[0]

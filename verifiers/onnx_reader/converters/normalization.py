@@ -10,7 +10,8 @@ from ..layout import along, reshape
 from ..operation import Operation
 from ..registry import converter
 from ..value import Value
-from .conv import image
+from .conv import by_image, image
+from .tables import mix
 
 __all__: list[str] = []
 
@@ -18,6 +19,7 @@ aten = torch.ops.aten
 
 
 @converter("BatchNormalization")
+@by_image
 def _batch_normalization(op: Operation) -> Value:
     value = op.value()
     if op.integer("training_mode", 0) or not op.integer("spatial", 1):
@@ -32,6 +34,7 @@ def _batch_normalization(op: Operation) -> Value:
 
 
 @converter("InstanceNormalization")
+@by_image
 def _instance_normalization(op: Operation) -> Value:
     value, _ = image(op)
     weight, bias = op.required(1), op.required(2)
@@ -52,12 +55,13 @@ def _layer_normalization(op: Operation) -> Value:
 
 
 @converter("GroupNormalization")
+@by_image
 def _group_normalization(op: Operation) -> Value:
     value, _ = image(op)
     weight, bias = op.required(1), op.required(2)
-    if op.opset < 21:
-        raise op.unsupported("before opset 21", "convert the file to opset 21")
     groups, epsilon = op.integer("num_groups", 1), op.number("epsilon", 1e-5)
+    if op.opset < 21:  # one number for each group
+        weight, bias = (c.repeat_interleave(value.shape[1] // groups) for c in (weight, bias))
     return op.add(aten.group_norm.default, value, groups, weight, bias, epsilon, False, leading=True)
 
 
@@ -69,6 +73,33 @@ def _rms_normalization(op: Operation) -> Value:
     shape = list(value.shape[axis:])
     rest = (weight.expand(shape).contiguous(), op.number("epsilon", 1e-5))
     return op.add(aten.rms_norm.default, value, shape, *rest, leading=value.leading)
+
+
+@converter("LRN")
+@by_image
+def _local_response_normalization(op: Operation) -> Value:
+    """x / (bias + alpha / size * sum of x^2 over `size` neighbouring channels)^beta."""
+    value, _ = image(op)
+    size, channels = op.integer("size", 1), value.shape[1]
+    reach = torch.arange(channels)
+    distance = reach - reach.unsqueeze(1)  # of the column's channel from the row's
+    near = (distance >= -((size - 1) // 2)) & (distance <= -(-(size - 1) // 2))
+    square = op.add(aten.pow.Tensor_Scalar, value, 2.0, leading=True)
+    total = mix(op, square, 1, near.to(op.dtype) * (op.number("alpha", 1e-4) / size))
+    total = op.add(aten.add.Tensor, total, op.scalar(op.number("bias", 1.0)), leading=True)
+    factor = op.add(aten.pow.Tensor_Scalar, total, -op.number("beta", 0.75), leading=True)
+    return op.add(aten.mul.Tensor, value, factor, leading=True)
+
+
+@converter("LpNormalization")
+def _lp_normalization(op: Operation) -> Value:
+    """x divided by its norm along an axis."""
+    value = op.value()
+    axis = op.axis(op.integer("axis", -1), len(value.shape))
+    value = along(op, value, [axis])
+    order, dims = float(op.integer("p", 2)), [value.dim(axis)]
+    norm = op.add(aten.linalg_vector_norm.default, value, order, dims, True, leading=value.leading)
+    return op.add(aten.div.Tensor, value, norm, leading=value.leading)
 
 
 @converter("Softmax", "LogSoftmax")

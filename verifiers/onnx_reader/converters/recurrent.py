@@ -2,89 +2,126 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...expansion.recurrent import Step, Weights, gru_step, lstm_step, rnn_step, stacked_steps, unrolled
+from ...expansion.recurrent import Step, Weights, gru_step, lstm_step, stacked_steps, unrolled
 from ..layout import reshape
 from ..operation import Operation
 from ..registry import converter
 from ..value import Value
+from .gates import functions_of, gru_step_of, lstm_step_of, rnn_step_of
+from .indexing import joined, pick
 
 __all__: list[str] = []
 
 aten = torch.ops.aten
 
+Steps = Callable[[int], Step]
+"""The step of direction 0 or 1."""
+
 
 @converter("LSTM")
 def _lstm(op: Operation) -> list[Value]:
     """Gates in the order input, output, forget, cell."""
-    if op.constant(7) is not None or op.integer("input_forget", 0):
-        raise op.unsupported("with peepholes or coupled gates", "export an LSTM as torch has it")
-    _only_usual(op, ["Sigmoid", "Tanh", "Tanh"])
-    return _network(op, lstm_step, (0, 2, 1, 3), states=(5, 6))
+    usual, peepholes = ("Sigmoid", "Tanh", "Tanh"), op.constant(7)
+    coupled = bool(op.integer("input_forget", 0))
+    if _is_usual(op, usual) and peepholes is None and not coupled:
+        return _network(op, lambda _: lstm_step, (0, 2, 1, 3), states=(5, 6))
+    functions = functions_of(op, usual, _directions(op))
+
+    def step(way: int) -> Step:
+        looks = None if peepholes is None else peepholes[way]
+        return lstm_step_of(functions[way], looks, coupled=coupled)
+
+    return _network(op, step, (0, 1, 2, 3), states=(5, 6))
 
 
 @converter("GRU")
 def _gru(op: Operation) -> list[Value]:
     """Gates in the order update, reset, hidden; the reset gate acts before or after the product."""
-    _only_usual(op, ["Sigmoid", "Tanh"])
-    after = bool(op.integer("linear_before_reset", 0))
-    return _network(op, partial(gru_step, reset_after=after), (1, 0, 2), states=(5,))
+    usual, after = ("Sigmoid", "Tanh"), bool(op.integer("linear_before_reset", 0))
+    if _is_usual(op, usual):
+        return _network(op, lambda _: partial(gru_step, reset_after=after), (1, 0, 2), states=(5,))
+    functions = functions_of(op, usual, _directions(op))
+    return _network(op, lambda way: gru_step_of(functions[way], after=after), (0, 1, 2), states=(5,))
 
 
 @converter("RNN")
 def _rnn(op: Operation) -> list[Value]:
-    functions = {"Tanh": aten.tanh.default, "Relu": aten.relu.default}
-    found = set(_functions(op, ["Tanh"]))
-    if len(found) != 1 or not found <= set(functions):
-        raise op.unsupported(f"with the activations {sorted(found)}", "use Tanh or Relu")
-    _only_usual(op, None)
-    return _network(op, rnn_step(functions[found.pop()]), (0,), states=(5,))
+    functions = functions_of(op, ("Tanh",), _directions(op))
+    return _network(op, lambda way: rnn_step_of(functions[way]), (0,), states=(5,))
 
 
-def _functions(op: Operation, usual: list[str]) -> list[str]:
-    names = op.attributes.get("activations", usual)
-    return [n.decode() if isinstance(n, bytes) else str(n) for n in names]
+def _is_usual(op: Operation, usual: Sequence[str]) -> bool:
+    given = op.attributes.get("activations", usual)
+    names = [n.decode() if isinstance(n, bytes) else str(n) for n in given]
+    return "clip" not in op.attributes and names in ([*usual], [*usual] * 2)
 
 
-def _only_usual(op: Operation, usual: list[str] | None) -> None:
-    if usual is not None and _functions(op, usual) not in (usual, usual * 2):
-        raise op.unsupported(f"with the activations {_functions(op, usual)}", f"use {usual}")
-    if "clip" in op.attributes:
-        raise op.unsupported("with clipped cells", "export it without")
+def _directions(op: Operation) -> int:
+    return 2 if op.text("direction", "forward") == "bidirectional" else 1
 
 
-def _network(op: Operation, step: Step, blocks: Sequence[int], states: Sequence[int]) -> list[Value]:
+def _network(op: Operation, steps: Steps, blocks: Sequence[int], states: Sequence[int]) -> list[Value]:
     """Y and the last states, from X (time, batch, features), or batch first where `layout` says so."""
     first = bool(op.integer("layout", 0))
     x = op.value()
-    length, batch = (x.shape[1], x.shape[0]) if first else x.shape[:2]
-    if batch != 1:
+    batch = x.shape[0 if first else 1]
+    if batch == 1:
+        return _sequence(op, steps, blocks, states)
+    if batch > 256:
         raise op.unsupported(f"with a batch of {batch}", "export the network with a batch size of 1")
+    single = [_sequence(_sample(op, k, states), steps, blocks, states) for k in range(batch)]
+    axes = (0, 0, 0) if first else (2, 1, 1)
+    results = zip(zip(*single, strict=True), axes, strict=False)
+    return [joined(op, parts, axis) for parts, axis in results]
+
+
+def _sample(op: Operation, k: int, states: Sequence[int]) -> Operation:
+    """The operator on sample k of a fixed batch."""
+    first = bool(op.integer("layout", 0))
+    inputs = list(op.inputs)
+    for index, axis in ((0, 0 if first else 1), (4, 0), *((i, 0 if first else 1) for i in states)):
+        given = inputs[index] if index < len(inputs) else None
+        if isinstance(given, Value):
+            inputs[index] = pick(op, given, axis, range(k, k + 1))
+        elif given is not None:
+            inputs[index] = given.narrow(axis, k, 1)
+    return replace(op, inputs=inputs)
+
+
+def _sequence(op: Operation, steps: Steps, blocks: Sequence[int], states: Sequence[int]) -> list[Value]:
+    """The layer on a batch of one."""
+    first, x = bool(op.integer("layout", 0)), op.value()
+    length = x.shape[1] if first else x.shape[0]
     lengths = op.constant(4)
-    if lengths is not None and bool((lengths != length).any()):
-        raise op.unsupported("on sequences that end early", "cut the input to the sequence's length")
-    node = reshape(op, x, (1, length, x.shape[2])).node
+    valid = length if lengths is None else int(lengths.reshape(-1)[0])
+    if not 1 <= valid <= length:
+        raise op.unsupported(f"on a sequence of {valid} steps", "export it again")
+    start = pick(op, reshape(op, x, (1, length, x.shape[2])), 1, range(valid))
     size, direction = op.integer("hidden_size", 0), op.text("direction", "forward")
     ways = [False, True] if direction == "bidirectional" else [direction == "reverse"]
     outputs, last = [], []
-    for index, backward in enumerate(ways):
-        start = tuple(_initial(op, i, index) for i in states)
-        weights = _weights(op, index, blocks, size)
-        steps, end = unrolled(op.build, step, weights, node, start, backward=backward)
-        outputs.append(stacked_steps(op.build, steps, 1))
+    for way, backward in enumerate(ways):
+        initial = tuple(_initial(op, i, way) for i in states)
+        weights = _weights(op, way, blocks, size)
+        found, end = unrolled(op.build, steps(way), weights, start.node, initial, backward=backward)
+        outputs.append(stacked_steps(op.build, found, 1))
         last.append(end)
     whole = stacked_steps(op.build, outputs, 2)  # (B, time, directions, hidden)
+    if valid < length:  # what follows the sequence is zero
+        whole = op.build.call(aten.constant_pad_nd.default, whole, [0, 0, 0, 0, 0, length - valid], 0.0)
     count = len(ways)
     results = [_value(op, whole, (1, length, count, size) if first else (length, count, 1, size))]
     for ends in zip(*last, strict=True):
-        joined = stacked_steps(op.build, ends, 1)
-        results.append(_value(op, joined, (1, count, size) if first else (count, 1, size)))
+        together = stacked_steps(op.build, ends, 1)
+        results.append(_value(op, together, (1, count, size) if first else (count, 1, size)))
     return results
 
 

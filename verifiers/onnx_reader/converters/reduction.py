@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..layout import along, refuse_mixing, reshape
+from ..layout import refuse_mixing, reshape
 from ..operation import Operation
 from ..registry import converter
 from ..value import Value
@@ -71,17 +71,3 @@ def _product(op: Operation) -> Value:
         if not (value.leading and axis == 0):
             value = op.add(aten.prod.dim_int, value, value.dim(axis), True, leading=value.leading)
     return reshape(op, value, shape)
-
-
-@converter("ArgMax", "ArgMin")
-def _arg(op: Operation) -> Value:
-    value = op.value()
-    axis = op.axis(op.integer("axis", 0), len(value.shape))
-    if op.integer("select_last_index", 0):
-        raise op.unsupported("with select_last_index", "take the first index")
-    value = along(op, value, [axis])
-    target = aten.argmax.default if op.kind == "ArgMax" else aten.argmin.default
-    result = op.add(target, value, value.dim(axis), True, leading=value.leading)
-    if op.integer("keepdims", 1):
-        return result
-    return reshape(op, result, [s for a, s in enumerate(value.shape) if a != axis])

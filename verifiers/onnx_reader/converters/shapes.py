@@ -113,5 +113,6 @@ def _space_to_depth(op: Operation) -> Value:
     value, block = op.value(), op.integer("blocksize", 1)
     n, c, h, w = value.shape
     parts = reshape(op, value, (n, c, h // block, block, w // block, block))
-    parts = permute(op, parts, [0, 3, 5, 1, 2, 4])
+    columns_first = op.text("mode", "DCR") == "CRD"
+    parts = permute(op, parts, [0, 1, 3, 5, 2, 4] if columns_first else [0, 3, 5, 1, 2, 4])
     return reshape(op, parts, (n, c * block**2, h // block, w // block))

@@ -35,6 +35,33 @@ def _gather_elements(op: Operation) -> Value:
     return _picked(op, value, torch.gather(torch.from_numpy(_numbers(value)), axis, places))
 
 
+@converter("Compress")
+def _compress(op: Operation) -> Value | Array:
+    """The places along an axis, or of the flat tensor, where a constant condition holds."""
+    value, condition = op.value(0), op.required(1)
+    given = op.attributes.get("axis")
+    if given is None:
+        value = reshape(op, value, (1, math.prod(value.shape)))
+    axis = 1 if given is None else op.axis(int(given), len(value.shape))
+    places = torch.nonzero(condition.reshape(-1)).reshape(-1)
+    shape = (*value.shape[:axis], len(places), *value.shape[axis + 1 :])
+    if not len(places):
+        return np.zeros(shape[1:] if given is None else shape, dtype=np.float32)
+    value = along(op, value, [axis])
+    result = op.add(aten.index_select.default, value, value.dim(axis), places, leading=value.leading)
+    return reshape(op, result, shape[1:] if given is None else shape)
+
+
+@converter("ReverseSequence")
+def _reverse_sequence(op: Operation) -> Value:
+    """Each sequence of a constant length turned round, what follows it kept."""
+    from onnx import helper
+
+    value, lengths = op.value(0), op.required(1)
+    node = helper.make_node(op.kind, ["data", "lengths"], ["table"], name=op.name, **op.attributes)
+    return _picked(op, value, torch.from_numpy(fold(node, op.opset, [_numbers(value), lengths.numpy()])[0]))
+
+
 def _numbers(value: Value) -> Array:
     """0, 1, 2, ... in the value's shape: on them, a gathering operator gives its own table."""
     return np.arange(math.prod(value.shape), dtype=np.int64).reshape(value.shape)
