@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .expressions.base import Term, size
-from .expressions.leaves import Constant
+from .expressions.leaves import Constant, Data, Label, Param, Var
 from .expressions.networks import Tap
 from .expressions.scope import Scope
 from .layout import Layout
@@ -42,6 +42,8 @@ class Composed(nn.Module):
     ) -> None:
         super().__init__()
         self.features, self.layout = tuple(features), layout
+        moving = {block.name for block in layout.blocks}
+        self._still = [not moving & _names(feature) for feature in features]
         # one module under two names is kept once: tracing would take it for two
         first = {
             name: next(k for k, n in networks.items() if n is network) for name, network in networks.items()
@@ -77,7 +79,9 @@ class Composed(nn.Module):
         scope = Scope({**self.layout.split(x), **shared}, networks, constants, self._taps, self.like)
         parts = [scope.of(feature) for feature in self.features]
         flat = [part.reshape(-1, 1) if part.ndim == 1 else part.flatten(1) for part in parts]
-        return flat[0] if len(flat) == 1 else torch.cat(flat, 1)
+        # f(x0) of data that all samples share is computed once, and repeated
+        wide = [p.expand(x.shape[0], -1) if still else p for p, still in zip(flat, self._still, strict=True)]
+        return wide[0] if len(wide) == 1 else torch.cat(wide, 1)
 
     def _dtype(self) -> torch.dtype:
         for module in self.networks.values():
@@ -92,6 +96,11 @@ def features_of(query: Query) -> list[tuple[str, int]]:
     if isinstance(query.network, Composed):
         return [(feature.text, size(feature.shape)) for feature in query.network.features]
     return [("y", query.C.shape[2])]
+
+
+def _names(feature: Term) -> set[str]:
+    """The variables, data, parameters and labels that a feature reads."""
+    return {node.name for node in feature.walk() if isinstance(node, (Var, Data, Param, Label))}
 
 
 def _taps(features: Sequence[Term]) -> dict[str, list[str]]:

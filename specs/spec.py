@@ -18,6 +18,7 @@ from .expressions.base import Expr, Formula, describe, spec_error
 from .expressions.constants import Constant
 from .expressions.domains import Domain
 from .expressions.leaves import Data, Label, Param, Var
+from .expressions.naming import Named
 from .expressions.networks import Application, Net, Tap
 from .lowering import Lowered, lower
 from .query import Quantifier, Query
@@ -43,6 +44,7 @@ class Spec:
     nets: Mapping[str, Net]
     slots: Mapping[str, Slot]
     constants: Mapping[str, Constant]
+    names: Mapping[str, Named]
     checked: bool = True
 
     def unchecked(self) -> Spec:
@@ -64,10 +66,11 @@ class Spec:
 
     @property
     def declarations(self) -> Mapping[str, str]:
-        """Name -> declaration line, of networks, values and constants, in the order of the text."""
+        """Name -> declaration line, of networks, values, constants and terms, in the order of the text."""
         declared = (*self.nets.values(), *self.slots.values())
         lines = {part.name: part.declaration for part in declared}
-        return lines | {name: part.declaration for name, part in self.constants.items()}
+        lines |= {name: part.declaration for name, part in self.constants.items()}
+        return lines | {name: part.declaration for name, part in self.names.items()}
 
     def query(self, network: Networks, /, **values: object) -> Query:
         """The B problems that bind the nets to networks and every Data, Label and Param by name.
@@ -165,14 +168,17 @@ def _quantified(
         raise SpecError(f"{word} needs a formula, got {describe(body)}", cure="compare terms: f(x)[0] <= 1")
     _check_variables(bound, domain, body)
     nets, slots, constants = _nets(domain, body), _slots(domain, body), _constants(domain, body)
-    names = [*(v.name for v in bound), *nets, *slots, *constants]
+    terms = _named(domain, body)
+    names = [*(v.name for v in bound), *nets, *slots, *constants, *terms]
     if len(set(names)) < len(names):
-        raise spec_error("E-PARAM", "variables, networks, data, labels and parameters need different names")
+        raise spec_error(
+            "E-PARAM", "variables, networks, data, labels, parameters and terms need different names"
+        )
     for name in nets:
         if name in FUNCTIONS:
             raise spec_error("E-PARAM", f"network {name!r} has the name of a function", "rename it")
     parts = (MappingProxyType(nets), MappingProxyType(slots), MappingProxyType(constants))
-    return Spec(quantifier, bound, domain, body, *parts)
+    return Spec(quantifier, bound, domain, body, *parts, MappingProxyType(terms))
 
 
 def _check_variables(bound: Sequence[Var], domain: Expr, body: Formula) -> None:
@@ -220,6 +226,18 @@ def _constants(domain: Expr, body: Formula) -> dict[str, Constant]:
             if known is not node and known.digest != node.digest:
                 raise spec_error("E-PARAM", f"the constant {node.text!r} has two values")
     return constants
+
+
+def _named(*parts: Expr) -> dict[str, Named]:
+    """Terms under a name, each after those that it is made of."""
+    found = [node for node in _walk(*parts) if isinstance(node, Named)]
+    inner = {id(node): sum(isinstance(part, Named) for part in node.walk()) for node in found}
+    names: dict[str, Named] = {}
+    for node in sorted(found, key=lambda node: inner[id(node)]):
+        known = names.setdefault(node.name, node)
+        if known.declaration != node.declaration:
+            raise spec_error("E-PARAM", f"{node.name!r} is defined twice: {known.of.text}, {node.of.text}")
+    return names
 
 
 def _walk(*parts: Expr) -> Iterator[Expr]:

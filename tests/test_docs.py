@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from robustbench_local.verifiers import VERIFIERS
 
@@ -23,6 +24,19 @@ def test_the_page_of_operators_is_up_to_date() -> None:
     script = _script("operators")
     written = script.PAGE.read_text(encoding="utf-8")
     assert written == script.page(), "run: python docs/operators.py"
+
+
+def test_the_page_of_properties_is_up_to_date() -> None:
+    script = _script("properties")
+    written = script.PAGE.read_text(encoding="utf-8")
+    assert written == script.page(), "run: python docs/properties.py"
+
+
+def test_the_page_of_properties_runs() -> None:
+    text = (DOCS / "properties.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(text.split("```python\n")[1].split("```")[0], names)
+    assert names["query"].batch == 20 and set(names["spec"].nets) == {"f", "g"}
 
 
 def test_every_verifier_is_explained() -> None:

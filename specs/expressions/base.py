@@ -70,10 +70,15 @@ class Expr(ABC):
         return self.text if self.precedence > precedence else f"({self.text})"
 
     def walk(self) -> Iterator[Expr]:
-        """This node and all parts, depth first."""
-        yield self
-        for child in self.children:
-            yield from child.walk()
+        """This node and all parts, depth first, each once."""
+        known: dict[int, Expr] = {}  # the nodes are kept, so that an id stays its node's own
+        stack: list[Expr] = [self]
+        while stack:
+            node = stack.pop()
+            if id(node) not in known:
+                known[id(node)] = node
+                yield node
+                stack.extend(reversed(node.children))
 
     def __repr__(self) -> str:
         return self.text

@@ -8,6 +8,7 @@ violation: `<=` a strict atom, `<` a closed one, `==` two strict ones (either), 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -72,7 +73,17 @@ class Compare(Formula):
     def text_in(self, precedence: int) -> str:
         return self.text if self.any_element else super().text_in(precedence)
 
+    @property
+    def size(self) -> int:
+        """The number of elements compared."""
+        return math.prod(broadcast(self.left, self.right, self.relation))
+
     def tree(self, env: Bindings, negated: bool) -> Tree:
+        outer: type[Any] | type[All] = Any if self.any_element != negated else All
+        return join(outer, self.elements(env, negated))
+
+    def elements(self, env: Bindings, negated: bool) -> list[Tree]:
+        """The comparison, or its negation, of every element, in row-major order."""
         relation = _RELATIONS[_RELATIONS[self.relation].negation if negated else self.relation]
         gap = Subtract(self.left, self.right).value(env)
         if len(relation.claims) == 2 and not relation.either:
@@ -82,8 +93,7 @@ class Compare(Formula):
             for sign in relation.claims
         ]
         inner: type[Any] | type[All] = Any if relation.either else All
-        outer: type[Any] | type[All] = Any if self.any_element != negated else All
-        return join(outer, [join(inner, list(column)) for column in zip(*columns, strict=True)])
+        return [join(inner, list(column)) for column in zip(*columns, strict=True)]
 
 
 @dataclass(frozen=True, eq=False, repr=False)

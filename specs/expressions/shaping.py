@@ -62,12 +62,11 @@ class Joined(Term):
 
     def run(self, scope: Scope) -> Tensor:
         parts = [scope.of(part) for part in self.parts]
-        batch = (
-            max(part.shape[0] for part in parts) if all(isinstance(p.shape[0], int) for p in parts) else None
-        )
-        moving = [part for part in parts if part.shape[0] != 1]
-        if moving and batch is not None and len(moving) < len(parts):
-            parts = [part.expand(moving[0].shape[0], *part.shape[1:]) for part in parts]
+        # what all samples share is repeated; while a network is traced, sizes of other parts are symbols
+        shared = [isinstance(part.shape[0], int) and part.shape[0] == 1 for part in parts]
+        if any(shared) and not all(shared):
+            batch = parts[shared.index(False)].shape[0]
+            parts = [p.expand(batch, *p.shape[1:]) if s else p for p, s in zip(parts, shared, strict=True)]
         return torch.cat(parts, 1)
 
 

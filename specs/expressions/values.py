@@ -224,6 +224,7 @@ class Emitter:
         self._count = 0
         self._numbers: dict[str, int] = {}
         self.features: list[Feature] = []
+        self.named: dict[str, Value] = {}  # what a name of the property stands for, once it was asked for
 
     def feature(self, term: Feature) -> Affine:
         """The elements of the feature as a value of the term's shape."""

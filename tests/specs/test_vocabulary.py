@@ -13,7 +13,8 @@ import robustbench_local.specs as specs
 from robustbench_local.errors import SpecError
 
 EXPRESSIONS = (specs.Term, specs.Formula, specs.Domain, ArgMax, Rank)
-DECLARED = {"Const", "Data", "Label", "Net", "Param", "Var"}  # texts have declarations for these
+DECLARED = {"Const", "Data", "Label", "Net", "Param", "Var", "let"}  # texts have declarations for these
+EXPANDED = {"always", "eventually", "until"}  # take functions of Python; texts show what they make of them
 
 
 def functions_of_the_language() -> list[str]:
@@ -21,7 +22,7 @@ def functions_of_the_language() -> list[str]:
     found = []
     for name in specs.__all__:
         value = getattr(specs, name)
-        if inspect.isclass(value) or not callable(value) or name in DECLARED:
+        if inspect.isclass(value) or not callable(value) or name in DECLARED | EXPANDED:
             continue
         result = typing.get_type_hints(value if inspect.isfunction(value) else type(value).__call__)["return"]
         kinds = typing.get_args(result) or (result,)  # of a union, its members
