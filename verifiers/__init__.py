@@ -18,6 +18,7 @@ from .forward import Forward, ForwardBackward, ForwardCROWN, forward_bounds
 from .graph import Graph, Node
 from .graph_network import GraphNetwork
 from .ibp import IBP, interval_bounds
+from .input_splitting import InputSplitting
 from .interface import Interface, Port
 from .interval import Interval
 from .invprop import InvProp
@@ -54,6 +55,7 @@ __all__ = [
     "ForwardCROWN",
     "Graph",
     "GraphNetwork",
+    "InputSplitting",
     "Interface",
     "Interval",
     "InvProp",

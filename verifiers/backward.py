@@ -23,7 +23,7 @@ from .rule import Pulled, PulledWindows, Rule, find_rule
 from .slopes import Slopes
 from .windows import WindowRows
 
-__all__ = ["Rows", "Selection", "lower_bounds", "neuron_rows"]
+__all__ = ["Rows", "Selection", "input_planes", "lower_bounds", "neuron_rows"]
 
 Rows = Tensor | WindowRows
 
@@ -107,6 +107,7 @@ def lower_bounds(
     extra: Mapping[Node, Tensor] | None = None,
     slopes: Slopes | None = None,
     stop: Callable[[Node], bool] = lambda node: False,
+    least: Callable[[Rows], Tensor] | None = None,
 ) -> Tensor:
     """Lower bounds over the input set of `sum over nodes of <a_k, node>`.
 
@@ -114,8 +115,8 @@ def lower_bounds(
     and the result holds both signs, (B, 2K). `extra`: more coefficients (B, R, *shape), one set for each row
     of the result, where `start` is shared. `slopes`: the relaxations' free parameters, which the pull sets
     up where they are missing; None for the rules' own choice. `boxes` bounds the inputs of every
-    nonlinearity met. Where `stop(node)` holds the node's own box ends the pull. Result (B, K), or (1, K)
-    where no sample matters.
+    nonlinearity met. Where `stop(node)` holds the node's own box ends the pull. `least`: what stands for the
+    minimum of the input's rows. Result (B, K), or (1, K) where no sample matters.
     """
     waiting = _Accumulator(selection)
     for node, rows in start.items():
@@ -128,10 +129,13 @@ def lower_bounds(
         if waits is None:
             continue
         if node.op is None or stop(node):
-            least = _least(node, waits, inputs, boxes)
+            if node.op is None and least is not None:
+                end = least(waits)
+            else:
+                end = _least(node, waits, inputs, boxes)
             if shared and selection is not None:
-                least = selection.gather(least, _least(node, _negated(waits), inputs, boxes))
-            bound = least if bound is None else bound + least
+                end = selection.gather(end, _least(node, _negated(waits), inputs, boxes))
+            bound = end if bound is None else bound + end
             continue
         rule = find_rule(node)
         if shared and not rule.affine:
@@ -142,6 +146,24 @@ def lower_bounds(
             waiting.add(parent, coefficients, shared=shared)
     assert bound is not None  # every node descends from the input
     return waiting.total(bound)
+
+
+def input_planes(
+    graph: Graph, start: Mapping[Node, Rows], inputs: InputSet, boxes: Mapping[Node, Interval]
+) -> tuple[Tensor, Tensor]:
+    """Linear functions of the input below `sum over nodes of <a_k, node>` within `boxes`.
+
+    start: as for `lower_bounds`, without a selection. Coefficients (B or 1, K, *input) and constants
+    (B or 1, K).
+    """
+    found: list[Tensor] = []
+
+    def keep(rows: Rows) -> Tensor:
+        found.append(_dense(rows))
+        return found[0].new_zeros(found[0].shape[:2])
+
+    constants = lower_bounds(graph, start, inputs, boxes, least=keep)
+    return found[0], constants
 
 
 def neuron_rows(neurons: Tensor, node: Node, dtype: torch.dtype) -> Rows:

@@ -23,6 +23,7 @@ from .rule import Rule
 __all__ = [
     "Form",
     "Symbols",
+    "added_terms",
     "affine_image",
     "bilinear_image",
     "constant_where",
@@ -123,7 +124,7 @@ class Symbols:
         errors = errors.reshape(*errors.shape[:2], *middle.shape[1:])
         ahead = errors.new_zeros(1, self.live.shape[0], *middle.shape[1:])
         errors = torch.cat((ahead.expand(len(self.used), *ahead.shape[1:]), errors), 1)
-        return Form(errors if form.terms is None else _added(form.terms, errors), rest)
+        return Form(errors if form.terms is None else added_terms(form.terms, errors), rest)
 
 
 def affine_image(rule: Rule, node: Node, forms: Sequence[Form]) -> Form:
@@ -170,7 +171,7 @@ def bilinear_image(node: Node, forms: Sequence[Form], boxes: Sequence[Interval])
         left.rest.upper + right.rest.upper - middle + error,
     )
     terms = [form.terms for form in (left, right) if form.terms is not None]
-    return Form(None if not terms else terms[0] if len(terms) == 1 else _added(*terms), rest)
+    return Form(None if not terms else terms[0] if len(terms) == 1 else added_terms(*terms), rest)
 
 
 def _factor(node: Node, form: Form, constant: Tensor, *, first: bool) -> Form:
@@ -201,7 +202,7 @@ def linear_image(
         if form.terms is not None:
             own = form.terms.flatten(2) if form.terms.dim() > 2 else form.terms.unsqueeze(2)
             part = own @ flat.transpose(1, 2)
-            terms = part if terms is None else _added(terms, part)
+            terms = part if terms is None else added_terms(terms, part)
     rest = Interval(
         low.unflatten(1, shape) if shape else low.squeeze(1),
         high.unflatten(1, shape) if shape else high.squeeze(1),
@@ -221,7 +222,8 @@ def constant_where(form: Form, box: Interval) -> Form:
     return replace(form, terms=terms, rest=rest)
 
 
-def _added(one: Tensor, other: Tensor) -> Tensor:
+def added_terms(one: Tensor, other: Tensor) -> Tensor:
+    """The sum of terms (B or 1, S, *shape), of which one may know fewer symbols."""
     count = max(one.shape[1], other.shape[1])
     return _padded(one, count) + _padded(other, count)
 

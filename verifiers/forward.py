@@ -202,6 +202,8 @@ def _image(
         form = strip_image(forms[0], strip.slope, strip.low, strip.high)
     elif node.op in _BILINEAR and len(node.inputs) == 2:
         form = bilinear_image(node, forms, own)
+    elif (given := rule.image(node, forms, boxes)) is not None:
+        form = given
     elif node.numel * sum(p.numel for p in node.inputs) <= _MOST_PLANES:
         form = _between_planes(rule, node, forms, boxes)
     else:

@@ -19,7 +19,7 @@ from .interval import Interval
 from .rule import find_rule
 from .verifier import DEFAULT_BUDGET, Bounds, Budget, prepared, verifier
 
-__all__ = ["IBP", "interval_bounds", "specification_rows"]
+__all__ = ["IBP", "interval_bounds", "overflow", "specification_rows"]
 
 
 @verifier("ibp")
@@ -69,11 +69,11 @@ def specification_rows(graph: Graph, query: Query, boxes: dict[Node, Interval], 
     stop = _never if to_input else nonlinear
     rows = d - lower_bounds(graph, start, query.inputs, boxes, stop=stop)
     if bool((rows <= 0).any()):  # only rows that could prove something need the check
-        rows = rows + _overflow(graph, boxes)
+        rows = rows + overflow(graph, boxes)
     return rows
 
 
-def _overflow(graph: Graph, boxes: dict[Node, Interval]) -> Tensor:
+def overflow(graph: Graph, boxes: dict[Node, Interval]) -> Tensor:
     """Zero (B, 1); NaN where a nonlinearity reads an infinite bound, which it may turn into a finite one."""
     inputs = boxes[graph.input].lower
     total = inputs.new_zeros(inputs.shape[0])

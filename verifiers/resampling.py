@@ -128,28 +128,40 @@ class Window:
     def first(self) -> Tensor:
         """First values of the free parameters, (B, 2 sides, 3 shares, C, P).
 
-        The slopes are those between the ends of the intervals, or as near to zero as they get, whichever
-        plane is nearer to the function at the centre.
+        The slopes are those between the ends of the intervals, or zero, whichever plane is nearer to the
+        function at the centre.
         """
-        half = torch.full_like(self.low[:1, :1], 0.5)
         sides = []
         for sign in (1, -1):
-            image = self._reference(sign, half.squeeze(0).squeeze(0))
+            steep = self.secants(sign)
+            image = self._reference(sign, steep[:, 0])
             ranges = self._slopes(image)
-            secants = (
-                self.columns.secant(self.rows.middle(image)),
-                self.rows.secant(self.columns.middle(image.transpose(0, 1))),
-            )
+            flat = torch.stack([steep[:, 0], *(_share(torch.zeros_like(r[0]), *r) for r in ranges)], 1)
             values = self._values(image)
-            steep, flat = ([_share(s, *r) for s, r in zip(c, ranges, strict=True)]
-                           for c in (secants, [torch.zeros_like(s) for s in secants]))  # fmt: skip
             heights = [
-                self._least(values, *(torch.lerp(*r, s) for r, s in zip(ranges, shares, strict=True)))
-                for shares in (steep, flat)
+                self._least(values, *(torch.lerp(*r, s[:, 1 + i]) for i, r in enumerate(ranges)))
+                for s in (steep, flat)
             ]
-            chosen = [torch.where(heights[0] > heights[1], s, f) for s, f in zip(steep, flat, strict=True)]
-            sides.append(torch.stack([torch.full_like(chosen[0], 0.5), *chosen], 1))
+            sides.append(torch.where((heights[0] > heights[1]).unsqueeze(1), steep, flat))
         return torch.stack(sides, 1).squeeze(3)
+
+    def secants(self, sign: int) -> Tensor:
+        """Parameters (B, 3, 1, C, P) of one side: the middle image, slopes from one end to the other."""
+        half = torch.full_like(self.low[0, 0], 0.5)
+        image = self._reference(sign, half)
+        across, down = self._slopes(image)
+        return torch.stack((
+            half,
+            _share(self.columns.secant(self.rows.middle(image)), *across),
+            _share(self.rows.secant(self.columns.middle(image.transpose(0, 1))), *down),
+        ), 1)  # fmt: skip
+
+    def strip(self) -> tuple[Side, Side]:
+        """The planes of `side` below and above that are parallel: the middle image, slopes of `secants`."""
+        share, one, other = self.secants(1).unbind(1)
+        ranges = self._slopes(self._reference(1, share))
+        across, down = torch.lerp(*ranges[0], one), torch.lerp(*ranges[1], other)
+        return self._plane(1, share, across, down), self._plane(-1, share, -across, -down)
 
     def side(self, free: Tensor, sign: int) -> Side:
         """The plane below (sign 1) for parameters (B, R, 3, C, P) within [0, 1].
@@ -157,10 +169,13 @@ class Window:
         For sign -1 the plane below minus the value: its negative lies above the value.
         """
         share, one, other = free.unbind(2)
+        ranges = self._slopes(self._reference(sign, share))
+        return self._plane(sign, share, torch.lerp(*ranges[0], one), torch.lerp(*ranges[1], other))
+
+    def _plane(self, sign: int, share: Tensor, across: Tensor, down: Tensor) -> Side:
+        """The plane with slopes per pixel, (B, R, C, P) each."""
         image = self._reference(sign, share)
-        ranges = self._slopes(image)
-        across, down = torch.lerp(*ranges[0], one), torch.lerp(*ranges[1], other)
-        values = self._values(image)
+        values, ranges = self._values(image), self._slopes(image)
         offset = self._least(values, across, down) - self._rounding(values, *ranges)
         weights, constant = self._products(sign, share)
         offset = offset if constant is None else offset - constant

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import FunctionType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -28,6 +28,9 @@ from .graph import Graph, Node
 from .interval import Interval, contract, contract_rows
 from .parallel import Parallel, parallel_lines
 from .windows import WindowRows
+
+if TYPE_CHECKING:
+    from .forms import Form
 
 __all__ = [
     "RULES",
@@ -116,6 +119,13 @@ class Rule(ABC):
         """Mask (B, *shape) of coordinates of input `position` whose bounds would tighten the backward step.
 
         None: no bounds are needed.
+        """
+        return None
+
+    def image(self, node: Node, forms: Sequence[Form], boxes: Boxes) -> Form | None:
+        """The node's affine form from those of its inputs (`forward_bounds`); None: from two backward steps.
+
+        For operators whose planes are too large to be written out, one row per coordinate.
         """
         return None
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from robustbench_local.errors import UnsupportedOpError
 
 from ..batched import Batched
+from ..forms import Form, added_terms
 from ..graph import Node, Slot
 from ..interval import Interval
 from ..resampling import Frame, Side, Window
@@ -86,6 +87,27 @@ class GridSampler(Rule):
             image = window.frame.cropped(flat.unflatten(3, window.frame.size))
         return Pulled((image, grid), offset.flatten(2).sum(2))
 
+    def image(self, node: Node, forms: Sequence[Form], boxes: Boxes) -> Form:
+        """Between two parallel planes."""
+        inputs = [boxes[p] for p in node.inputs]
+        window = Window.of(_image(node, inputs), inputs[-1], _frame(node))
+        below, above = window.strip()
+        grid, shape = forms[-1], node.shape[1:]
+        slopes = torch.stack((below.across, below.down), 4)  # (B, 1, C, P, 2)
+        flat = [t.flatten(1, 2).unsqueeze(1).unsqueeze(1) for t in (grid.rest.lower, grid.rest.upper)]
+        part = Interval(*flat).times(Interval(slopes, slopes))
+        low, high = part.lower.sum(4) + below.offset, part.upper.sum(4) - above.offset
+        terms = None if grid.terms is None else (grid.terms.flatten(2, 3).unsqueeze(2) * slopes).sum(4)
+        if below.weights is not None:
+            pixels = forms[0]
+            low = low + _weighted(window, below.weights, pixels.rest.lower.unsqueeze(1))
+            high = high + _weighted(window, below.weights, pixels.rest.upper.unsqueeze(1))
+            if pixels.terms is not None:
+                own = _weighted(window, below.weights, pixels.terms)
+                terms = own if terms is None else added_terms(terms, own)
+        ends = (end.squeeze(1).unflatten(2, shape) for end in (low, high))
+        return Form(None if terms is None else terms.unflatten(3, shape), Interval(*ends))
+
     def _kept(self, node: Node, boxes: Boxes) -> tuple[Window, Tensor, _Sides]:
         """The windows, the free parameters' first values and the planes with these; kept with the boxes."""
         inputs = [boxes[p] for p in node.inputs]
@@ -140,6 +162,17 @@ def _scattered(window: Window, *parts: tuple[Tensor, Tensor]) -> Tensor:
             share = parts[0][0] * parts[0][1][y, x] + parts[1][0] * parts[1][1][y, x]
             index = places.unsqueeze(1).unsqueeze(1).expand_as(share)
             total = total.scatter_add(3, index, share)
+    return total
+
+
+def _weighted(window: Window, weights: Tensor, image: Tensor) -> Tensor:
+    """Means (B, S, C, P) of images (B or 1, S, C, H, W) with weights (Ky, Kx, B, 1, C, P) of the windows."""
+    pixels = window.frame.framed(image).flatten(3).expand(weights.shape[2], -1, -1, -1)
+    total = torch.zeros_like(weights[0, 0])
+    for y, line in enumerate(window.index()):
+        for x, places in enumerate(line):
+            index = places.unsqueeze(1).unsqueeze(1).expand(-1, *pixels.shape[1:3], -1)
+            total = total + weights[y, x] * pixels.gather(3, index)
     return total
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import pytest
 import torch
@@ -12,7 +13,14 @@ from robustbench_local.verifiers.resampling import Frame, Window
 from torch import Tensor
 from torch.nn import functional as F
 
-from robustbench_local.verifiers import Interval, find_rule
+from robustbench_local.verifiers import (
+    VERIFIERS,
+    Forward,
+    Graph,
+    Interval,
+    find_rule,
+    output_bounds,
+)
 
 from ..networks import Fn, traced, uniform
 
@@ -93,6 +101,35 @@ def test_planes_enclose_and_touch(frame: Frame, seed: int, spread: float, own: b
         assert bool((gap >= 0).all())
         if spread == 0:
             assert bool((gap <= 1e-10).all()), "the plane touches at a corner"
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), spread=st.sampled_from((0.0, 0.3)), width=st.sampled_from((0.01, 0.4)))
+def test_forward_bounds_enclose_sums_of_pixels(seed: int, spread: float, width: float) -> None:
+    """Sums over places show errors that single places hide; both padded images, shared symbols."""
+    graph = both()
+    low = uniform(seed, (3, 36 + 18), -1, 1)
+    high = low + uniform(seed + 1, low.shape, 0, 1) * torch.tensor([spread] * 36 + [width] * 18)
+    C = uniform(seed + 2, (4, graph.output.numel))
+    points = torch.lerp(low, high, uniform(seed + 3, (200, *low.shape), 0, 1).pow(0.3))
+    y = graph.run(points.flatten(0, 1)).flatten(1).unflatten(0, points.shape[:2]) @ C.T
+    for symbols in (0, 40):
+        least, most = output_bounds(graph, low, high, Forward(symbols=symbols), C)
+        assert bool((least <= y + 1e-9).all() and (y <= most + 1e-9).all())
+    simple = output_bounds(graph, low, high, VERIFIERS["ibp"], C)
+    assert bool((most - least <= simple[1] - simple[0] + 1e-9).all())
+
+
+@cache
+def both() -> Graph:
+    """Two channels of 3 x 6 pixels read at nine places, with zeros and with the border, added."""
+
+    def network(x: Tensor) -> Tensor:
+        image, grid = x[:, :36].reshape(-1, 2, 3, 6), x[:, 36:].reshape(-1, 3, 3, 2)
+        near = F.grid_sample(image, grid, padding_mode="border", align_corners=True)
+        return near + F.grid_sample(image, grid.flip(1), align_corners=False)
+
+    return traced(Fn(network).double(), 54, dtype=torch.float64)
 
 
 def line(low: float, high: float) -> Window:
