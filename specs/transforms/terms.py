@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -186,14 +186,14 @@ def motion_blur(
     image: object,
     length: object,
     *,
-    direction: tuple[int, int] = (0, 1),
+    direction: Sequence[int] = (0, 1),
     radius: int = 2,
     border: bool = False,
 ) -> Term:
     """The image averaged along strokes of `length` steps in [1, 2 radius + 1]; direction: (down, right)."""
     down, right = direction
     function = partial(blur.motion_blur, direction=(down, right), radius=int(radius), border=border)
-    options = f"direction=({down}, {right}), radius={int(radius)}, border={border}"
+    options = f"direction=[{down}, {right}], radius={int(radius)}, border={border}"
     return _made(function, "motion_blur", image, options, length=length)
 
 

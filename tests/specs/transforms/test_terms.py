@@ -94,8 +94,8 @@ def test_texts_name_every_setting() -> None:
         "saturation(rgb, factor=z)": saturation(rgb, z),
         "hue(rgb, degrees=z)": hue(rgb, z),
         "gaussian_blur(x0, sigma=z, radius=2, border=False)": gaussian_blur(X0, z),
-        "motion_blur(x0, length=z, direction=(1, 0), radius=1, border=True)": motion_blur(
-            X0, z, direction=(1, 0), radius=1, border=True
+        "motion_blur(x0, length=z, direction=[1, 0], radius=1, border=True)": motion_blur(
+            X0, z, direction=[1, 0], radius=1, border=True
         ),
     }
     for text, term in texts.items():
