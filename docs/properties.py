@@ -13,6 +13,7 @@ from textwrap import fill
 from robustbench_local.specs import library
 
 PAGE = Path(__file__).with_name("properties.md")
+EXAMPLES = Path(__file__).with_name("examples") / "properties.py"
 HEAD = """# Ready properties
 
 Written by `python docs/properties.py` from the docstrings; a test compares. Each is a function that returns
@@ -22,7 +23,7 @@ a `Spec`:
 import torch
 from robustbench_local.specs import library
 
-spec = library.equivalence((8,), 3)          # or SPECS["equivalence"]((8,), 3)
+spec = library.equivalence((8,), 3)  # or SPECS["equivalence"]((8,), 3)
 f, g = torch.nn.Linear(8, 3), torch.nn.Linear(8, 3)
 query = spec.query({"f": f.eval(), "g": g.eval()}, x0=torch.rand(20, 8), eps=0.05, delta=0.1)
 ```
@@ -78,6 +79,8 @@ def page() -> str:
         HEAD + "## By kind\n\n" + "\n".join(legend),
         "\n| kind | | functions | form | suits |\n|---|---|---|---|---|\n" + "\n".join(rows),
         "\nNot stated by a function:\n\n| kind | | why |\n|---|---|---|\n" + "\n".join(missing),
+        "\n## In the language\n\nYour own, written out; [the file](examples/properties.py) runs.\n",
+        "```python\n" + EXAMPLES.read_text(encoding="utf-8").rstrip() + "\n```",
         "\n## One by one\n\n" + "\n".join(details).rstrip(),
     ]
     return "\n".join(parts) + "\n"
