@@ -181,7 +181,7 @@ class Box:
         _check_order(*inner, "the larger lower face", "the smaller upper face")
         return Box._of(outer, inner, torch.promote_types(self._dtype, other._dtype))
 
-    def __or__(self, other: InputSet) -> Union:
+    def __or__(self: InputSet, other: InputSet) -> Union:
         """The union with a set of equal batch and shape."""
         from .union import Union  # which needs boxes itself
 

@@ -112,7 +112,7 @@ class Choice:
         usable = self._usable(x.dtype)
         gaps = (x.to(torch.float64).unsqueeze(1) - self._points).flatten(2).norm(dim=2)
         gaps = gaps.nan_to_num(nan=0.0).masked_fill(~usable, torch.inf)
-        return kept(self, x, self._at(gaps.argmin(1)).to(x.dtype))
+        return kept(self.contains(x), x, self._at(gaps.argmin(1)).to(x.dtype))
 
     @torch.no_grad()
     def sample(self, uniform: Tensor, radial: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ class Choice:
 
     __rand__ = __and__
 
-    def __or__(self, other: InputSet) -> Union:
+    def __or__(self: InputSet, other: InputSet) -> Union:
         """The union with a set of equal batch and shape."""
         return Union.of(self, other)
 

@@ -145,10 +145,10 @@ def one_of(mask: Tensor, radial: Tensor) -> Tensor:
     return ((rank == which.unsqueeze(1)) & mask).to(torch.int8).argmax(1)
 
 
-def kept(inputs: InputSet, x: Tensor, y: Tensor) -> Tensor:
-    """Projections y of x (B, *shape), and x itself where it lies inside, or has no nearest point (NaN).
+def kept(inside: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Projections y of x (B, *shape), and x itself where it is `inside` (B,) or has no nearest point (NaN).
 
     Tiny changes may not show in the computed distances that y was chosen by.
     """
-    stay = inputs.contains(x) | torch.isnan(x).flatten(1).any(1)
-    return torch.where(stay.reshape(-1, *[1] * len(inputs.shape)), x, y)
+    stay = inside | torch.isnan(x).flatten(1).any(1)
+    return torch.where(stay.reshape(-1, *[1] * (x.ndim - 1)), x, y)

@@ -136,7 +136,7 @@ class Intersection:
 
     __rand__ = __and__
 
-    def __or__(self, other: InputSet) -> Union:
+    def __or__(self: InputSet, other: InputSet) -> Union:
         """The union with a set of equal batch and shape."""
         return Union.of(self, other)
 

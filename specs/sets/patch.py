@@ -139,7 +139,7 @@ class Patch:
         free, benefit = self._canvas.benefit(x)
         window = self._best(benefit.flatten(1), valid)
         y = self._canvas.blend(window, free)
-        return kept(self, x, y)
+        return kept(self.contains(x), x, y)
 
     @torch.no_grad()
     def sample(self, uniform: Tensor, radial: Tensor) -> Tensor:
@@ -181,7 +181,7 @@ class Patch:
 
     __rand__ = __and__
 
-    def __or__(self, other: InputSet) -> Union:
+    def __or__(self: InputSet, other: InputSet) -> Union:
         """The union with a set of equal batch and shape."""
         return Union.of(self, other)
 

@@ -164,6 +164,6 @@ class Segment:
         """The segments at a long or bool index (b,)."""
         return Segment(self._first[index], self._second[index], dtype=self._dtype)
 
-    def __or__(self, other: InputSet) -> Union:
+    def __or__(self: InputSet, other: InputSet) -> Union:
         """The union with a set of equal batch and shape."""
         return Union.of(self, other)

@@ -140,7 +140,7 @@ class SparseBall:
         free, benefit = self._canvas.benefit(x)
         keep = _largest(self._groups.sum(benefit.flatten(1)), forced, self._k)
         y = self._canvas.blend(self._groups.members(keep), free)
-        return kept(self, x, y)
+        return kept(self.contains(x), x, y)
 
     @torch.no_grad()
     def sample(self, uniform: Tensor, radial: Tensor) -> Tensor:
@@ -191,7 +191,7 @@ class SparseBall:
 
     __rand__ = __and__
 
-    def __or__(self, other: InputSet) -> Union:
+    def __or__(self: InputSet, other: InputSet) -> Union:
         """The union with a set of equal batch and shape."""
         return Union.of(self, other)
 

@@ -109,7 +109,7 @@ class Union:
         points, wide = torch.stack([y for y, _, _ in tries]), x.to(torch.float64)
         gaps = (points.to(torch.float64) - wide).flatten(2).norm(dim=2)
         gaps = gaps.nan_to_num(nan=0.0).masked_fill(lost, torch.inf)
-        return kept(self, x, _picked(points, gaps.argmin(0)))
+        return kept(self.contains(x), x, _picked(points, gaps.argmin(0)))
 
     @torch.no_grad()
     def sample(self, uniform: Tensor, radial: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ class Union:
             return None
         return concatenate(found), torch.cat(owners)
 
-    def __and__(self, other: InputSet) -> Union:
+    def __and__(self: InputSet, other: InputSet) -> Union:
         """The union of the members' intersections with `other`; all of them must hold a point."""
         if not isinstance(other, InputSet):
             return NotImplemented
@@ -161,7 +161,7 @@ class Union:
 
     __rand__ = __and__
 
-    def __or__(self, other: InputSet) -> Union:
+    def __or__(self: InputSet, other: InputSet) -> Union:
         """The union with a set of equal batch and shape."""
         return Union.of(self, other)
 
