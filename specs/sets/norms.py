@@ -212,8 +212,11 @@ class L1:
     def soften(self, d: Tensor, s: Tensor, weights: Tensor) -> Tensor:
         """Soft thresholding at the levels t weights, with t = (1 - s) max |d / weights|."""
         size = d.abs()
-        scale = (size / _at_least_tiny(weights)).amax(-1, keepdim=True).clamp(max=torch.finfo(d.dtype).max)
-        return d.sign() * (size - (1 - s) * scale * weights).clamp(min=0)
+        scaled = (size / _at_least_tiny(weights)).clamp(max=torch.finfo(d.dtype).max)
+        most = scaled.amax(-1, keepdim=True)
+        # |d| - t weights, written so that little cancels where t is close to its largest value
+        left = (s * most - (most - scaled)).clamp(min=0) * weights
+        return d.sign() * torch.where(s < 1, torch.minimum(left, size), size)
 
     def box_support(self, a: Tensor, reach: tuple[Tensor, Tensor], radius: Tensor) -> Tensor:
         """Lagrangian dual: max over the box of <a, z> - t (|z|_1 - radius) at the exact level t.

@@ -1,6 +1,7 @@
 """Roots of many increasing functions at once: the multipliers of projections and dual bounds.
 
-Illinois variant of regula falsi: M. Dowell, P. Jarratt, BIT 11 (1971), pages 168-174.
+Illinois variant of regula falsi: M. Dowell, P. Jarratt, BIT 11 (1971), pages 168-174. Where it stalls, on
+functions with plateaus, every fourth step is one of bisection unless the bracket has halved without.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from torch import Tensor
 
 __all__ = ["monotone_root"]
 
+_PATIENCE = 8  # steps before the bracket is watched: smooth functions are done by then
+
 
 def monotone_root(
     excess: Callable[[Tensor], Tensor],
@@ -19,7 +22,7 @@ def monotone_root(
     *,
     tolerance: Tensor,
     guess: Tensor | None = None,
-    iterations: int = 40,
+    iterations: int = 64,
 ) -> Tensor:
     """Points s in [0, 1] with -tolerance <= excess(s) <= 0, elementwise; never on the positive side.
 
@@ -34,14 +37,18 @@ def monotone_root(
     done = (ends[1] <= 0) | (ends[0] >= -tolerance)
     was_low = was_high = torch.zeros_like(done)
     limit = 1 - torch.finfo(low.dtype).eps
+    before = high - low
     for k in range(iterations):
         if bool(done.all()):
             break
         s = low - f_low * (high - low) / (f_high - f_low)
         if guess is not None and k == 0:
             s = guess
-        # a step that stays in the bracket, else bisection
-        s = torch.where((s > low) & (s < high), s, 0.5 * (low + high)).clamp(max=limit)
+        # a step that stays in the bracket, and does not stall, else bisection
+        usable = (s > low) & (s < high)
+        if k >= _PATIENCE and k % 4 == 3:
+            usable, before = usable & (high - low < 0.5 * before), high - low
+        s = torch.where(usable, s, 0.5 * (low + high)).clamp(max=limit)
         f = excess(s) + 0.5 * tolerance
         is_low = f <= 0
         result = torch.where(~done & (f <= 0.5 * tolerance), torch.maximum(result, s), result)

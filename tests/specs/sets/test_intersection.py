@@ -131,3 +131,15 @@ def test_what_cannot_meet() -> None:
 
 def _contains_rows(inputs: Intersection, points: Tensor) -> Tensor:
     return inputs.select(torch.zeros(len(points), dtype=torch.int64)).contains(points)
+
+
+@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize("seed", range(20))
+def test_projections_of_far_points_reach_the_ball(p: int, seed: int) -> None:
+    # seen from far away, coordinates reach their faces one after the other: the length has plateaus
+    center, radius = uniform(seed, (20, 10)), uniform(seed + 1, (20,), 0.05, 2.0)
+    both = Ball(center, radius, p) & Box(center - 0.2, center + 0.4)
+    x = center + 50 * uniform(seed + 2, (20, 10))
+    y = both.project(x)
+    nearest = (y == x.clamp(center - 0.2, center + 0.4)).all(1)  # the box's nearest point, in the ball
+    assert (nearest | ((y - center).norm(p=p, dim=1) > (1 - 1e-9) * radius)).all()
