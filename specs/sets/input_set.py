@@ -93,8 +93,8 @@ class InputSet(Protocol):
 class Divisible(Protocol):
     """A set that is a union of simpler ones, which a verifier may bound one by one.
 
-    Bounds over the parts are tighter than those over the set: each part has its own relaxation. The
-    largest bound over the parts of a problem holds for the problem.
+    Bounds over the parts are tighter as a rule, since each part has its own relaxation. The largest
+    bound over the parts of a problem holds for the problem.
     """
 
     def parts(self, *, most: int = 4096) -> tuple[InputSet, Tensor] | None:

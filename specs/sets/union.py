@@ -89,11 +89,11 @@ class Union:
         return torch.stack([member.support(a) for member in self._members]).amax(0)
 
     def steepest(self, g: Tensor) -> Tensor:
-        """The members' displacement of largest <g, d>, (B, *shape)."""
+        """The steepest displacement of the member that reaches farthest along g, (B, *shape)."""
         check_points(g, self.batch, self.shape)
         steps = torch.stack([member.steepest(g) for member in self._members])
-        gains = (steps * g).flatten(2).sum(2)
-        return _picked(steps, gains.argmax(0))
+        far = torch.stack([member.support(g.unsqueeze(1))[:, 0] for member in self._members])
+        return _picked(steps, far.argmax(0))
 
     @torch.no_grad()
     def project(self, x: Tensor) -> Tensor:
