@@ -72,7 +72,7 @@ class Canvas:
         if cast.slack is not None:
             size = rows.abs()
             base = base + (cast.slack @ size[0].T if rows.shape[0] == 1 else _each(size, cast.slack))
-        batch, step = self.center.shape[0], max(1, _MOST_NUMBERS // max(1, rows[0].numel()))
+        batch, step = self.center.shape[0], max(1, _MOST_NUMBERS // max(1, rows.shape[1] * rows.shape[2]))
         best = [rows.new_zeros(0, rows.shape[1])]
         for start in range(0, batch, step):
             part = slice(start, min(start + step, batch))
