@@ -100,8 +100,8 @@ class Divisible(Protocol):
     def parts(self, *, most: int = 4096) -> tuple[InputSet, Tensor] | None:
         """The parts of all problems as one batch of B' sets, and the problem (B',) int64 of each.
 
-        Their union is the set. Every problem has at least one part. None where there would be more than
-        `most` parts; fewer problems at a time (`select`) may then have few enough.
+        Their union is the set. Every problem has at least one part. None where the set has none, or there
+        would be more than `most`; fewer problems at a time (`select`) may then have few enough.
         """
         ...
 

@@ -13,6 +13,7 @@ from robustbench_local.errors import ShapeError, SpecError
 from .ball import Ball
 from .box import Box, box_columns, box_within
 from .choice import Choice
+from .combining import combined
 from .input_set import InputSet, check_points, check_rows
 from .product import Product
 from .union import Union
@@ -146,16 +147,17 @@ class Levels:
 
         None where there are more than `most` of them in all.
         """
-        counts = torch.stack([values.mask.sum(1) for _, values in self._blocks]).prod(0)
-        if int(counts.sum()) > most:
+        members = [values.mask.nonzero().unbind(1) for _, values in self._blocks]
+        ways = combined([owner for owner, _ in members], self.batch, most)
+        if ways is None:
             return None
-        owner = torch.repeat_interleave(torch.arange(self.batch, device=self.device), counts)
+        places, owner = ways
         limits = self._limits.select(owner)
         faces = (*limits.cast(torch.float64), *limits.inner(torch.float64))
         flat = [face.flatten(1).clone() for face in faces]
-        for (place, values), which in zip(self._blocks, self._combinations(), strict=True):
+        for (index, values), (_, which), place in zip(self._blocks, members, places, strict=True):
             for face in flat:
-                face[:, place] = values.points[owner, which]
+                face[:, index] = values.points[owner, which[place]]
         lower, upper, inner_lower, inner_upper = map(self._shaped, flat)
         return box_within((lower, upper), (inner_lower, inner_upper), self.dtype), owner
 
@@ -178,14 +180,6 @@ class Levels:
     def __or__(self: InputSet, other: InputSet) -> Union:
         """The union with a set of equal batch and shape."""
         return Union.of(self, other)
-
-    def _combinations(self) -> list[Tensor]:
-        """For each block the value's place (B',), over all combinations of all problems in order."""
-        rows: list[Tensor] = []
-        for b in range(self.batch):
-            usable = [values.mask[b].nonzero().flatten() for _, values in self._blocks]
-            rows.append(torch.cartesian_prod(*usable).reshape(-1, len(usable)))
-        return list(torch.cat(rows).unbind(1)) if rows else [torch.zeros(0).long() for _ in self._blocks]
 
     def _flat(self, x: Tensor) -> Tensor:
         """Points (B, *shape) as the product's (B, n)."""

@@ -15,7 +15,8 @@ from torch import Tensor
 from robustbench_local.errors import DeviceError, ShapeError
 
 from .box import Box, box_beside
-from .input_set import InputSet, check_points, check_rows
+from .combining import combined
+from .input_set import Divisible, InputSet, check_points, check_rows
 
 __all__ = ["Product", "merge_points", "split_points"]
 
@@ -140,6 +141,23 @@ class Product:
     def select(self, index: Tensor) -> Product:
         """The products at a long or bool index (b,)."""
         return Product([block.select(index) for block in self._blocks])
+
+    def parts(self, *, most: int = 4096) -> tuple[InputSet, Tensor] | None:
+        """The products of one part of each block, and the problem (B',) of each: boxes where all parts are.
+
+        None where no block has parts, or there are more than `most` products in all.
+        """
+        found = [block.parts(most=most) if isinstance(block, Divisible) else None for block in self._blocks]
+        if all(pair is None for pair in found):
+            return None
+        rows = torch.arange(self.batch, device=self.device)
+        pairs = [(b, rows) if pair is None else pair for b, pair in zip(self._blocks, found, strict=True)]
+        ways = combined([owner for _, owner in pairs], self.batch, most)
+        if ways is None:
+            return None
+        parts = [part.select(place) for (part, _), place in zip(pairs, ways[0], strict=True)]
+        boxes = [part for part in parts if isinstance(part, Box)]
+        return box_beside(boxes, self.dtype) if len(boxes) == len(parts) else Product(parts), ways[1]
 
 
 def split_points(x: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:

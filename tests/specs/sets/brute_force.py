@@ -8,7 +8,7 @@ from itertools import combinations, product
 import torch
 from torch import Tensor
 
-from robustbench_local.specs import Box, Choice, InputSet, Levels, Patch, SparseBall, Union
+from robustbench_local.specs import Box, Choice, InputSet, Levels, Patch, Product, SparseBall, Union
 
 Faces = tuple[Tensor, Tensor]
 """Lower and upper faces (n,) of one box."""
@@ -68,6 +68,12 @@ def _levels(inputs: Levels, b: int) -> list[Faces]:
 @boxes_of.register
 def _union(inputs: Union, b: int) -> list[Faces]:
     return [faces for member in inputs.members for faces in boxes_of(member, b)]
+
+
+@boxes_of.register
+def _product(inputs: Product, b: int) -> list[Faces]:
+    ways = product(*(boxes_of(block, b) for block in inputs.blocks))
+    return [(torch.cat([low for low, _ in way]), torch.cat([high for _, high in way])) for way in ways]
 
 
 def _freed(center: Tensor, limits: Box, free: Tensor, b: int) -> list[Faces]:

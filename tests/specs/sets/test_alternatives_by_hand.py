@@ -19,6 +19,7 @@ from robustbench_local.specs import (
     Levels,
     Patch,
     Polytope,
+    Product,
     Segment,
     SparseBall,
     Union,
@@ -151,6 +152,20 @@ def test_many_problems_are_cut_into_pieces(monkeypatch: pytest.MonkeyPatch) -> N
         torch.equal(upper, inputs.support(a))
         for upper, (inputs, a) in zip(whole, ((i, a) for i in sets for a in (each, shared)), strict=True)
     )
+
+
+def test_parts_of_a_product_are_products_of_parts() -> None:
+    center = torch.full((2, 1, 3), 0.5)
+    box = Box(torch.zeros_like(center), torch.ones_like(center))
+    ball = Ball(torch.zeros(2, 2), 1.0, 2)
+    assert Product([box, ball]).parts() is None  # nothing to divide
+    patch, points = Patch(center, (1, 1), box), Choice(torch.zeros(2, 2, 4))
+    found = Product([patch, ball, points]).parts()
+    assert found is not None and isinstance(found[0], Product) and found[1].tolist() == [0] * 6 + [1] * 6
+    assert [type(block) for block in found[0].blocks] == [Box, Ball, Box]
+    found = Product([patch, points]).parts()
+    assert found is not None and isinstance(found[0], Box) and found[0].shape == (7,)
+    assert Product([patch] * 9).parts() is None  # 3 ** 9 ways
 
 
 def test_intersections_keep_the_kind() -> None:
