@@ -41,6 +41,9 @@ def problems_of(
     if isinstance(spec, str | Path):
         spec = read_vnnlib(spec)
     if isinstance(spec, VnnlibProperty | Vnnlib2Property):
+        if isinstance(model, Mapping):
+            models = {slot: find_model(one, device=place) for slot, one in model.items()}
+            return vnnlib_cases(models, spec, input_shape=input_shape)
         return vnnlib_cases(find_model(_single(model), device=place), spec, input_shape=input_shape)
     named, query = _bound(model, spec, values, place)
     cases = Cases(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from robustbench_local.errors import ShapeError
+from robustbench_local.errors import ShapeError, SpecError
 from robustbench_local.evaluation import Cases
 from robustbench_local.models import MODELS, model_hash, split_name
-from robustbench_local.specs import Vnnlib2Property, VnnlibProperty
+from robustbench_local.specs import Query, Vnnlib2Property, VnnlibProperty
 from robustbench_local.verifiers import GraphNetwork
 
 from .named_models import NamedModel
@@ -21,47 +21,89 @@ __all__ = ["vnnlib_cases"]
 
 
 def vnnlib_cases(
-    model: NamedModel,
+    model: NamedModel | Mapping[str, NamedModel],
     found: VnnlibProperty | Vnnlib2Property,
     *,
     input_shape: Sequence[int] | None = None,
 ) -> list[Cases]:
-    """The problems of a property for one model, as one batch per query; all of them must hold.
+    """The problems of a property for its models, as one batch per query; all of them must hold.
 
-    `input_shape` is that of one sample, without the batch axis; X_i fill it in row-major order. Default:
-    the shape that an ONNX file or the card of a zoo model gives, one axis with all inputs for other models.
-    Raises ShapeError
-    where property and network do not fit.
+    A property of VNN-LIB 2 with several networks takes name -> model, without networks that are `equal-to`
+    another. `input_shape` is that of one sample of a single model, without the batch axis; X_i fill it in
+    row-major order. Default: the shape that an ONNX file or the card of a zoo model gives, one axis with all
+    inputs for other models.
+    Raises ShapeError where property and network do not fit, SpecError where networks are missing or unknown.
     """
+    models = {"": model} if isinstance(model, NamedModel) else dict(model)
+    first = next(iter(models.values()))
     if isinstance(found, Vnnlib2Property):
-        found = found.flat()
-    shape = tuple(input_shape) if input_shape is not None else _shape(model, found.inputs)
+        flat = found.flat_or_none()
+        if flat is None:
+            return _cases(models, _queries(models, found, input_shape), found.name)
+        if models.keys() - {"", found.networks[0].name}:
+            found.queries({slot: part.network for slot, part in models.items()})  # says what is wrong
+        found = flat
+    elif len(models) > 1:
+        raise SpecError(
+            f"the property speaks of one network, {len(models)} are given", where=found.name, cure="give one"
+        )
+    shape = tuple(input_shape) if input_shape is not None else _shape(first, found.inputs)
     if math.prod(shape) != found.inputs:
         raise ShapeError(
-            f"the property has {found.inputs} inputs, {model.name} takes shape {shape}",
+            f"the property has {found.inputs} inputs, {first.name} takes shape {shape}",
             where=found.name,
             cure="give the network that the property was written for, or the shape of its input",
         )
-    outputs = _outputs(model, found.boxes.centre()[:1].reshape(1, *shape))
-    queries = found.queries(model.network, shape, outputs, device=model.device)
+    outputs = _outputs(first, found.boxes.centre()[:1].reshape(1, *shape))
+    queries = found.queries(first.network, shape, outputs, device=first.device)
+    return _cases(models, queries, found.name)
+
+
+def _queries(
+    models: Mapping[str, NamedModel], found: Vnnlib2Property, input_shape: Sequence[int] | None
+) -> list[Query]:
+    """The queries of a property without flat form."""
+    declared = {network.name: network for network in found.networks if network.equal_to is None}
+    if "" in models:
+        if len(declared) > 1:
+            raise SpecError(
+                f"the property speaks of {len(declared)} networks, one is given",
+                where=found.name,
+                cure=f"give {', '.join(f'{name}=..' for name in declared)}",
+            )
+        models = dict.fromkeys(declared, models[""])
+    shapes = {
+        slot: _shape(part, sum(t.size for t in declared[slot].inputs)) if input_shape is None else input_shape
+        for slot, part in models.items()
+        if slot in declared
+    }
+    networks = {slot: part.network for slot, part in models.items()}
+    return found.queries(networks, shapes=shapes, device=next(iter(models.values())).device)
+
+
+def _cases(models: Mapping[str, NamedModel], queries: Sequence[Query], source: str) -> list[Cases]:
+    """One batch per query; ids go on over all of them."""
+    first, *others = models.values()
+    names = [f"{slot}={part.name}" if slot else part.name for slot, part in models.items()]
     batches: list[Cases] = []
-    first = 0
+    start = 0
     for query in queries:
+        network = query.network if isinstance(query.network, nn.Module) else first.network
         batches.append(
             Cases(
-                model=model.name,
-                network=model.network,
-                model_hash=model_hash(model.network),
-                family=model.family,
+                model=", ".join(names),
+                network=network,
+                model_hash=model_hash(network),
+                family="composed" if others else first.family,
                 dataset="",
-                ids=range(first, first + query.batch),
+                ids=range(start, start + query.batch),
                 query=query,
-                spec=Path(found.name).name,
+                spec=Path(source).name,
                 norm="",
                 eps=math.nan,
             )
         )
-        first += query.batch
+        start += query.batch
     return batches
 
 

@@ -236,7 +236,7 @@ def _take_differences(
     n, first, second = _size(variable), layout.start(before.name), layout.start(variable.name)
     x, y = rows.C[:, :, first : first + n], rows.C[:, :, second : second + n]
     count = (rows.C != 0).any(0).sum(1)
-    unit = ((y.abs() == 1) | (y == 0)).all(0).all(1) & (x == -y).all(0).all(1) & (y[:1] == y).all(0).all(1)
+    unit = (y.abs().sum(2) == 1).all(0) & (x == -y).all(0).all(1) & (y[:1] == y).all(0).all(1)
     mask = unit & (count == 2) & ~torch.tensor(rows.strict, dtype=torch.bool, device=count.device)
     for k in mask.nonzero().squeeze(1).tolist():
         i = int(y[0, k].nonzero()[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from onnx import helper, numpy_helper
 
 import robustbench_local as rbl
+from robustbench_local.cli import run
 from robustbench_local.errors import DataError
 from robustbench_local.named_models import find_model
 
@@ -64,6 +66,51 @@ def test_verdicts_of_an_onnx_network(network: Path) -> None:
     assert verdict(network, "(>= Y_0 2.5)") == "HOLDS"
     assert verdict(network, "(>= Y_0 1.5)") == "VIOLATED"
     assert verdict(network, "(or (and (<= Y_0 -2.5)) (and (>= Y_0 2.5)))") == "HOLDS"
+
+
+def test_conditions_on_several_inputs_and_on_both_sides(network: Path) -> None:
+    assert verdict(network, "(>= Y_0 (- 2.5 X_1))") == "VIOLATED"  # at (1, 1): y = 2
+    assert verdict(network, "(>= Y_0 (- 3.25 X_1))") == "HOLDS"
+    # where x_0 + x_1 >= 0.5, y >= x_0 + x_1 - 2 >= -1.5
+    assert verdict(network, "(and (>= (+ X_0 X_1) 0.5) (<= Y_0 -1.75))") == "HOLDS"
+    assert verdict(network, "(and (<= (+ X_0 X_1) 0.5) (>= Y_0 (+ (* 2 X_1) 0.25)))") == "VIOLATED"
+
+
+PAIR = """(vnnlib-version <2.0>)
+(declare-network f (declare-input X float32 [1,2]) (declare-output Y float32 [1,1]))
+(declare-network g (RELATION f) (declare-input U float32 [1,2]) (declare-output V float32 [1,1]))
+(assert (and (>= X[0,0] -1.0) (<= X[0,0] 1.0) (>= X[0,1] -1.0) (<= U[0,1] 1.0)))
+(assert (== X[0,0] U[0,0]))
+"""
+
+
+def test_two_runs_of_a_network(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = network.with_suffix(".vnnlib")
+    for condition, expected in (
+        ("(>= Y[0,0] (+ V[0,0] 4.25))", "HOLDS"),
+        ("(< Y[0,0] V[0,0])", "VIOLATED"),  # y rises with x_1
+    ):
+        text = PAIR.replace("RELATION", "equal-to") + f"(assert (<= X[0,1] U[0,1]))\n(assert {condition})\n"
+        file.write_text(text, encoding="utf-8")
+        assert str(rbl.verify(network, file).verdict) == expected
+        assert run(["verify", f"f={network}", str(file), "--json", "-"]) == 0
+        assert json.loads(capsys.readouterr().out)["verdict"] == expected
+
+
+def test_two_networks(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = network.with_suffix(".vnnlib")
+    text = PAIR.replace("RELATION", "isomorphic-to") + "(assert (== X[0,1] U[0,1]))\n"
+    file.write_text(text + "(assert (>= (- Y[0,0] V[0,0]) 0.01))\n", encoding="utf-8")
+    result = rbl.verify({"f": network, "g": network}, file, method="milp")
+    assert str(result.verdict) == "HOLDS"
+    both = f"f={network},g={network}"
+    assert run(["verify", both, str(file), "--method", "milp", "--json", "-"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["verdict"] == "HOLDS" and found["model"] == "f=small.onnx, g=small.onnx"
+    assert run(["verify", str(network), str(file)]) == 2
+    assert "2 networks, one is given" in capsys.readouterr().err
+    assert run(["verify", f"f={network},h={network}", str(file)]) == 2
+    assert "no network h" in capsys.readouterr().err
 
 
 def test_an_onnx_network_is_a_model_like_any_other(network: Path) -> None:

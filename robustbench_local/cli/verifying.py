@@ -22,7 +22,13 @@ __all__ = ["attack", "verify"]
 SHOWN = 20
 """Cases listed on the screen; JSON has all."""
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="Zoo name, .onnx file, or file.py:function.")]
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="Zoo name, .onnx file, or file.py:function; f=..,g=.. for the networks of a .vnnlib 2.0 file.",
+    ),
+]
 Spec = Annotated[
     str, typer.Argument(metavar="SPEC", help="Name of a property, e.g. robustness, or a .vnnlib file.")
 ]
@@ -161,7 +167,12 @@ def _of_file(model: str, spec: str, input_shape: str | None, device: str | None)
         raise ShapeError(
             f"{input_shape!r} is no shape", where="--input-shape", cure="give it as 3,32,32"
         ) from None
-    return vnnlib_cases(find_model(model, device=find_device(device)), read_vnnlib(spec), input_shape=shape)
+    place = find_device(device)
+    if "=" not in model:
+        return vnnlib_cases(find_model(model, device=place), read_vnnlib(spec), input_shape=shape)
+    pairs = [part.partition("=") for part in model.split(",")]
+    models = {slot.strip(): find_model(source.strip(), device=place) for slot, _, source in pairs}
+    return vnnlib_cases(models, read_vnnlib(spec), input_shape=shape)
 
 
 def _ids(batches: list[Cases]) -> list[str]:

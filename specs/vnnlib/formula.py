@@ -156,6 +156,10 @@ class Literals:
         """The four columns."""
         return tuple(column[self.start : self.stop] for column in self.table.columns)
 
+    def chosen(self, which: NDArray[np.bool_]) -> list[Comparison]:
+        """Those at which `which` is true."""
+        return [self.table.comparison(self.start + k) for k in np.flatnonzero(which).tolist()]
+
     def __len__(self) -> int:
         return self.stop - self.start
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from robustbench_local.errors import SpecError
 
-from .formula import FLIPPED, Builder, Comparison
+from .formula import FLIPPED, RELATIONS, Builder, Comparison
 from .rows import Row
 from .terms import Difference, Element, Number, Product, Term
 
@@ -67,7 +67,7 @@ def compare(into: Builder, rows: list[Row], comparison: Comparison, fail: Fail) 
     difference = linear(comparison.left, fail).plus(linear(comparison.right, fail), -1)
     relation = comparison.relation
     if not difference.terms:
-        return _true(relation, difference.constant)
+        return bool(RELATIONS[relation](difference.constant, 0))
     if len(difference.terms) == 1:
         ((position, coefficient),) = difference.terms.items()
         if position % 2 == 0:
@@ -111,14 +111,6 @@ def _product(left: Linear, right: Linear, fail: Fail, offset: int) -> Linear:
     if any(max(c.numerator.bit_length(), c.denominator.bit_length()) > _MOST_BITS for c in numbers):
         raise fail(offset)("the product has too many digits", "multiply the numbers out", "E-PARSE")
     return result
-
-
-def _true(relation: str, value: Fraction) -> bool:
-    return (
-        (value < 0 and relation[0] in "<!")
-        or (value > 0 and relation[0] in ">!")
-        or (value == 0 and relation in ("<=", ">=", "=="))
-    )
 
 
 def _bound(into: Builder, relation: str, position: int, value: Fraction, offset: int, fail: Fail) -> None:

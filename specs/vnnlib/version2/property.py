@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -12,14 +12,18 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from robustbench_local.errors import ShapeError, SpecError
+from robustbench_local.errors import ShapeError, SpecError, UnboundedSetError
 
+from ...query import Query
+from ...spec import Networks, Spec
 from ..formula import AllOf
 from ..property import VnnlibProperty
 from ..source import Source, coded
 from ..terms import Values
 from ..unsafe_set import unsafe_set
+from .binding import one_network
 from .declarations import Declarations, Network, Tensor
+from .lowering import Lowering
 from .printer import text_lines
 
 __all__ = ["Vnnlib2Property"]
@@ -68,6 +72,52 @@ class Vnnlib2Property:
             digest.update(line.encode() + b"\n")
         return digest.hexdigest()
 
+    def spec(self, shapes: Mapping[str, Sequence[int]] | None = None) -> Spec:
+        """The property in the specification language: forall inputs in their set, not unsafe.
+
+        One variable per input and one net per network; networks that are `equal-to` another are that net
+        again, hidden tensors its inner nodes. Several inputs or outputs of a network are one vector, side by
+        side. Elements that the assertions make equal to earlier ones are no variables of their own. Bounds
+        and linear conditions on inputs outside of every `or` are the domain.
+
+        Args:
+            shapes: name of a network -> shape of one of its samples; default: the declared shape, without a
+                batch axis of 1.
+
+        Raises SpecError (E-OP) for inputs that are no real numbers, UnboundedSetError, EmptySetError.
+        """
+        return self._lowering(shapes).spec
+
+    def queries(
+        self,
+        networks: Networks,
+        *,
+        shapes: Mapping[str, Sequence[int]] | None = None,
+        device: torch.device | None = None,
+    ) -> list[Query]:
+        """The property as queries: it holds if and only if every problem of every query holds.
+
+        `networks` is one network, or name -> network, without those that are `equal-to` another. Where the
+        property has a flat form these are its queries, else the one query of `spec`. Raises as `flat`, `spec`
+        and `Spec.query` do.
+        """
+        flat = self.flat_or_none()
+        if flat is None:
+            return [self._lowering(shapes).query(networks, device or torch.device("cpu"))]
+        network, shape = one_network(self.declared, networks, shapes or {}, self.name)
+        return flat.queries(network, shape, flat.outputs, device=device)
+
+    def inputs(
+        self, x: torch.Tensor, *, shapes: Mapping[str, Sequence[int]] | None = None
+    ) -> dict[str, torch.Tensor]:
+        """The declared inputs (B, *declared shape) by name, at points x (B, *shape) of the queries."""
+        if self.flat_or_none() is None:
+            found = self._lowering(shapes).values(x)
+        else:
+            found = {self.networks[0].inputs[0].name: x}
+        tensors = self.declared.tensors
+        return {name: value.reshape(-1, *tensors[name].shape) for name, value in found.items()}
+
     def flat(self) -> VnnlibProperty:
         """The unsafe set as clauses over flattened inputs X_i and outputs Y_i: the form that 1.0 has.
 
@@ -87,6 +137,23 @@ class Vnnlib2Property:
 
         return unsafe_set(self.unsafe, inputs, outputs, source, renumber)
 
+    def flat_or_none(self) -> VnnlibProperty | None:
+        """The flat form, where there is one; EmptySetError as in `flat`."""
+        if self._not_flat():
+            return None
+        try:
+            return self.flat()
+        except UnboundedSetError:  # conditions on several inputs may still bound it
+            return None
+        except SpecError as error:
+            if error.code in ("E-NONLIN", "E-DNF"):
+                return None
+            raise
+
+    def _lowering(self, shapes: Mapping[str, Sequence[int]] | None) -> Lowering:
+        source = self.source or Source.of_text(self.text, self.name)
+        return Lowering(self.declared, self.unsafe, source.fail_at, self.name, shapes or {})
+
     def _not_flat(self) -> str:
         """Why there is no flat form, as a predicate; empty where nothing speaks against it."""
         network, *others = self.networks
@@ -97,6 +164,8 @@ class Vnnlib2Property:
                 return f"has {count} {kind}"
         if network.inputs[0].type.integer:
             return f"has an input of integers, `{network.inputs[0].name}`"
+        if network.inputs[0].initialized:
+            return f"has an input with a default value, `{network.inputs[0].name}`"
         return f"has the hidden tensor `{network.hidden[0].name}`" if network.hidden else ""
 
     def evaluate(
