@@ -64,9 +64,9 @@ SMALL = st.sampled_from([-2, -1, -0.5, 0, 0.25, 1, 3])
 SCALE = st.sampled_from([-2, -0.5, 0, 0.5, 1])
 
 
-def rows(y: Term) -> st.SearchStrategy[Row]:
-    """Vectors of length K made from y."""
-    start = st.just(Row(y, lambda v: v["y"]))
+def rows(*sources: Row) -> st.SearchStrategy[Row]:
+    """Vectors of length K made from the sources."""
+    start = st.sampled_from(sources)
 
     def grow(inner: st.SearchStrategy[Row]) -> st.SearchStrategy[Row]:
         return st.one_of(
@@ -95,10 +95,10 @@ def rows(y: Term) -> st.SearchStrategy[Row]:
     return st.recursive(start, grow, max_leaves=3)
 
 
-def numbers(y: Term) -> st.SearchStrategy[Number]:
-    """Scalars made from vectors."""
-    vectors = rows(y)
+def numbers(vectors: st.SearchStrategy[Row], *sources: Number) -> st.SearchStrategy[Number]:
+    """Scalars made from vectors, and from other scalars."""
     start = st.one_of(
+        *([st.sampled_from(sources)] if sources else []),
         st.builds(lambda a, i: Number(a.term[i], lambda v: a.at(v)[i]), vectors, st.integers(0, K - 1)),
         st.builds(lambda a: Number(a.term[LABEL], lambda v: a.at(v)[v["c"]]), vectors),
         st.builds(lambda a: Number(vsum(a.term), lambda v: sum(a.at(v), Fraction(0))), vectors),
@@ -119,8 +119,13 @@ def numbers(y: Term) -> st.SearchStrategy[Number]:
 
 def claims(y: Term) -> st.SearchStrategy[Claim]:
     """Formulas over y: comparisons of numbers and vectors, argmax, and their connectives."""
-    scalar, vector = numbers(y), rows(y)
-    start = st.one_of(
+    vector = rows(Row(y, lambda v: v["y"]))
+    return connected(atoms(numbers(vector), vector), 5)
+
+
+def atoms(scalar: st.SearchStrategy[Number], vector: st.SearchStrategy[Row]) -> st.SearchStrategy[Claim]:
+    """Comparisons of numbers and vectors, and argmax."""
+    return st.one_of(
         st.builds(lambda a, b: Claim(a.term <= b.term, lambda v: a.at(v) <= b.at(v)), scalar, scalar),
         st.builds(lambda a, s: Claim(a.term < s, lambda v: a.at(v) < Fraction(s)), scalar, SMALL),
         st.builds(lambda a, s: Claim(s <= a.term, lambda v: Fraction(s) <= a.at(v)), scalar, SMALL),
@@ -153,6 +158,10 @@ def claims(y: Term) -> st.SearchStrategy[Claim]:
         st.builds(lambda a: Claim(argmax(a.term) != LABEL, lambda v: beaten(a.at(v), v["c"])), vector),
     )
 
+
+def connected(start: st.SearchStrategy[Claim], most: int) -> st.SearchStrategy[Claim]:
+    """The claims, and nested connectives of up to `most` of them."""
+
     def grow(inner: st.SearchStrategy[Claim]) -> st.SearchStrategy[Claim]:
         return st.one_of(
             st.builds(lambda a, b: Claim(a.formula & b.formula, lambda v: a.at(v) and b.at(v)), inner, inner),
@@ -165,7 +174,7 @@ def claims(y: Term) -> st.SearchStrategy[Claim]:
             ),
         )
 
-    return st.recursive(start, grow, max_leaves=5)
+    return st.recursive(start, grow, max_leaves=most)
 
 
 def leads(y: list[Fraction], c: int) -> bool:
