@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .api import train as train
     from .api import verify as verify
     from .explanation import explain as explain
+    from .exporting import export_onnx as export_onnx
     from .report import report as report
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "chance",
     "evaluate",
     "explain",
+    "export_onnx",
     "load_model",
     "measure",
     "radius",
@@ -56,7 +58,7 @@ if (_CHECKOUT / "pyproject.toml").is_file() and (_CHECKOUT / "specs").is_dir():
 
 
 #: Names that are not of `api`, and where they are from.
-_ELSEWHERE = {"explain": ".explanation", "report": ".report"}
+_ELSEWHERE = {"explain": ".explanation", "export_onnx": ".exporting", "report": ".report"}
 
 
 def __getattr__(name: str) -> object:

@@ -29,7 +29,7 @@ COMMANDS = [
     "zoo train",
     "zoo evaluate",
 ]
-COMMANDS += ["doctor"]
+COMMANDS += ["doctor", "export"]
 MODEL = "digits-mlp:nominal"
 
 
@@ -89,6 +89,11 @@ ERRORS = {
     "onnx model": (["verify", "net.onnx", "robustness"], "net.onnx"),
     "missing vnnlib file": (["verify", MODEL, "prop.vnnlib"], "prop.vnnlib"),
     "odd input shape": (["verify", MODEL, "p.vnnlib", "--input-shape", "3x3"], "3,32,32"),
+    "odd name of an onnx file": (["export", MODEL, "net.bin"], ".onnx"),
+    "odd opset": (["export", MODEL, "net.onnx", "--opset", "3"], "13 to 25"),
+    "odd shape to export": (["export", MODEL, "net.onnx", "--input-shape", "8x8"], "3,32,32"),
+    "shape of another": (["export", MODEL, "net.onnx", "--input-shape", "1,9,9"], "cannot take inputs"),
+    "unknown model to export": (["export", "digits-ml", "net.onnx"], "Did you mean 'digits-mlp'"),
     "rbspec spec": (["verify", MODEL, "prop.rbspec"], "cannot be read by this version"),
     "missing python file": (["verify", "nowhere.py:net", "robustness"], "nowhere.py"),
     "no function named": (["verify", "nowhere.py", "robustness"], "nowhere.py:function"),

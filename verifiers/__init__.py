@@ -25,6 +25,7 @@ from .invprop import InvProp
 from .lipschitz import Lipschitz, global_lipschitz, jacobian_bounds, local_lipschitz
 from .memory import is_out_of_memory
 from .onnx_reader import from_onnx
+from .onnx_writer import write_onnx
 from .output import output_bounds
 from .rule import RULES, Affine, Boxes, Elementwise, Lines, Pulled, Rule, find_rule, register
 from .smoothing import SMOOTHERS, Certificates, Predictions, Smoothing, binomial_lower_bound, labels_of
@@ -92,6 +93,7 @@ __all__ = [
     "support_of",
     "unsupported",
     "verifier",
+    "write_onnx",
 ]
 
 for _module in _pkgutil.iter_modules(__path__):  # operator rules and verifiers enter their registries

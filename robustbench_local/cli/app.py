@@ -15,7 +15,7 @@ import typer
 from robustbench_local.errors import RobustBenchError, SoundnessAlarm
 from robustbench_local.version import __version__
 
-from . import demo, doctor, evaluating, reporting, training, verifying, zoo
+from . import demo, doctor, evaluating, exporting, reporting, training, verifying, zoo
 from .output import help_without_command, message, write_json
 
 __all__ = ["ALARM", "BAD_INPUT", "BUG", "app", "main", "run"]
@@ -35,6 +35,7 @@ app.command("attack")(verifying.attack)
 app.command("evaluate")(evaluating.evaluate)
 app.command("train")(training.train)
 app.command("report")(reporting.report)
+app.command("export")(exporting.export)
 app.add_typer(zoo.app, name="zoo")
 app.command("doctor")(doctor.doctor)
 

@@ -13,7 +13,7 @@ from ..layout import along, permute, refuse_mixing, reshape, whole
 from ..operation import Operation
 from ..registry import converter
 from ..value import Value
-from .conv import by_image, image, paddings, spatial
+from .conv import by_image, paddings, spatial
 from .tables import mix
 
 __all__: list[str] = []
@@ -48,24 +48,34 @@ def _einsum(op: Operation) -> Value:
 
 
 @converter("GridSample")
-@by_image
 def _grid_sample(op: Operation) -> Value:
-    """The same linear map of every channel where the grid is constant."""
-    value, rank = image(op)
-    grid = op.required(1)
-    modes = {"linear": "bilinear", "bilinear": "bilinear", "nearest": "nearest"}
-    modes |= {"cubic": "bicubic", "bicubic": "bicubic"}
-    mode = modes.get(op.text("mode", "linear"))
-    if grid.shape[0] != 1 or rank not in (2, 3) or mode is None:
-        raise op.unsupported(f"on a grid of shape {tuple(grid.shape)}", "use one grid for every sample")
-    space = value.shape[2:]
-    count = math.prod(space)
-    if count * math.prod(grid.shape[1:-1]) > 2**26:
+    """Interpolation at places; where these are constant, the same linear map of every channel."""
+    image_, grid = op.operand(0), op.operand(1)
+    modes = {"linear": 0, "bilinear": 0, "nearest": 1, "cubic": 2, "bicubic": 2}
+    mode, border = op.text("mode", "linear"), op.text("padding_mode", "zeros")
+    if mode not in modes or border not in _BORDERS:
+        raise op.unsupported(f"in the mode {mode!r} with {border!r}", "use linear, nearest or cubic")
+    if isinstance(grid, Tensor) and isinstance(image_, Value) and image_.leading and grid.shape[0] == 1:
+        return _sampled(op, image_, grid, (modes[mode], border))
+    parts = (image_, grid)
+    if not all(p.leading if isinstance(p, Value) else p.shape[0] == 1 for p in parts):
+        raise op.unsupported("of a batch of several", "export the network with a batch size of 1")
+    rest = (modes[mode], _BORDERS.index(border), bool(op.integer("align_corners", 0)))
+    return op.add(aten.grid_sampler.default, *parts, *rest, leading=True)
+
+
+_BORDERS = ("zeros", "border", "reflection")
+
+
+def _sampled(op: Operation, value: Value, grid: Tensor, how: tuple[int, str]) -> Value:
+    """The product of each channel with a matrix."""
+    space, count = value.shape[2:], math.prod(value.shape[2:])
+    if len(space) not in (2, 3) or count * math.prod(grid.shape[1:-1]) > 2**26:
         raise op.unsupported("of large images", "its matrix would be too large")
     units = torch.eye(count, dtype=torch.float64).reshape(1, count, *space)
+    mode = ("bilinear", "nearest", "bicubic")[how[0]]
     aligned = bool(op.integer("align_corners", 0))
-    padding = op.text("padding_mode", "zeros")
-    sampled = functional.grid_sample(units, grid.double(), mode, padding, aligned)
+    sampled = functional.grid_sample(units, grid.double(), mode, how[1], aligned)
     matrix = sampled.reshape(count, -1).T.to(op.dtype).contiguous()
     flat = reshape(op, value, (*value.shape[:2], count))
     return reshape(op, mix(op, flat, 2, matrix), (*value.shape[:2], *grid.shape[1:-1]))
