@@ -6,6 +6,7 @@ import math
 from fractions import Fraction
 from functools import singledispatch
 
+import torch
 from torch import Tensor
 
 from robustbench_local.specs import (
@@ -36,7 +37,8 @@ def member(inputs: InputSet, x: Tensor, b: int) -> bool:
 
 @member.register
 def _box(inputs: Box, x: Tensor, b: int) -> bool:
-    lower, upper = fractions(inputs.lower[b]), fractions(inputs.upper[b])
+    # faces that are no floats (of a linf ball) are kept rounded inward for membership
+    lower, upper = (fractions(face[b]) for face in inputs.inner(torch.float64))
     return all(lo <= v <= hi for lo, v, hi in zip(lower, fractions(x[b]), upper, strict=True))
 
 

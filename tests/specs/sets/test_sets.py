@@ -60,6 +60,24 @@ def test_projections_are_inside_exactly_idempotent_and_nearest(
             assert not inputs.contains(probe)[b]
 
 
+@given(sets(), dtypes, st.sampled_from([0.0, 1e-7, 0.3]), st.booleans())
+@settings(max_examples=200)
+def test_membership_is_that_of_rational_arithmetic(
+    case: tuple[InputSet, int], dtype: torch.dtype, distance: float, step: bool
+) -> None:
+    inputs, seed = case
+    dtype = torch.promote_types(dtype, inputs.dtype)  # float32 may hold no point of a float64 set
+    far = (inputs.box().upper - inputs.box().lower) * uniform(seed + 3, (inputs.batch, *inputs.shape), -2, 2)
+    x = inputs.project((inputs.centre() + far).to(dtype))  # on the boundary, mostly
+    moved = uniform(seed + 4, x.shape) > 0.7
+    if step:  # one float towards or away from the centre
+        ahead = torch.where(uniform(seed + 5, x.shape) > 0, torch.inf, -torch.inf).to(dtype)
+        x = torch.where(moved, torch.nextafter(x, ahead), x)
+    else:
+        x = torch.where(moved, x + distance * uniform(seed + 6, x.shape).to(dtype), x)
+    assert inputs.contains(x).tolist() == [member(inputs, x, b) for b in range(inputs.batch)]
+
+
 @given(sets(CONVEX), dtypes)
 def test_projection_satisfies_the_optimality_condition(
     case: tuple[InputSet, int], dtype: torch.dtype
