@@ -3,6 +3,7 @@
 from .ball import Ball
 from .box import Box, box_within
 from .choice import Choice
+from .common_points import Meet
 from .concatenation import Concatenation, concatenate
 from .coupled import Coupled
 from .coupled_ball import CoupledBall
@@ -31,6 +32,7 @@ __all__ = [
     "InputSet",
     "Intersection",
     "Levels",
+    "Meet",
     "Patch",
     "Polytope",
     "Product",

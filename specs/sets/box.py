@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -235,6 +236,21 @@ def box_stack(boxes: Sequence[Box]) -> Box:
     for box in boxes[1:]:
         dtype = torch.promote_types(dtype, box.dtype)
     return Box._of(outer, inner, dtype)
+
+
+@torch.inference_mode(False)
+def box_apart(box: Box, shapes: Sequence[tuple[int, ...]]) -> list[Box]:
+    """The boxes (B, *shapes[i]) whose product is a flat box (B, n): `box_beside` undone."""
+    parts, start = [], 0
+    for shape in shapes:
+        end = start + math.prod(shape)
+        outer, inner = (
+            (pair[0][:, start:end].unflatten(1, shape), pair[1][:, start:end].unflatten(1, shape))
+            for pair in (box._outer, box._inner)
+        )
+        parts.append(Box._of(outer, inner, box.dtype))
+        start = end
+    return parts
 
 
 def _beside(pairs: list[_Pair]) -> _Pair:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from robustbench_local.errors import EmptySetError, SpecError
+from robustbench_local.errors import EmptySetError, ShapeError
 
 from .ball import Ball
-from .box import Box
+from .box import Box, box_apart
 from .choice import Choice
+from .common_points import Meet
+from .coupled import Coupled
+from .coupled_ball import CoupledBall
 from .input_set import InputSet
 from .intersection import Intersection
 from .levels import Levels
 from .patch import Patch
 from .polytope import Polytope
+from .product import Product
 from .sparse_ball import SparseBall
 from .union import Union
 from .weighted_ball import WeightedBall
@@ -24,7 +28,7 @@ _CUT_BY_BOXES = Ball | Intersection | Levels | Patch | Polytope | SparseBall | W
 def meet(left: InputSet, right: InputSet) -> InputSet:
     """The points of both sets, which have one batch and one shape.
 
-    Raises ShapeError, EmptySetError, or SpecError where no set can hold the intersection.
+    What has no better form becomes a `Meet`. Raises ShapeError or EmptySetError.
     """
     left, right = _plain(left), _plain(right)
     if isinstance(left, Box) and isinstance(right, Box):
@@ -40,9 +44,27 @@ def meet(left: InputSet, right: InputSet) -> InputSet:
         return left & right
     if isinstance(left, Levels) and isinstance(right, Levels):
         return left & right
-    raise SpecError(
-        f"the intersection of {left!r} and {right!r} is not supported", cure="use one ball and boxes"
-    )
+    for one, other in ((left, right), (right, left)):
+        if isinstance(one, Product | Coupled | CoupledBall) and isinstance(other, Box):
+            return _joint(one, other)
+    if isinstance(left, Product) and isinstance(right, Product) and left.shapes == right.shapes:
+        return Product([meet(*pair) for pair in zip(left.blocks, right.blocks, strict=True)])
+    return Meet([part for one in (left, right) for part in (one.sets if isinstance(one, Meet) else [one])])
+
+
+def _joint(one: Product | Coupled | CoupledBall, box: Box) -> InputSet:
+    """A set over several variables cut by a flat box, which each variable takes its part of."""
+    if (one.batch, one.shape) != (box.batch, box.shape):
+        raise ShapeError(
+            f"cannot intersect {(one.batch, *one.shape)} with a box of shape {(box.batch, *box.shape)}"
+        )
+    parts = box_apart(box, one.shapes)
+    if isinstance(one, Product):
+        return Product([meet(block, part) for block, part in zip(one.blocks, parts, strict=True)])
+    if isinstance(one, Coupled):
+        return Coupled(one.boxes[0] & parts[0], one.boxes[1] & parts[1], *one.gap)
+    boxes = one.pairs.boxes
+    return CoupledBall(boxes[0] & parts[0], boxes[1] & parts[1], one.radius, one.p)
 
 
 def _part(member: InputSet, other: InputSet, i: int) -> InputSet:

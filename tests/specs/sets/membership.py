@@ -19,6 +19,7 @@ from robustbench_local.specs import (
     InputSet,
     Intersection,
     Levels,
+    Meet,
     Patch,
     Polytope,
     Product,
@@ -86,6 +87,11 @@ def _coupled_ball(inputs: CoupledBall, x: Tensor, b: int) -> bool:
     close = sum(gap**power for gap in gaps) <= radius**power
     boxes = inputs.pairs.boxes
     return close and member(boxes[0], first, b) and member(boxes[1], second, b)
+
+
+@member.register
+def _meet(inputs: Meet, x: Tensor, b: int) -> bool:
+    return all(member(one, x, b) for one in inputs.sets)
 
 
 @member.register

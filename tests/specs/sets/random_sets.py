@@ -21,6 +21,7 @@ from robustbench_local.specs import (
     CoupledBall,
     InputSet,
     Levels,
+    Meet,
     Patch,
     Polytope,
     Product,
@@ -212,6 +213,20 @@ def random_concatenation(draw: Draw) -> Concatenation:
     return Concatenation(members, rows.chunk(3))
 
 
+def random_meet(draw: Draw) -> Meet:
+    """Two balls and rows, or a product and rows, that all hold the first centre with room to spare."""
+    draw = replace(draw, scale=max(draw.scale, 1e-3))
+    center, scale = draw.center, draw.scale
+    n, size = center[0].numel(), (draw.batch, *draw.shape)
+    away = center + (0.2 * scale / n * draw.uniform(16, size)).to(draw.dtype)
+    radii = [scale * draw.uniform(17 + i, (draw.batch,), 0.4, 1.0) for i in range(2)]
+    balls = [Ball(center, radii[0], 2), Ball(away, radii[1], 1)]
+    rows = random_polytope(draw)
+    if draw.seed % 3 == 0:
+        return Meet(balls)
+    return Meet([balls[0], rows]) if draw.seed % 3 == 1 else Meet([*balls, rows])
+
+
 # every kind of set, by name; a new kind is one function and one line here
 KINDS: dict[str, Callable[[Draw], InputSet]] = {
     "box": random_box,
@@ -219,6 +234,7 @@ KINDS: dict[str, Callable[[Draw], InputSet]] = {
     "cut": random_cut,
     "polytope": random_polytope,
     "coupled": random_coupled,
+    "meet": random_meet,
     "coupled ball": random_coupled_ball,
     "product": random_product,
     "sparse": random_sparse,
@@ -232,9 +248,8 @@ KINDS: dict[str, Callable[[Draw], InputSet]] = {
 }
 
 
-CONVEX = tuple(
-    kind for kind in KINDS if kind in {"box", "ball", "cut", "coupled", "polytope", "product", "weighted"}
-)
+# those whose projection is the nearest point up to rounding, and whose support is exact
+CONVEX = ("box", "ball", "cut", "coupled", "coupled ball", "polytope", "product", "weighted")
 
 
 @st.composite
