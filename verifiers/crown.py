@@ -18,6 +18,7 @@ from torch import Tensor
 from robustbench_local.specs import Box, InputSet, Query
 
 from .backward import Selection, lower_bounds, neuron_rows
+from .exactness import exact_nodes
 from .graph import Graph, Node
 from .ibp import input_interval, interval_bounds, specification_rows
 from .interval import Interval
@@ -94,7 +95,7 @@ def crown_bounds(
     pull = plain_pull if pull is None else pull
     boxes: dict[Node, Interval] = {graph.input: input_interval(graph, inputs)}
     straight = isinstance(inputs, Box)
-    exact = _exact_nodes(graph) if straight else frozenset()
+    exact = exact_nodes(graph) if straight else frozenset()
     base = {} if straight else interval_bounds(graph, inputs)  # tighter than intervals over the hull
     for node in graph.nodes[1:]:
         box = find_rule(node).interval(node, *(boxes[p] for p in node.inputs))
@@ -138,30 +139,13 @@ def _open(graph: Graph, node: Node, boxes: dict[Node, Interval]) -> Tensor | Non
     """`undecided` without functions of one refined coordinate: a backward pass starts with lines around the
     function's image of that coordinate's box, so it cannot give more.
     """
-    mask, rule = undecided(graph, node, boxes[node]), find_rule(node)
+    rule = find_rule(node)
+    mask = None if rule.settled else undecided(graph, node, boxes[node])
     if mask is None or not isinstance(rule, Elementwise):
         return mask
     refined = rule.undecided(node, 0, boxes[node.inputs[0]])
     mask = mask if refined is None else mask & ~refined.reshape(mask.shape)
     return mask if bool(mask.any()) else None
-
-
-def _exact_nodes(graph: Graph) -> frozenset[Node]:
-    """Nodes whose interval bounds over a box are exact: one mixing affine step after coordinate-wise ones."""
-    free: set[Node] = {graph.input}  # coordinates vary independently of one another
-    exact: set[Node] = {graph.input}
-    for node in graph.nodes[1:]:
-        rule = find_rule(node)
-        if len(node.inputs) != 1 or not rule.affine:
-            continue
-        source = node.inputs[0]
-        if source in free:
-            exact.add(node)
-            if rule.coordinatewise and node.numel <= source.numel:  # more than before: some are copies
-                free.add(node)
-        elif source in exact and rule.coordinatewise:
-            exact.add(node)
-    return frozenset(exact)
 
 
 def _refine(

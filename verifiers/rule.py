@@ -77,6 +77,12 @@ class Rule(ABC):
     affine: bool = False
     #: Each output coordinate depends on one input coordinate only.
     coordinatewise: bool = False
+    #: Each output coordinate is an input coordinate.
+    selects: bool = False
+    #: Interval bounds are exact where the inputs, several, depend on different coordinates of the network's.
+    independent: bool = False
+    #: Backward bounds of its output gain too little on intervals to be worth a row for each coordinate.
+    settled: bool = False
     #: `backward_windows` takes free parameters, if there are any: (B, 1, *axes of `start`) for one choice on
     #: the map, else (B, K, *axes of `start`) with each row's window in place of the map.
     tunes_windows: bool = False

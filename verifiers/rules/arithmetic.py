@@ -52,6 +52,7 @@ class Sum(Affine):
     """x + s*y where one or both depend on the input; `sign` is -1 for differences."""
 
     coordinatewise = True
+    independent = True
 
     def __init__(self, sign: int, *, reflected: bool = False) -> None:
         self.sign = sign

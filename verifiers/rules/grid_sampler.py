@@ -41,6 +41,7 @@ class GridSampler(Rule):
     columns of pixels get constant bounds.
     """
 
+    settled = True
     _fixed = Monotone()
 
     def at(self, node: Node) -> Rule:

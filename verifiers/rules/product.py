@@ -47,6 +47,8 @@ class Product(Rule):
     `Scale`, of a tensor with itself `SelfProduct`.
     """
 
+    independent = True
+
     def __init__(self) -> None:
         self.scale, self.squared = Scale(divide=False), SelfProduct()
 

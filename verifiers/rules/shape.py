@@ -38,6 +38,7 @@ class Reshape(Affine):
     """Any change of shape that keeps the order of coordinates."""
 
     coordinatewise = True
+    selects = True
 
     def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         return Pulled((a.reshape(*a.shape[:2], *node.inputs[0].shape),))
@@ -47,6 +48,7 @@ class Permute(Affine):
     """permute and transpose; never the batch axis."""
 
     coordinatewise = True
+    selects = True
 
     def order(self, node: Node) -> list[int]:
         """The order of the input's axes (batch included) in the output."""
@@ -73,6 +75,7 @@ class Expand(Affine):
     """expand: repeats coordinates; the adjoint adds the copies up."""
 
     coordinatewise = True
+    selects = True
 
     def backward(self, node: Node, a: Tensor, boxes: Boxes, free: Tensor | None = None) -> Pulled:
         return Pulled((unbroadcast(a, node.inputs[0].shape),))
@@ -85,6 +88,7 @@ class Gather(Affine):
     """
 
     coordinatewise = True
+    selects = True
 
     def check(self, node: Node) -> None:
         dims = node.argument(*self.axis_argument) if self.axis_argument else []
