@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,6 +12,9 @@ from robustbench_local.errors import DeviceError, ShapeError
 
 from .box import Box, box_stack
 from .input_set import InputSet, check_points, check_rows
+
+if TYPE_CHECKING:
+    from .union import Union
 
 __all__ = ["Concatenation", "concatenate"]
 
@@ -121,6 +125,12 @@ class Concatenation:
             members.append(member.select(own[rows]))
             places.append(rows)
         return Concatenation(members, places)
+
+    def __or__(self: InputSet, other: InputSet) -> Union:
+        """The union with a set of equal batch and shape."""
+        from .union import Union  # which concatenates parts
+
+        return Union.of(self, other)
 
     def _each(self, ask: Callable[[InputSet, Tensor], Tensor]) -> Tensor:
         pairs = zip(self._members, self._places, strict=True)

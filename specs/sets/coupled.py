@@ -15,10 +15,11 @@ from torch import Tensor
 from robustbench_local.errors import EmptySetError, ShapeError
 
 from .box import Box
-from .input_set import as_numbers, check_points, check_rows
+from .input_set import InputSet, as_numbers, check_points, check_rows
 from .polygons import Polygons
 from .product import merge_points, split_points
 from .rounding import enclose_sum
+from .union import Union
 
 __all__ = ["Coupled"]
 
@@ -162,6 +163,10 @@ class Coupled:
         part._polygons, part._centre = self._polygons.select(index), self._centre[index]
         part._hull = None if self._hull is None else self._hull.select(index)
         return part
+
+    def __or__(self: InputSet, other: InputSet) -> Union:
+        """The union with a set of equal batch and shape."""
+        return Union.of(self, other)
 
     def _faces(self, which: int, where: tuple[int, int]) -> str:
         lower, upper = self._boxes[which].lower.flatten(1), self._boxes[which].upper.flatten(1)

@@ -11,12 +11,13 @@ from .ball import check_radii
 from .box import Box
 from .coupled import Coupled
 from .differences import PENALTIES
-from .input_set import check_points, check_rows
+from .input_set import InputSet, check_points, check_rows
 from .norms import NORMS
 from .pair_programs import closest_pairs, nearest_pairs, pair_bounds
 from .product import merge_points
 from .round_ball import RoundBall
 from .rounding import round_up
+from .union import Union
 
 __all__ = ["CoupledBall"]
 
@@ -164,6 +165,10 @@ class CoupledBall:
         part._pairs, part._p = self._pairs.select(index), self._p
         part._radius, part._centre = self._radius[index], self._centre[index]
         return part
+
+    def __or__(self: InputSet, other: InputSet) -> Union:
+        """The union with a set of equal batch and shape."""
+        return Union.of(self, other)
 
     def _ball(self, x: Tensor) -> RoundBall:
         """The ball around the first halves of points x (B, 2n)."""

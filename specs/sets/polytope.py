@@ -11,11 +11,12 @@ from robustbench_local.errors import DeviceError, DtypeError, ShapeError
 
 from .box import Box
 from .halfspaces import Halfspaces
-from .input_set import as_numbers, check_points, check_rows
+from .input_set import InputSet, as_numbers, check_points, check_rows
 from .polytope_bounds import affordable, bounds, hull_faces
 from .polytope_points import deepest, nearest
 from .rounding import round_up
 from .settling import Settling
+from .union import Union
 
 __all__ = ["Polytope"]
 
@@ -174,6 +175,10 @@ class Polytope:
         )
         part._hull = None if self._hull is None else self._hull.select(index)
         return part
+
+    def __or__(self: InputSet, other: InputSet) -> Union:
+        """The union with a set of equal batch and shape."""
+        return Union.of(self, other)
 
     def __and__(self, other: Box | Polytope) -> Polytope:
         """The intersection with a box or a polytope of the same shape."""

@@ -17,6 +17,7 @@ from robustbench_local.errors import DeviceError, ShapeError
 from .box import Box, box_beside
 from .combining import combined
 from .input_set import Divisible, InputSet, check_points, check_rows
+from .union import Union
 
 __all__ = ["Product", "merge_points", "split_points"]
 
@@ -141,6 +142,10 @@ class Product:
     def select(self, index: Tensor) -> Product:
         """The products at a long or bool index (b,)."""
         return Product([block.select(index) for block in self._blocks])
+
+    def __or__(self: InputSet, other: InputSet) -> Union:
+        """The union with a set of equal batch and shape."""
+        return Union.of(self, other)
 
     def parts(self, *, most: int = 4096) -> tuple[InputSet, Tensor] | None:
         """The products of one part of each block, and the problem (B',) of each: boxes where all parts are.

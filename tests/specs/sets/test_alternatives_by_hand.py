@@ -290,3 +290,13 @@ def test_bad_sets_are_refused(build: Any, kind: type[RobustBenchError], message:
     with pytest.raises(kind) as caught:
         build()
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [*KINDS])
+def test_every_set_unites_with_a_box(kind: str) -> None:
+    inputs: Any = KINDS[kind](Draw(5, 2, (2, 3), torch.float32, 1.0, 2))
+    far = inputs.box().upper + 5
+    for both in (inputs | Box(far, far), Box(far, far) | inputs):
+        assert isinstance(both, Union)
+        assert both.contains(far).all() and both.contains(inputs.centre()).all()
+        assert not both.contains(far + 1).any()
