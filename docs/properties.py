@@ -29,7 +29,9 @@ query = spec.query({"f": f.eval(), "g": g.eval()}, x0=torch.rand(20, 8), eps=0.0
 ```
 
 A property of one network takes it as it is, one of several takes them by name. Values bind by name: `B`
-problems with a leading axis of `B`, or one value for all.
+problems with a leading axis of `B`, or one value for all. Those about an image and its class also go by name
+on the command line, `rbl verify digits-mlp:certified topk --eps 0.02 --set k=3`; `--set` gives arguments and
+values beyond image, class and radius.
 
 """
 

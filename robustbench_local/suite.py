@@ -21,6 +21,7 @@ from robustbench_local.verifiers import Smoothing
 
 from .cascade import find_any_method
 from .named_models import NamedModel, find_model
+from .ready_specs import NORMS, ready_spec
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,9 +29,6 @@ else:
     import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 __all__ = ["NORMS", "Suite", "cases_of"]
-
-NORMS: Mapping[str, float] = {"linf": math.inf, "l2": 2.0, "l1": 1.0}
-"""Name of a norm -> its p."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,30 +127,37 @@ class Suite:
         return cls(**_typed({**table, **overrides}, where=str(path)))
 
 
-def cases_of(model: NamedModel, data: Dataset, *, spec: str, norm: str, eps: float) -> Cases:
+def cases_of(
+    model: NamedModel,
+    data: Dataset,
+    *,
+    spec: str,
+    norm: str,
+    eps: float,
+    settings: Mapping[str, object] | None = None,
+) -> Cases:
     """One problem per image of `data`: the property `spec` for the ball of radius eps around the image.
 
-    Raises UnknownNameError for an unknown spec or norm, ShapeError if model and data do not fit.
+    settings: what else the property takes, by name: {"k": 3}. Raises UnknownNameError for an unknown spec,
+    norm or setting, ShapeError if model and data do not fit, SpecError where the property lacks a value.
     """
-    if spec not in SPECS:
-        raise UnknownNameError.of("spec", spec, SPECS)
-    if norm not in NORMS:
-        raise UnknownNameError.of("norm", norm, NORMS)
     inputs, labels = data.inputs.to(model.device), data.labels.to(model.device)
     classes = _outputs(model.network, data, model.name)
-    query = SPECS[spec](data.shape, classes, p=NORMS[norm]).query(model.network, x0=inputs, c=labels, eps=eps)
+    known = {"x0": inputs, "c": labels, "eps": eps}
+    ready, values = ready_spec(spec, data.shape, classes, norm=norm, known=known, settings=settings or {})
+    query, round_ = ready.query(model.network, **values), "eps" in values
     return Cases(
         model=model.name,
-        network=model.network,
+        network=query.network if isinstance(query.network, nn.Module) else model.network,
         model_hash=model_hash(model.network),
         family=model.family,
         dataset=data.name,
         ids=data.ids.tolist(),
         query=query,
         spec=spec,
-        norm=norm,
-        eps=eps,
-        origins=inputs,
+        norm=norm if round_ else "",
+        eps=eps if round_ else math.nan,
+        origins=inputs if query.inputs.shape == data.shape else None,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -45,6 +45,10 @@ InputShape = Annotated[
     typer.Option(help="For a .vnnlib file: shape of one input, e.g. 3,32,32, if it is no zoo model."),
 ]
 Timeout = Annotated[float, typer.Option(help="Seconds for everything together.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="What else the property takes, e.g. k=3; repeat."),
+]
 
 
 def verify(
@@ -55,6 +59,7 @@ def verify(
     first: First = None,
     eps: Eps = 0.05,
     norm: Norm = "linf",
+    set_: Set = None,
     input_shape: InputShape = None,
     timeout: Timeout = 60.0,
     method: Annotated[
@@ -76,7 +81,7 @@ def verify(
     if _is_vnnlib(spec):
         batches = _of_file(model, spec, input_shape, device)
     else:
-        batches = [_cases(model, spec, dataset, image, first, eps, norm, device)]
+        batches = [_cases(model, spec, _Around(dataset, image, first, eps, norm, set_ or []), device)]
     if explain:
         show_explanation(batches[0].query, printer(json), json)
         return
@@ -93,6 +98,7 @@ def attack(
     first: First = None,
     eps: Eps = 0.05,
     norm: Norm = "linf",
+    set_: Set = None,
     input_shape: InputShape = None,
     timeout: Timeout = 60.0,
     attack: Annotated[str, typer.Option(help="Name of the attack.")] = "pgd",
@@ -109,28 +115,31 @@ def attack(
     if _is_vnnlib(spec):
         batches = _of_file(model, spec, input_shape, device)
     else:
-        batches = [_cases(model, spec, dataset, image, first, eps, norm, device)]
+        batches = [_cases(model, spec, _Around(dataset, image, first, eps, norm, set_ or []), device)]
     result = cascade_all(batches, stages, timeout=timeout, seed=seed)
     _show(result, batches, printer(json))
     write_json(_as_json(result, batches), json)
 
 
-def _cases(
-    model: str,
-    spec: str,
-    dataset: str,
-    image: list[int] | None,
-    first: int | None,
-    eps: float,
-    norm: str,
-    device: str | None,
-) -> Cases:
+class _Around(NamedTuple):
+    """Which images of which data set a property by name is about, and how far around them."""
+
+    dataset: str
+    image: list[int] | None
+    first: int | None
+    eps: float
+    norm: str
+    settings: list[str]
+
+
+def _cases(model: str, spec: str, around: _Around, device: str | None) -> Cases:
     import torch
 
     from robustbench_local.data import load_dataset
     from robustbench_local.device import find_device
     from robustbench_local.errors import DataError
     from robustbench_local.named_models import find_model
+    from robustbench_local.ready_specs import parse_settings
     from robustbench_local.suite import cases_of
 
     if Path(spec).suffix == ".rbspec":
@@ -139,15 +148,19 @@ def _cases(
             where=spec,
             cure="give the name of a property, e.g. robustness, a .vnnlib file, or use the Python interface",
         )
-    data = load_dataset(dataset, split="test")
-    chosen = list(range(min(first, len(data)))) if first is not None else image or [0]
+    data = load_dataset(around.dataset, split="test")
+    first = around.first
+    chosen = list(range(min(first, len(data)))) if first is not None else around.image or [0]
     for k in chosen:
         if not 0 <= k < len(data):
             raise DataError(
-                f"no image {k}", where="--image", cure=f"{dataset} has test images 0 to {len(data) - 1}"
+                f"no image {k}",
+                where="--image",
+                cure=f"{around.dataset} has test images 0 to {len(data) - 1}",
             )
     named = find_model(model, device=find_device(device))
-    return cases_of(named, data.select(torch.tensor(chosen)), spec=spec, norm=norm, eps=eps)
+    images, settings = data.select(torch.tensor(chosen)), parse_settings(around.settings)
+    return cases_of(named, images, spec=spec, norm=around.norm, eps=around.eps, settings=settings)
 
 
 def _is_vnnlib(spec: str) -> bool:
