@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robustbench_local.errors import GraphError, NonFiniteError
 
-from ..graph import Node
+from ..graph import Node, mapped
 from .folding import Array
 
 __all__ = ["arrays_of", "check_finite", "tensor_of"]
@@ -45,11 +45,13 @@ def tensor_of(array: Array, dtype: torch.dtype) -> Tensor:
 
 
 def check_finite(node: Node) -> None:
-    """Raise NonFiniteError where a constant of the node is NaN or infinite."""
-    for tensor in (c for c in node.constants() if c.is_floating_point()):
-        if not bool(torch.isfinite(tensor).all()):
-            raise NonFiniteError(
-                "a weight is NaN or infinite",
-                where=f"node {node.name!r}",
-                cure="export the network again; nothing can be proved",
-            )
+    """Raise NonFiniteError where a constant of the node is NaN or infinite, or a number is NaN."""
+    numbers: list[float] = []
+    mapped((node.args, node.kwargs), lambda v: numbers.append(v) if isinstance(v, float) else None)
+    tensors = [c for c in node.constants() if c.is_floating_point()]
+    if any(n != n for n in numbers) or not all(bool(torch.isfinite(t).all()) for t in tensors):
+        raise NonFiniteError(
+            "a weight is NaN or infinite",
+            where=f"node {node.name!r}",
+            cure="export the network again; nothing can be proved",
+        )

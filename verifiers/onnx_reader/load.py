@@ -40,6 +40,8 @@ def load_model(source: str | Path | onnx.ModelProto) -> onnx.ModelProto:
         raise DataError(
             "the file is not an ONNX model", where=str(path), cure="export it again, or copy it anew"
         ) from error
+    if not _is_text(model.graph):
+        raise DataError("names in the ONNX file are no text", where=str(path), cure="export it again")
     if not model.HasField("graph") or not model.graph.node:
         raise DataError("the ONNX file holds no network", where=str(path), cure="export it again")
     return _complete(model, path)
@@ -78,6 +80,14 @@ def _read(path: Path) -> bytes:
     if len(unpacked) == _LARGEST:
         raise DataError("the unpacked file exceeds 2 GB", where=str(path), cure="use external data")
     return unpacked
+
+
+def _is_text(graph: onnx.GraphProto) -> bool:
+    """Whether the names of values and operators are Unicode: protobuf gives bytes for those that are not."""
+    names = [part.name for part in (*graph.input, *graph.output, *graph.initializer, *graph.node)]
+    for node in graph.node:
+        names += [*node.input, *node.output, node.op_type, node.domain, *(a.name for a in node.attribute)]
+    return all(isinstance(name, str) for name in names)
 
 
 def _complete(model: onnx.ModelProto, path: Path | None) -> onnx.ModelProto:

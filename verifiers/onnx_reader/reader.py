@@ -53,6 +53,11 @@ def from_onnx(source: str | Path | onnx.ModelProto, *, output: str | Sequence[st
             raise
         place = f"{where}, {error.where}" if error.where else where
         raise type(error)(error.what, where=place, cure=error.cure) from error
+    except Exception as error:  # whatever else a malformed file makes of protobuf, numpy or torch
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+        raise GraphError(
+            f"the file cannot be read: {reason}", where=where, cure="check it with onnx.checker"
+        ) from error
 
 
 def _read(model: onnx.ModelProto, output: str | Sequence[str] | None) -> Graph:

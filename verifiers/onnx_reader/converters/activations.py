@@ -152,4 +152,6 @@ def _is_infinite(op: Operation) -> Value:
     above, below = op.integer("detect_positive", 1), op.integer("detect_negative", 1)
     if above and below:
         return _apply(op, aten.isinf.default)
-    return _apply(op, aten.eq.Scalar, math.inf if above else -math.inf if below else math.nan)
+    if not above and not below:
+        return _apply(op, aten.gt.Scalar, math.inf)  # never
+    return _apply(op, aten.eq.Scalar, math.inf if above else -math.inf)

@@ -72,6 +72,8 @@ def _quantize(op: Operation) -> Value:
         raise op.unsupported("to this type, or by blocks", "quantise to 4, 8 or 16 bits, by axis")
     low, high = _RANGES[kind]
     scale = _by_axis(op, value, op.required(1))
+    if not bool((scale > 0).all()):
+        raise op.unsupported("by a scale that is not positive", "export the network again")
     result = op.add(aten.div.Tensor, value, scale, leading=value.leading)
     result = op.add(aten.round.default, result, leading=value.leading)
     if zero is not None and bool(zero.any()):

@@ -34,13 +34,13 @@ def _einsum(op: Operation) -> Value:
     free = next((c for c in ascii_letters if c not in equation), None)
     if free is None or len(labels) != len(operands):
         raise op.unsupported(f"{equation!r} of {len(operands)} tensors", "use fewer labels")
+    firsts = {labels[k][:1] for k, operand in enumerate(operands) if isinstance(operand, Value)}
     ready: list[Value | Tensor] = []
     for k, operand in enumerate(operands):
         if not isinstance(operand, Value):
             ready.append(operand)
             continue
-        first = labels[k][:1]
-        if first != result[:1] or any(label[:1] != first for label in labels):
+        if firsts != {result[:1]}:
             refuse_mixing(op, operand)
         ready.append(whole(op, operand))
         labels[k] = free + labels[k]
