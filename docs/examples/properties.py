@@ -59,7 +59,7 @@ MEAN, RANGE = [19791.091, 0.0, 0.0, 650.0, 600.0], [60261.0, 6.28318530718, 6.28
 LOW = [0.0, -3.141593, -3.141593, 100.0, 0.0]
 HIGH = [60760.0, 3.141593, 3.141593, 1200.0, 1200.0]
 acas = Net("acas", 5, 5)
-s = Var("s", 5, names=["rho", "theta", "psi", "vo", "vi"], units=["m", "rad", "rad", "m/s", "m/s"])
+s = Var("s", 5, names=["rho", "theta", "psi", "vo", "vi"], units=["ft", "rad", "rad", "ft/s", "ft/s"])
 scores = acas((s - MEAN) / RANGE) * 373.94992 + 7.518884
 p1 = forall(s, box(LOW, HIGH) & (s.rho >= 55947.691) & (s.vo >= 1145) & (s.vi <= 60), scores[0] <= 1500)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib as _importlib
 import pkgutil as _pkgutil
 
+from .acas import acas_xu
 from .catalogue import CATALOGUE, Entry
 from .confidence import digit_sum, doubt, label_distance
 from .control import (
@@ -50,6 +51,7 @@ __all__ = [
     "SPECS",
     "Entry",
     "Kind",
+    "acas_xu",
     "attention_mass",
     "bias_field",
     "blur",

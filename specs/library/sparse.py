@@ -19,9 +19,9 @@ def few_pixels(
 ) -> Spec:
     """forall x in bounds that differ from x0 in at most k elements: argmax f(x) = c.
 
-    grouped=0 counts the pixels of an image (channels, height, width) instead of its elements. Bind x0
-    (B, *shape), c (B,) and k, a whole number. Violation: max over j != c of f_j - f_c, closed atoms. Source:
-    J. Su, D. Vargas, K. Sakurai, One pixel attack for fooling deep neural networks, IEEE TEVC 2019, arXiv
+    grouped=0 counts the pixels of an image (channels, height, width) instead of its elements. Bind x0 (B,
+    *shape), c (B,) and k, a whole number. Violation: max over j != c of f_j - f_c, closed atoms. Source: J.
+    Su, D. Vargas, K. Sakurai, One pixel attack for fooling deep neural networks, IEEE TEVC 2019, arXiv
     1710.08864; bounds by the largest gains: F. Croce, M. Hein, Sparse and imperceivable adversarial attacks,
     ICCV 2019, arXiv 1909.05040.
     """
