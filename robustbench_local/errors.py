@@ -7,7 +7,7 @@ This module imports nothing of the project.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from types import MappingProxyType
 
@@ -20,6 +20,7 @@ __all__ = [
     "EmptySetError",
     "GraphError",
     "LabelError",
+    "LocatedError",
     "MissingPackageError",
     "NonFiniteError",
     "RadiusError",
@@ -28,6 +29,7 @@ __all__ = [
     "ShapeError",
     "SoundnessAlarm",
     "SpecError",
+    "SpecErrors",
     "SpecWarning",
     "SymbolicBoolError",
     "UnboundedSetError",
@@ -75,7 +77,7 @@ class RobustBenchError(Exception):
     def __str__(self) -> str:  # KeyError's own __str__ would print the repr
         return str(self.args[0])
 
-    def as_dict(self) -> dict[str, str | None]:
+    def as_dict(self) -> dict[str, object]:
         """The error as plain JSON-ready fields: code, what, where, cure."""
         return {"code": self.code, "what": self.what, "where": self.where, "cure": self.cure}
 
@@ -92,6 +94,69 @@ class SpecWarning(UserWarning):
     def __init__(self, code: str, what: str, *, cure: str) -> None:
         self.code, self.what, self.cure = code, what, cure
         super().__init__(f"{what}. {cure[0].upper()}{cure[1:]} [{code}]")
+
+
+class LocatedError(SpecError):
+    """An error at a place of a text; `code` says which kind: E-PARSE, E-NAME, E-SHAPE, ...
+
+    `line` and `column` count characters from 1; `source` is the line, `length` how many characters are meant.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        code: str,
+        name: str,
+        place: tuple[int, int],
+        source: str = "",
+        length: int = 1,
+        cure: str | None = None,
+    ) -> None:
+        self.code = code
+        self.name, (self.line, self.column) = name, place
+        self.source, self.length = source, length
+        super().__init__(what, where=f"{name}:{self.line}:{self.column}", cure=cure)
+
+    @property
+    def excerpt(self) -> str:
+        """The line, or the part of it around the place, and a caret below."""
+        first = max(0, self.column - 60) if len(self.source) > 100 else 0
+        shown = self.source[first : first + 100].replace("\t", " ")
+        marks = max(1, min(self.length, len(shown) - (self.column - 1 - first)))
+        return f"    {shown}\n    {' ' * (self.column - 1 - first)}{'^' * marks}"
+
+    def as_dict(self) -> dict[str, object]:
+        """The plain fields of every error, and file, line, column and source."""
+        place = {"file": self.name, "line": self.line, "column": self.column, "source": self.source}
+        return {**super().as_dict(), **place}
+
+
+class SpecErrors(SpecError):
+    """Everything that is wrong with a specification, at once: `errors`, at least one, in order."""
+
+    def __init__(self, errors: Sequence[RobustBenchError]) -> None:
+        self.errors = tuple(errors)
+        alone = self.errors[0] if len(self.errors) == 1 else None
+        self.code = alone.code if alone else SpecError.code
+        listed = "; ".join(f"{n}) {error}" for n, error in enumerate(self.errors, 1))
+        super().__init__(str(alone) if alone else f"{len(self.errors)} problems: {listed}")
+
+    @property
+    def report(self) -> str:
+        """One paragraph per error: place, code, what is wrong, the cure; then the line with a caret."""
+        return "\n".join(_paragraph(error) for error in self.errors)
+
+    def as_dict(self) -> dict[str, object]:
+        """The plain fields, and under "errors" those of every single error."""
+        return {**super().as_dict(), "errors": [error.as_dict() for error in self.errors]}
+
+
+def _paragraph(error: RobustBenchError) -> str:
+    cure = f". {error.cure[0].upper()}{error.cure[1:]}" if error.cure else ""
+    head = f"{error.where}: " if error.where else ""
+    text = f"{head}{error.code}: {error.what}{cure}"
+    return f"{text}\n{error.excerpt}" if isinstance(error, LocatedError) else text
 
 
 class SymbolicBoolError(SpecError, TypeError):

@@ -7,24 +7,10 @@ query = spec.query(model, x0=images, c=labels)      # a batch of problems; query
 """
 
 from . import library
-from .aggregates import (
-    Chance,
-    ChanceClaim,
-    Distribution,
-    Every,
-    Law,
-    Measure,
-    Rate,
-    RateClaim,
-    chance,
-    each,
-    measure,
-    normal,
-    rate,
-    uniform,
-)
+from .aggregates import Chance, ChanceClaim, Every, Measure, Rate, RateClaim, chance, each, measure, rate
 from .checks import unreachable
 from .composed import Composed, features_of
+from .distributions import Distribution, Law, normal, uniform
 from .expressions import (
     Const,
     Data,
@@ -104,6 +90,7 @@ from .sets import (
     axis_groups,
 )
 from .spec import Spec, exists, forall
+from .text import Prop, SpecFile, parse_spec, parse_value, read_spec, write_spec
 from .transforms import (
     affine,
     bias_field,
@@ -157,6 +144,7 @@ __all__ = [
     "Patch",
     "Polytope",
     "Product",
+    "Prop",
     "Quantifier",
     "Query",
     "Rate",
@@ -164,6 +152,7 @@ __all__ = [
     "Segment",
     "SparseBall",
     "Spec",
+    "SpecFile",
     "Term",
     "Tree",
     "Union",
@@ -216,12 +205,15 @@ __all__ = [
     "norm",
     "normal",
     "output_bounds",
+    "parse_spec",
+    "parse_value",
     "parse_vnnlib",
     "patch",
     "pick",
     "put",
     "rank",
     "rate",
+    "read_spec",
     "read_vnnlib",
     "relu",
     "reshape",
@@ -247,4 +239,5 @@ __all__ = [
     "vmax",
     "vmin",
     "vsum",
+    "write_spec",
 ]

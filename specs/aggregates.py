@@ -4,8 +4,6 @@ These are built from specs and evaluated by `robustbench_local.aggregates`; a sp
 worst point of one set.
 """
 
-# ruff: noqa: D102 (the members of a distribution are described once, by `Distribution`)
-
 from __future__ import annotations
 
 import hashlib
@@ -15,42 +13,36 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
-from torch import Tensor
 
-from robustbench_local.errors import RadiusError, ShapeError, SpecError
+from robustbench_local.errors import ShapeError, SpecError
 
 from .bindings import bind
-from .expressions.base import Bindings, Formula, Term, term
-from .expressions.domains import Domain, box, points_of
+from .distributions import Distribution, Law
+from .expressions.base import Bindings, Formula, Term, spec_error, term
+from .expressions.constants import Constant, number_text
+from .expressions.domains import Domain
 from .expressions.leaves import Var
 from .expressions.scope import Scope
 from .expressions.values import Emitter
 from .lowering import wide_values
+from .printing import canonical_text
 from .query import Query
 from .spec import Networks, Spec, forall
 
 __all__ = [
     "Chance",
     "ChanceClaim",
-    "Distribution",
     "Every",
-    "Law",
     "Measure",
-    "Normal",
     "Rate",
     "RateClaim",
-    "Uniform",
     "chance",
     "each",
     "measure",
-    "normal",
     "rate",
-    "uniform",
 ]
 
 T = TypeVar("T")
-
-_TAILS = 9.0  # standard deviations: a coordinate lies outside with probability 2.3e-19
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -61,13 +53,38 @@ class Every:
 
     @property
     def text(self) -> str:
-        """The texts of the specs, one after the other."""
-        return "\n\n".join(spec.text for spec in self.specs)
+        """Canonical text, which `parse_spec` reads."""
+        return canonical_text({"": self})
 
     @property
     def id(self) -> str:
         """sha256 of the text, in hexadecimal."""
         return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def declarations(self) -> Mapping[str, str]:
+        """Name -> declaration line; E-PARAM where specs declare one name in two ways."""
+        lines: dict[str, str] = {}
+        for spec in self.specs:
+            for name, line in spec.declarations.items():
+                if lines.setdefault(name, line) != line:
+                    raise spec_error("E-PARAM", f"{name!r} is declared twice: {lines[name]}, {line}")
+        return lines
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """The properties without their declarations."""
+        return tuple(claim for spec in self.specs for claim in spec.claims)
+
+    @property
+    def family(self) -> bool:
+        """True: several properties under one name."""
+        return True
+
+    @property
+    def constants(self) -> Mapping[str, Constant]:
+        """The constants that have declarations, by name."""
+        return {name: constant for spec in self.specs for name, constant in spec.constants.items()}
 
     def __repr__(self) -> str:
         return f"Every({len(self.specs)} specs, {self.specs[0]!r}, ..)"
@@ -87,11 +104,6 @@ class Rate:
 
     spec: Spec
 
-    @property
-    def text(self) -> str:
-        """Canonical text."""
-        return f"rate({self.spec.text})"
-
     def __ge__(self, threshold: float) -> RateClaim:
         return RateClaim(self, _share(threshold), True)
 
@@ -99,8 +111,46 @@ class Rate:
         return RateClaim(self, _share(threshold), False)
 
 
+class _OfOneSpec(ABC):
+    """A claim whose declarations are those of one spec."""
+
+    @property
+    @abstractmethod
+    def _spec(self) -> Spec: ...
+
+    @property
+    @abstractmethod
+    def claims(self) -> tuple[str, ...]:
+        """The claim without its declarations, alone in a tuple."""
+
+    @property
+    def text(self) -> str:
+        """Canonical text, which `parse_spec` reads."""
+        return canonical_text({"": self})
+
+    @property
+    def id(self) -> str:
+        """sha256 of the text, in hexadecimal."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def declarations(self) -> Mapping[str, str]:
+        """Name -> declaration line, of networks, values and constants."""
+        return self._spec.declarations
+
+    @property
+    def family(self) -> bool:
+        """False: one claim."""
+        return False
+
+    @property
+    def constants(self) -> Mapping[str, Constant]:
+        """The constants that have declarations, by name."""
+        return self._spec.constants
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class RateClaim:
+class RateClaim(_OfOneSpec):
     """rate(spec) >= threshold (`at_least`) or <= threshold."""
 
     rate: Rate
@@ -108,12 +158,16 @@ class RateClaim:
     at_least: bool
 
     @property
-    def text(self) -> str:
-        """Canonical text."""
-        return f"{self.rate.text} {'>=' if self.at_least else '<='} {self.threshold!r}"
+    def _spec(self) -> Spec:
+        return self.rate.spec
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """The claim without its declarations, alone in a tuple."""
+        return (f"rate {_against(self.at_least, self.threshold)}: {self._spec.claims[0]}",)
 
     def __repr__(self) -> str:
-        return f"RateClaim({self.text.rsplit(chr(10), 1)[-1]})"
+        return f"RateClaim({self.claims[0]})"
 
 
 def rate(spec: Spec) -> Rate:
@@ -121,111 +175,6 @@ def rate(spec: Spec) -> Rate:
     if not isinstance(spec, Spec):
         raise SpecError(f"rate() of {spec!r}", cure="give a spec, made by forall or exists")
     return Rate(spec)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Law:
-    """Independent coordinates as numbers, `centre` and `scale` (B, n): normal, or uniform in centre -+ scale.
-
-    Uniform coordinates of scale 0 are fixed.
-    """
-
-    centre: Tensor
-    scale: Tensor
-    normal: bool
-
-    def draw(self, index: int, count: int, generator: torch.Generator) -> Tensor:
-        """`count` points of problem `index`, (count, n) float64."""
-        centre, scale = self.centre[index], self.scale[index]
-        shape = (count, len(centre))
-        if self.normal:
-            return centre + scale * torch.randn(shape, generator=generator, dtype=torch.float64)
-        return centre + scale * (2 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1)
-
-    def mass(self, index: int, lower: Tensor, upper: Tensor) -> Tensor:
-        """Lower bounds of the probability of boxes (k, n) of problem `index`: (k,).
-
-        Products of differences of distribution functions, less their rounding errors.
-        """
-        low, high = (self._standard(index, face) for face in (lower, upper))
-        each_axis = torch.where(self.scale[index] > 0, high - low, 1.0)
-        n = each_axis.shape[1]
-        return (each_axis.clamp(min=0).prod(1) * (1 - 1e-15 * (4 + 2 * n)) - n * 1e-15).clamp(min=0)
-
-    def _standard(self, index: int, face: Tensor) -> Tensor:
-        scaled = (face - self.centre[index]) / self.scale[index]
-        if self.normal:
-            below: Tensor = torch.special.ndtr(scaled)
-            return below
-        return ((scaled + 1) / 2).clamp(0, 1)
-
-
-class Distribution(ABC):
-    """How a variable is drawn; its coordinates are independent."""
-
-    @property
-    @abstractmethod
-    def text(self) -> str:
-        """Canonical text."""
-
-    @abstractmethod
-    def support(self) -> Domain:
-        """A box that holds the variable, but for a probability below 1e-18 per coordinate."""
-
-    @abstractmethod
-    def law(self, env: Bindings, shape: tuple[int, ...]) -> Law:
-        """The distribution as numbers, each (B, n)."""
-
-
-@dataclass(frozen=True, eq=False)
-class Normal(Distribution):
-    """Independent normal coordinates with a mean and a standard deviation > 0 (a number, or one each)."""
-
-    mean: Term
-    deviation: Term
-
-    @property
-    def text(self) -> str:
-        return f"normal({self.mean.text}, {self.deviation.text})"
-
-    def support(self) -> Domain:
-        return box(self.mean - _TAILS * self.deviation, self.mean + _TAILS * self.deviation)
-
-    def law(self, env: Bindings, shape: tuple[int, ...]) -> Law:
-        mean, deviation = points_of(self.mean, env, shape), points_of(self.deviation, env, shape)
-        if not bool((deviation > 0).all()):
-            raise RadiusError(f"standard deviation `{self.deviation.text}` is not above 0")
-        return Law(mean.reshape(env.batch, -1), deviation.reshape(env.batch, -1), True)
-
-
-@dataclass(frozen=True, eq=False)
-class Uniform(Distribution):
-    """Independent coordinates, uniform between two ends."""
-
-    lower: Term
-    upper: Term
-
-    @property
-    def text(self) -> str:
-        return f"uniform({self.lower.text}, {self.upper.text})"
-
-    def support(self) -> Domain:
-        return box(self.lower, self.upper)
-
-    def law(self, env: Bindings, shape: tuple[int, ...]) -> Law:
-        lower, upper = points_of(self.lower, env, shape), points_of(self.upper, env, shape)
-        centre, scale = (lower + upper) / 2, (upper - lower) / 2
-        return Law(centre.reshape(env.batch, -1), scale.reshape(env.batch, -1), False)
-
-
-def normal(mean: object, deviation: object) -> Distribution:
-    """Independent normal coordinates: mean and standard deviation, numbers or terms free of variables."""
-    return Normal(term(mean), term(deviation))
-
-
-def uniform(lower: object, upper: object) -> Distribution:
-    """Independent coordinates, uniform between two ends: numbers or terms free of variables."""
-    return Uniform(term(lower), term(upper))
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,11 +189,6 @@ class Chance:
     def spec(self) -> Spec:
         """The property that the formula is true on the whole support."""
         return forall(self.variable, self.distribution.support(), self.body)
-
-    @property
-    def text(self) -> str:
-        """Canonical text."""
-        return f"chance {self.variable.declaration} ~ {self.distribution.text}: {self.body.text}"
 
     def law(self, values: Mapping[str, object]) -> Law:
         """The distribution as numbers, for the values that a query of `spec` is bound to."""
@@ -265,7 +209,7 @@ class Chance:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ChanceClaim:
+class ChanceClaim(_OfOneSpec):
     """chance >= threshold (`at_least`) or <= threshold."""
 
     chance: Chance
@@ -273,12 +217,17 @@ class ChanceClaim:
     at_least: bool
 
     @property
-    def text(self) -> str:
-        """Canonical text."""
-        return f"{self.chance.text} {'>=' if self.at_least else '<='} {self.threshold!r}"
+    def _spec(self) -> Spec:
+        return self.chance.spec
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """The claim without its declarations, alone in a tuple."""
+        drawn = f"{self.chance.variable.declaration} ~ {self.chance.distribution.text}"
+        return (f"chance {_against(self.at_least, self.threshold)} {drawn}: {self.chance.body.text}",)
 
     def __repr__(self) -> str:
-        return f"ChanceClaim({self.text})"
+        return f"ChanceClaim({self.claims[0]})"
 
 
 def chance(variable: Var, distribution: Distribution, body: Formula) -> Chance:
@@ -313,6 +262,10 @@ def measure(variables: Var | Sequence[Var], domain: Domain | Formula, quantity: 
             f"`{found.text}` has shape {found.shape}", cure="measure a number: vmax(..), norm(..)"
         )
     return Measure(found, forall(variables, domain, found <= 0))
+
+
+def _against(at_least: bool, threshold: float) -> str:
+    return f"{'>=' if at_least else '<='} {number_text(threshold)}"
 
 
 def _share(threshold: float) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustbench_local.errors import RobustBenchError, SpecError
+from robustbench_local.errors import RobustBenchError, SpecError, SpecErrors
 
 from .expressions.base import spec_error
 from .expressions.leaves import Data, Label, Param
@@ -105,5 +105,4 @@ def _batch_problems(bound: Mapping[str, Tensor]) -> Iterable[RobustBenchError]:
 def _joined(problems: list[RobustBenchError]) -> RobustBenchError:
     if len(problems) == 1:
         return problems[0]
-    text = "; ".join(f"{n}) {problem}" for n, problem in enumerate(problems, 1))
-    return spec_error("E-SPEC", f"{len(problems)} problems: {text}")
+    return SpecErrors(problems)

@@ -21,13 +21,11 @@ from .expressions.leaves import Data, Label, Param, Var
 from .expressions.naming import Named
 from .expressions.networks import Application, Net, Tap
 from .lowering import Lowered, lower
+from .printing import canonical_text
 from .query import Quantifier, Query
 from .vocabulary import FUNCTIONS
 
-__all__ = ["VERSION", "Networks", "Spec", "exists", "forall"]
-
-VERSION = 1
-"""Of the language's text; texts begin with it."""
+__all__ = ["Networks", "Spec", "exists", "forall"]
 
 Networks = Callable[[Tensor], Tensor] | Mapping[str, Callable[[Tensor], Tensor]]
 """A network, or name of slot -> network."""
@@ -54,7 +52,7 @@ class Spec:
     @property
     def text(self) -> str:
         """Canonical text, which `parse_spec` reads: one declaration a line, then the property."""
-        return self._text({})
+        return canonical_text({"": self})
 
     @property
     def id(self) -> str:
@@ -62,7 +60,7 @@ class Spec:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     def __repr__(self) -> str:
-        return f"Spec({self.claim})"
+        return f"Spec({self.claims[0]})"
 
     @property
     def declarations(self) -> Mapping[str, str]:
@@ -93,7 +91,7 @@ class Spec:
                 ),
                 stacklevel=2,
             )
-        text = self._text(self._bound_params(bound))
+        text = canonical_text({"": self}, instead=self._bound_params(bound))
         query = Query(
             found.network,
             found.inputs,
@@ -109,14 +107,15 @@ class Spec:
         return query
 
     @property
-    def claim(self) -> str:
-        """The property without its declarations."""
+    def claims(self) -> tuple[str, ...]:
+        """The property without its declarations, alone in a tuple."""
         variables = ", ".join(variable.declaration for variable in self.variables)
-        return f"{self.quantifier.value} {variables} in {self.domain.text}: {self.body.text}"
+        return (f"{self.quantifier.value} {variables} in {self.domain.text}: {self.body.text}",)
 
-    def _text(self, params: Mapping[str, str]) -> str:
-        lines = {**self.declarations, **params}
-        return "\n".join([f"spec v{VERSION}", *lines.values(), self.claim])
+    @property
+    def family(self) -> bool:
+        """False: a spec is one property."""
+        return False
 
     def _bound_params(self, bound: Bound) -> dict[str, str]:
         return {

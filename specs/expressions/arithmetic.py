@@ -7,6 +7,7 @@ from __future__ import annotations
 import operator as python
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 from torch import Tensor
@@ -44,6 +45,10 @@ class Binary(Term):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        return self._shape
+
+    @cached_property
+    def _shape(self) -> tuple[int, ...]:
         return broadcast(self.left, self.right, self.sign)
 
     def _run_both(self, scope: Scope) -> tuple[Tensor, Tensor]:
@@ -239,6 +244,10 @@ class MatMul(Term):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        return self._shape
+
+    @cached_property
+    def _shape(self) -> tuple[int, ...]:
         return (*self.left.shape[:-1], *self.right.shape[1:])
 
     def lower(self, env: Bindings) -> Value:
@@ -327,7 +336,7 @@ def _register(sign: str, node: Callable[..., Term], compute: Callable[..., float
 
 _register("+", Add, python.add)
 _register("-", Subtract, python.sub)
-_register("-x", Negate, python.neg)
+_register("-x", Negate, lambda number: -number)
 _register("*", Multiply, python.mul)
 _register("/", Divide, python.truediv)
 _register("**", Power, python.pow)

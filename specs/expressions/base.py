@@ -278,12 +278,13 @@ def describe(value: object) -> str:
 
 def broadcast(left: Term, right: Term, sign: str) -> tuple[int, ...]:
     """The common shape of two operands: equal shapes, or one scalar; else ShapeError."""
-    if left.shape == right.shape or not right.shape:
-        return left.shape
-    if not left.shape:
-        return right.shape
+    first, second = left.shape, right.shape
+    if first == second or not second:
+        return first
+    if not first:
+        return second
     raise ShapeError(
-        f"`{left.text}` has shape {left.shape}, `{right.text}` {right.shape}",
+        f"`{left.text}` has shape {first}, `{right.text}` {second}",
         where=f"operands of {sign}",
         cure="only scalars are repeated; specs have no batch axis",
     )

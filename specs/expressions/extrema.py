@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 
 import torch
 from torch import Tensor
@@ -37,6 +37,10 @@ class Largest(Term):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        return self._shape
+
+    @cached_property
+    def _shape(self) -> tuple[int, ...]:
         return _shape(self.parts)
 
     def lower(self, env: Bindings) -> Value:
@@ -66,6 +70,10 @@ class Smallest(Term):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        return self._shape
+
+    @cached_property
+    def _shape(self) -> tuple[int, ...]:
         return _shape(self.parts)
 
     def lower(self, env: Bindings) -> Value:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor
 
@@ -43,6 +44,10 @@ class Element(Term):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        return self._shape
+
+    @cached_property
+    def _shape(self) -> tuple[int, ...]:
         kept = self.of.shape[len(self.items) :]
         spans = [range(n)[i] for n, i in zip(self.of.shape, self.items, strict=False) if isinstance(i, slice)]
         return (*(len(span) for span in spans), *kept)

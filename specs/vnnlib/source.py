@@ -27,7 +27,7 @@ class LocatedError(SpecError):
 
     excerpt: str = ""
 
-    def as_dict(self) -> dict[str, str | None]:
+    def as_dict(self) -> dict[str, object]:
         """The fields of every error, and the excerpt."""
         return super().as_dict() | {"excerpt": self.excerpt}
 

@@ -12,7 +12,7 @@ from robustbench_local.specs.vocabulary import FUNCTIONS, function
 import robustbench_local.specs as specs
 from robustbench_local.errors import SpecError
 
-EXPRESSIONS = (specs.Term, specs.Formula, specs.Domain, ArgMax, Rank)
+EXPRESSIONS = (specs.Term, specs.Formula, specs.Domain, specs.Distribution, ArgMax, Rank)
 DECLARED = {"Const", "Data", "Label", "Net", "Param", "Var", "let"}  # texts have declarations for these
 EXPANDED = {"always", "eventually", "until"}  # take functions of Python; texts show what they make of them
 

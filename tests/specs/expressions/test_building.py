@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -244,3 +245,11 @@ def test_factors_of_both_signs_on_a_maximum() -> None:
     x = torch.rand(2, 1, 2, 2)
     expected = ((x.flatten(1)[:, :3] - 2).abs() * torch.tensor([[1.0], [-1.0]]) - 1).amax(1)
     assert torch.allclose(query.violation(query.point(x=x)), expected)
+
+
+def test_long_sums_take_no_more_than_their_length() -> None:
+    start = time.process_time()
+    y = Net("f", (1, 2, 2), 120)(X)
+    spec = forall(X, box(0, 1), sum(y[i] * y[i] for i in range(120)) <= 1)  # type: ignore[operator]
+    assert spec.query(lambda x: x.flatten(1).repeat(1, 30)).violation(torch.ones(1, 1, 2, 2)).item() == 119
+    assert time.process_time() - start < 5
