@@ -15,6 +15,7 @@ from .input_set import InputSet, check_points, check_rows
 from .meet_programs import common_bounds, nearest_common
 from .polytope import Polytope
 from .rounding import round_up
+from .union import Union
 
 __all__ = ["Meet"]
 
@@ -130,6 +131,10 @@ class Meet:
         part._sets = tuple(member.select(index) for member in self._sets)
         part._hull, part._centre = self._hull.select(index), self._centre[index]
         return part
+
+    def __or__(self: InputSet, other: InputSet) -> Union:
+        """The union with a set of equal batch and shape."""
+        return Union.of(self, other)
 
     def _find_centre(self) -> Tensor:
         """The middle of common points that are nearest to several places, as far as it is exact."""

@@ -241,12 +241,6 @@ REFUSALS: list[tuple[Callable[[], object], type[RobustBenchError], str, str]] = 
         "E-VACUOUS",
         "misses its box",
     ),
-    (
-        lambda: built(segment(X0, R) & box(0, 1)),
-        SpecError,
-        "E-SPEC",
-        "the intersection of Segment",
-    ),
 ]
 
 

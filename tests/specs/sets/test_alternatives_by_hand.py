@@ -189,8 +189,9 @@ def test_intersections_keep_the_kind() -> None:
     assert isinstance(both, Union) and both.members[1].box().upper.max() == 0.625
     with pytest.raises(EmptySetError, match="member 1 of a union has no point in common with"):
         (box | Choice((center + 3).unsqueeze(1))) & small
-    with pytest.raises(SpecError, match="is not supported"):
-        (Segment(center, center + 1) | box) & small
+    line = (Segment(center, center + 1) | box) & small
+    assert isinstance(line, Union) and type(line.members[0]).__name__ == "Meet"
+    assert line.contains(center).all() and not line.contains(center + 0.5).any()
 
 
 def test_levels_by_hand() -> None:

@@ -8,10 +8,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from robustbench_local.specs.sets import meet
 from robustbench_local.specs.sets.rounding import on_segment
 
-from robustbench_local.errors import EmptySetError, SpecError
-from robustbench_local.specs import Ball, Box, Segment
+from robustbench_local.errors import EmptySetError
+from robustbench_local.specs import Box, Segment
 
 from .random_sets import DTYPES, samples, uniform
 
@@ -107,9 +108,9 @@ def test_samples_are_spread_where_floats_are() -> None:
     assert float(x[:, 1].mean()) == pytest.approx(0.5, abs=0.07)
 
 
-def test_cuts_are_refused() -> None:
-    line = Segment(torch.zeros(1, 2), torch.ones(1, 2))
-    with pytest.raises(TypeError):
-        line & Box(torch.zeros(1, 2), torch.ones(1, 2))  # type: ignore[operator]
-    with pytest.raises(SpecError, match="is not supported"):
-        (line | Ball(torch.zeros(1, 2), 1.0)) & Box(torch.zeros(1, 2), torch.ones(1, 2))
+def test_a_cut_segment_is_a_meet() -> None:
+    line, box = Segment(torch.zeros(1, 2), torch.ones(1, 2)), Box(torch.zeros(1, 2), torch.full((1, 2), 0.5))
+    both = meet(line, box)
+    x = torch.tensor([[0.25, 0.25]])
+    assert both.contains(x) and not both.contains(2.5 * x) and not both.contains(torch.tensor([[0.25, 0.3]]))
+    assert float(both.support(torch.ones(1, 1, 2))) == pytest.approx(1.0)
