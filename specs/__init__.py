@@ -106,7 +106,7 @@ from .transforms import (
     shear,
     translate,
 )
-from .tree import All, Any, AtLeast, Atom, Tree, count_clauses
+from .tree import All, Any, AtLeast, Atom, Tree, count_clauses, disjuncts
 from .vnnlib import Vnnlib2Property, VnnlibProperty, parse_vnnlib, read_vnnlib
 
 __all__ = [
@@ -182,6 +182,7 @@ __all__ = [
     "contrast",
     "cos",
     "count_clauses",
+    "disjuncts",
     "dot",
     "drop",
     "each",

@@ -21,7 +21,7 @@ from .expressions.base import Bindings
 from .expressions.domains import BallDomain, BoxDomain, Domain
 from .expressions.leaves import Var
 from .layout import Layout
-from .sets import Box, Coupled, InputSet, Polytope, Product, box_within, enclose_sum, meet
+from .sets import Box, Coupled, CoupledBall, InputSet, Polytope, Product, box_within, enclose_sum, meet
 from .tree import Atom
 
 __all__ = ["Cell", "Rows", "cell_set"]
@@ -187,18 +187,21 @@ class _Gap:
 
     def coupled(self, first: InputSet, second: InputSet) -> InputSet:
         """The pairs of both sets that the gap allows."""
-        if not (isinstance(first, Box) and isinstance(second, Box)):
-            raise SpecError(
-                f"a variable that ranges over {first!r} is coupled to one over {second!r}",
-                cure="couple variables that range over boxes",
-            )
+        boxes = first.box(), second.box()
+        pairs: InputSet
         if self.radius is not None:
-            raise _unsupported("l1 and l2 balls around a variable")
-        widest = enclose_sum(second.lower, -first.upper)[0], enclose_sum(second.upper, -first.lower)[1]
-        low, high = (g.reshape(first.lower.shape) for g in (self.low, self.high))
-        low = torch.where(torch.isinf(low), widest[0], low)
-        high = torch.where(torch.isinf(high), widest[1], high)
-        return Coupled(first, second, low, high)
+            pairs = CoupledBall(*boxes, self.radius, self.p)
+        else:
+            widest = (
+                enclose_sum(boxes[1].lower, -boxes[0].upper)[0],
+                enclose_sum(boxes[1].upper, -boxes[0].lower)[1],
+            )
+            low, high = (g.reshape(boxes[0].lower.shape) for g in (self.low, self.high))
+            low = torch.where(torch.isinf(low), widest[0], low)
+            high = torch.where(torch.isinf(high), widest[1], high)
+            pairs = Coupled(*boxes, low, high)
+        straight = isinstance(first, Box) and isinstance(second, Box)
+        return pairs if straight else meet(pairs, Product([first, second]))
 
 
 def _gap(
@@ -344,7 +347,3 @@ def _take(
 
 def _size(variable: Var) -> int:
     return math.prod(variable.shape)
-
-
-def _unsupported(what: str) -> SpecError:
-    return SpecError(f"{what} are not supported", cure="use boxes and balls")

@@ -13,6 +13,7 @@ import pkgutil as _pkgutil
 
 from .alpha_crown import AlphaCROWN
 from .auto_lirpa import AutoLirpa
+from .branching import BranchAndBound
 from .crown import CROWN, CrownIBP
 from .forward import Forward, ForwardBackward, ForwardCROWN, forward_bounds
 from .graph import Graph, Node
@@ -47,6 +48,7 @@ __all__ = [
     "AutoLirpa",
     "Bounds",
     "Boxes",
+    "BranchAndBound",
     "Budget",
     "Certificates",
     "CrownIBP",

@@ -108,6 +108,7 @@ def lower_bounds(
     slopes: Slopes | None = None,
     stop: Callable[[Node], bool] = lambda node: False,
     least: Callable[[Rows], Tensor] | None = None,
+    seen: dict[Node, Rows] | None = None,
 ) -> Tensor:
     """Lower bounds over the input set of `sum over nodes of <a_k, node>`.
 
@@ -116,7 +117,8 @@ def lower_bounds(
     of the result, where `start` is shared. `slopes`: the relaxations' free parameters, which the pull sets
     up where they are missing; None for the rules' own choice. `boxes` bounds the inputs of every
     nonlinearity met. Where `stop(node)` holds the node's own box ends the pull. `least`: what stands for the
-    minimum of the input's rows. Result (B, K), or (1, K) where no sample matters.
+    minimum of the input's rows. `seen` receives the rows that arrive at the input and at nonlinearities.
+    Result (B, K), or (1, K) where no sample matters.
     """
     waiting = _Accumulator(selection)
     for node, rows in start.items():
@@ -128,6 +130,8 @@ def lower_bounds(
         waits, shared = waiting.take(node)
         if waits is None:
             continue
+        if seen is not None and (node.op is None or not find_rule(node).affine):
+            seen[node] = waits
         if node.op is None or stop(node):
             if node.op is None and least is not None:
                 end = least(waits)

@@ -52,12 +52,16 @@ DEFAULT_BUDGET = Budget()
 class Bounds:
     """Upper bounds of the violation atoms, rows (B, m), and of the violation itself, upper (B,).
 
-    `complete` is False where the time budget cut the method short: the bounds are valid but looser.
+    `complete` is False where the time budget cut the method short: the bounds are valid but looser. `points`
+    (B, *in) are inputs, each in its set, that a search for bounds came across; the worst it met.
+    `confirmed`: bounds closer to zero than rounding could explain have been computed in float64 already.
     """
 
     rows: Tensor
     upper: Tensor
     complete: bool = True
+    points: Tensor | None = None
+    confirmed: bool = False
 
 
 @runtime_checkable

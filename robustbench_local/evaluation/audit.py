@@ -38,7 +38,7 @@ def confirm(verifier: Verifier, subject: Subject, query: Query, outcome: Outcome
 
     Where the float64 bound does not hold, the problem becomes UNKNOWN (boundary).
     """
-    if subject.dtype == torch.float64:
+    if subject.dtype == torch.float64 or outcome.confirmed:
         return
     narrow = outcome.holds & (outcome.upper > -ROUNDING * _scale(subject, query))
     rows = torch.nonzero(narrow).flatten()

@@ -49,6 +49,7 @@ class Outcome:
     points: Tensor | None = field(default=None, repr=False)  # (B, *in), attacks only
     error: str = ""
     probabilistic: Tensor | None = None  # certified radii, smoothing only
+    confirmed: bool = False  # narrow bounds were computed in float64 by the method itself
     stage: str = ""  # the settings of a method that has some, for the table
 
     @property
@@ -136,18 +137,36 @@ def run_verifier(
         raw = torch.cat([part.upper for part in parts])
     upper = raw.to("cpu", torch.float64, copy=True)
     holds = query.holds(raw).cpu() & upper.isfinite()
+    points, lower, violated = _met(query, parts)
     undecided = "bound" if all(part.complete for part in parts) else "timeout"
     reason = ["" if held else undecided for held in holds]
     if undecided != "timeout":
         reason = _marked(reason, ~upper.isfinite(), "non-finite")
+    reason = ["" if bad else text for bad, text in zip(violated.tolist(), reason, strict=True)]
     return Outcome(
         kind="verifier",
-        lower=torch.full_like(upper, torch.nan),
+        lower=lower,
         upper=torch.where(upper.isfinite(), upper, torch.inf),
-        holds=holds,
-        violated=torch.zeros_like(holds),
+        holds=holds & ~violated,
+        violated=violated,
         reason=reason,
+        points=points,
+        confirmed=all(part.confirmed for part in parts),
     )
+
+
+def _met(query: Query, parts: list[Bounds]) -> tuple[Tensor | None, Tensor, Tensor]:
+    """The points that a verifier came across, the violation there and whether it counts: replayed here."""
+    no = torch.zeros(query.batch, dtype=torch.bool)
+    if any(part.points is None for part in parts):
+        return None, torch.full((query.batch,), torch.nan, dtype=torch.float64), no
+    points = torch.cat([part.points for part in parts if part.points is not None])
+    with torch.no_grad():
+        violation = query.violation(points).to("cpu", torch.float64)
+        inside = query.inputs.contains(points)
+        violated = (inside & query.violated(points)).cpu()
+    lower = torch.where(inside.cpu() & violation.isfinite(), violation, -torch.inf)
+    return points, lower, violated
 
 
 def failed(kind: str, batch: int, error: Exception) -> Outcome:

@@ -1,0 +1,114 @@
+"""Complete verification by splitting hidden coordinates, trees of all problems and clauses in one batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from robustbench_local.specs import Query, count_clauses, disjuncts
+
+from ..alpha_crown import AlphaCROWN
+from ..graph import Graph, Node
+from ..verifier import DEFAULT_BUDGET, Bounds, Budget, prepared, verifier
+from ..warm_start import Warm, resumed
+from .ledger import Ledger
+from .problem import Roots, inflated
+from .settings import Settings
+from .trees import Trees
+
+__all__ = ["BranchAndBound"]
+
+_MOST_CLAUSES = 4096
+_ROOT = AlphaCROWN()
+_SETTINGS = Settings()
+
+
+@verifier("bab")
+@dataclass(frozen=True, slots=True)
+class BranchAndBound:
+    """Splits of hidden coordinates with beta-CROWN bounds (Wang et al. 2021, arXiv 2103.06624).
+
+    root: the method whose bounds the trees start from. Complete for piecewise linear networks, given time;
+    other functions are split at the middle of their boxes. The bounds it returns need no second look:
+    what refutes a domain by less than rounding has been computed in float64.
+    """
+
+    name: str = "bab"
+    root: AlphaCROWN = _ROOT
+    settings: Settings = _SETTINGS
+
+    def bound(self, graph: Graph, query: Query, budget: Budget = DEFAULT_BUDGET) -> Bounds:
+        """Upper bounds by splitting whatever the root method leaves open; never looser than its bounds."""
+        deadline = budget.deadline()
+        with torch.inference_mode(False), torch.no_grad():
+            graph, query = prepared(graph, query)
+            graph = graph.replaced(Tensor.detach, (graph.dtype, graph.device))
+            quick = self.root.bound(graph, query, replace(budget, seconds=_left(deadline)))
+            wanted = query.holds(quick.upper).logical_not().nonzero().squeeze(1)
+            if wanted.shape[0] == 0 or count_clauses(query.tree) > _MOST_CLAUSES:
+                return quick
+            some, left = query.select(wanted), replace(budget, seconds=_left(deadline))
+            found, warm = resumed(self.root, graph, some, budget=left)
+            rows = torch.minimum(found.rows, quick.rows[wanted])
+            ledger = Ledger(graph, some, rows, deadline, left)
+            upper, complete = self._search(ledger, warm, rows)
+            points = query.inputs.project(query.inputs.centre().to(rows))
+            return Bounds(
+                quick.rows.index_copy(0, wanted, rows),
+                quick.upper.index_copy(0, wanted, torch.minimum(upper, quick.upper[wanted])),
+                complete,
+                points.index_copy(0, wanted, ledger.points),
+                confirmed=True,
+            )
+
+    def _search(self, ledger: Ledger, warm: Warm, rows: Tensor) -> tuple[Tensor, bool]:
+        """Upper bounds (B,) of the violation, and whether every problem was decided."""
+        graph, query = ledger.graph, ledger.query
+        boxes = inflated(dict(zip(graph.nodes, warm.boxes, strict=True)))
+        clauses = [[atom.index for atom in clause] for clause in disjuncts(query.tree)]
+        upper, open_ = _sorted(clauses, rows, -ledger.narrow)
+        complete = True
+        for problem, atoms in open_:
+            slopes = _slopes(graph, warm, rows, problem, atoms)
+            roots = Roots.of(graph, query, boxes, (problem, atoms), slopes)
+            trees = Trees(ledger, roots, self.settings)
+            complete &= trees.run()
+            upper.scatter_reduce_(0, problem, trees.upper(), "amax")
+        return upper, complete
+
+
+def _left(deadline: float) -> float | None:
+    return None if deadline == float("inf") else max(0.0, deadline - time.monotonic())
+
+
+def _sorted(
+    clauses: list[list[int]], rows: Tensor, below: float
+) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    """The largest bound (B,) of the clauses that rows refute, and the open ones: problems (R,), atoms (R, k).
+
+    A clause is refuted by an atom bounded below `below`. The open ones are grouped by their number of atoms.
+    """
+    worst = torch.full_like(rows[:, 0], -torch.inf)
+    by_size: dict[int, list[tuple[Tensor, Tensor]]] = {}
+    for atoms in clauses:
+        index = torch.tensor(atoms, device=rows.device)
+        least = rows[:, index].amin(1)
+        refuted = least < below
+        worst = torch.where(refuted, torch.maximum(worst, least), worst)
+        problem = refuted.logical_not().nonzero().squeeze(1)
+        if problem.shape[0]:
+            by_size.setdefault(len(atoms), []).append((problem, index.expand(problem.shape[0], -1)))
+    groups = [parts for _, parts in sorted(by_size.items())]
+    return worst, [(torch.cat([p for p, _ in g]), torch.cat([a for _, a in g])) for g in groups]
+
+
+def _slopes(graph: Graph, warm: Warm, rows: Tensor, problem: Tensor, atoms: Tensor) -> Mapping[Node, Tensor]:
+    """The tuned slopes of clauses of one atom, (R, 1, ...); none for others, or where rows shared them."""
+    if atoms.shape[1] != 1:
+        return {}
+    own = {graph.nodes[i]: v for i, v in warm.slopes.items() if v.shape[1] == rows.shape[1]}
+    return {node: values[problem, atoms[:, 0]].unsqueeze(1) for node, values in own.items()}

@@ -1,0 +1,55 @@
+"""What a search knows of every problem: the worst point met, whether it breaks the property, time left."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import Tensor
+
+from robustbench_local.specs import Query
+
+from ..graph import Graph
+from ..verifier import Budget
+
+__all__ = ["Ledger"]
+
+_NARROW = 1e-4  # relative to the largest output: a float32 bound closer to zero is computed again in float64
+
+
+class Ledger:
+    """The knowledge about B problems that all their trees share.
+
+    Attributes:
+        points: (B, *in), the worst points met so far, each in its set; found: (B,), their violations.
+        broken: (B,), problems with a point that breaks the property: nothing more is to be done for them.
+        narrow: bounds closer to zero than this need float64; sure: what a float64 bound must exceed.
+        domains: how many have been bounded.
+    """
+
+    def __init__(self, graph: Graph, query: Query, like: Tensor, deadline: float, budget: Budget) -> None:
+        self.graph, self.query, self.deadline, self.budget = graph, query, deadline, budget
+        self.points = query.inputs.project(query.inputs.centre().to(like))
+        self.found = like.new_full((query.batch,), -torch.inf)
+        self.broken = torch.zeros(query.batch, dtype=torch.bool, device=like.device)
+        self.scale = max(1.0, float(graph.run(self.points).abs().max().nan_to_num()))
+        self.narrow = 0.0 if like.dtype == torch.float64 else _NARROW * self.scale
+        self.sure = 1e-9 * self.scale
+        self.domains = 0
+
+    def late(self) -> bool:
+        """Whether the time is over."""
+        return time.monotonic() >= self.deadline
+
+    def look(self, points: Tensor, problem: Tensor) -> None:
+        """Evaluates points (D, *in) of problems (D,); remembers the worst one of each."""
+        many = self.query.select(problem)
+        inside = many.inputs.project(points)
+        y = self.graph.run(inside)
+        values = many.combine(many.atoms(y))
+        violated = many.violated_by(y)
+        best = torch.full_like(self.found, -torch.inf).scatter_reduce(0, problem, values, "amax")
+        for b in (best > self.found).nonzero().squeeze(1).tolist():
+            k = int(((problem == b) & (values == best[b])).nonzero()[0])
+            self.found[b], self.points[b] = best[b], inside[k]
+        self.broken[problem[violated]] = True

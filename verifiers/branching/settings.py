@@ -1,0 +1,25 @@
+"""How a search goes about its work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..tuning import Tuning
+
+__all__ = ["Settings"]
+
+_TUNING = Tuning(steps=8, step_size=0.1, decay=0.95)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """tuning: of each domain's slopes and multipliers. tries: candidates for a split that are tried for real.
+
+    batch: domains bounded at once; None: what memory holds, up to 1,024. refresh: propagate intervals
+    again from every split, which pays where layers are narrow.
+    """
+
+    tuning: Tuning = _TUNING
+    tries: int = 3
+    batch: int | None = None
+    refresh: bool = False

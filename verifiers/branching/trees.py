@@ -1,0 +1,120 @@
+"""Trees of clauses with equally many atoms: open domains in a heap, the worst bound first.
+
+Bounds are anytime: the worst over a clause's open and closed domains holds at each moment.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+
+import torch
+from torch import Tensor
+
+from .domains import Domains, Splits, joined
+from .evaluator import Batch, Evaluator
+from .ledger import Ledger
+from .problem import Roots
+from .settings import Settings
+
+__all__ = ["Trees"]
+
+_SLOPE_BYTES = 2**30  # of tuned slopes kept for open domains: beyond, children start from their root's
+
+
+class Trees:
+    """The search in the trees of some roots."""
+
+    def __init__(self, ledger: Ledger, roots: Roots, settings: Settings) -> None:
+        self.ledger, self.roots = ledger, roots
+        self.evaluator = Evaluator(ledger, roots, settings)
+        self.worst = torch.full_like(roots.d[:, 0], torch.inf)  # over the closed domains of each root
+        self.heap: list[tuple[float, int, Domains, int]] = []
+        self.complete = True
+        self._ties = itertools.count()
+        self._kept_bytes = 0
+
+    def run(self) -> bool:
+        """Splits until no domain is open or the time is over; whether none is."""
+        like = self.roots.d
+        for part in torch.arange(self.roots.count, device=like.device).split(self.evaluator.at_once):
+            if self.ledger.late():  # no bound but the one that the root came with
+                self.worst[part] = -torch.inf
+                self.complete = False
+                continue
+            slopes = {node: values[part] for node, values in self.roots.slopes.items()}
+            empty = like.new_zeros(part.shape[0], 0)
+            none = torch.full_like(like[part, 0], -torch.inf)
+            self._bound(Batch(part, Splits.none(part.shape[0], like), empty, empty, slopes, none))
+        while self.heap and not self.ledger.late():
+            batch = self._pop(self.evaluator.at_once // 2)
+            if batch is not None:
+                self._split(batch)
+        return self.complete and not self.heap
+
+    def upper(self) -> Tensor:
+        """The best upper bounds (R,) of the clauses: minus the worst lower bound over their domains."""
+        worst = self.worst.clone()
+        for lower, _, domains, k in self.heap:
+            root = int(domains.root[k])
+            worst[root] = min(float(worst[root]), lower)
+        return -worst
+
+    def _close(self, root: int, lower: float) -> None:
+        """Takes the bound of a domain that leaves the search into its root's."""
+        bound = lower if lower == lower else -torch.inf
+        self.worst[root] = min(float(self.worst[root]), bound)
+
+    def _pop(self, count: int) -> Domains | None:
+        """The worst domains of problems that are not broken yet."""
+        chosen: dict[int, tuple[Domains, list[int]]] = {}
+        taken = 0
+        while self.heap and taken < max(1, count):
+            lower, _, domains, k = heapq.heappop(self.heap)
+            root = int(domains.root[k])
+            if bool(self.ledger.broken[self.roots.problem[root]]):
+                self._close(root, lower)
+                continue
+            chosen.setdefault(id(domains), (domains, []))[1].append(k)
+            taken += 1
+        if not chosen:
+            return None
+        device = self.roots.d.device
+        return joined([d.select(torch.tensor(index, device=device)) for d, index in chosen.values()])
+
+    def _split(self, parents: Domains) -> None:
+        """Replaces domains by their two halves at the best of the candidates."""
+        node, coordinate, point = self.evaluator.choose(parents)
+        stuck = node < 0
+        if bool(stuck.any()):
+            self._finish(parents.select(stuck.nonzero().squeeze(1)))
+            keep = (~stuck).nonzero().squeeze(1)
+            parents, node, coordinate, point = parents.select(keep), node[keep], coordinate[keep], point[keep]
+        if parents.count:
+            index = torch.arange(parents.count, device=node.device).repeat(2)
+            side = torch.ones_like(parents.lower).repeat(2)
+            side[parents.count :] = -1
+            self._bound(
+                self.evaluator.children(parents, index, (node[index], coordinate[index], side, point[index]))
+            )
+
+    def _bound(self, batch: Batch) -> None:
+        """Bounds domains: takes in those that are refuted, and puts the others on the heap."""
+        lower, whole = self.evaluator.bound(batch)
+        open_ = (lower > 0).logical_not()
+        self.worst.scatter_reduce_(0, batch.root[~open_], lower[~open_], "amin")
+        domains = whole.select(open_.nonzero().squeeze(1))
+        if self._kept_bytes + domains.bytes > _SLOPE_BYTES:
+            domains = domains.bare()
+        self._kept_bytes += domains.bytes
+        for k, bound in enumerate(domains.lower.tolist()):
+            worst_first = bound if bound == bound else -torch.inf
+            heapq.heappush(self.heap, (worst_first, next(self._ties), domains, k))
+
+    def _finish(self, leaves: Domains) -> None:
+        """Bounds domains in which nothing is left to split."""
+        for k in range(leaves.count):
+            one = leaves.select(torch.tensor([k], device=leaves.root.device))
+            lower = self.evaluator.leaf(one)
+            if lower is not None:
+                self._close(int(one.root), lower)
