@@ -76,12 +76,15 @@ class Reach:
         middle = torch.where(_fitted(self.inside, values), values, at_low)
         return torch.cat((at_low, middle, at_high))
 
-    def slopes(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """The least and the largest slope within the intervals, and zero: values as in `along`."""
-        rise = (values[1:] - values[:-1]) * _fitted(self._cells(), values[1:])
-        zero = torch.zeros_like(values[:1])
-        rise = torch.cat((zero, rise))
-        return rise.amin(0), rise.amax(0)
+    def slopes(self, values: Tensor, others: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The least and the largest slope within the intervals, and zero: values as in `along`.
+
+        others: upper bounds of the knots' values, of which `values` then are lower bounds.
+        """
+        top = values if others is None else others
+        cells, zero = _fitted(self._cells(), values[1:]), torch.zeros_like(values[:1])
+        least = torch.cat((zero, (values[1:] - top[:-1]) * cells))
+        return least.amin(0), torch.cat((zero, (top[1:] - values[:-1]) * cells)).amax(0)
 
     def secant(self, values: Tensor) -> Tensor:
         """The slope from one end to the other: values as in `along`; zero at points."""

@@ -19,7 +19,7 @@ from torch.nn.functional import pad
 from .interval import Interval
 from .reach import Reach
 
-__all__ = ["Frame", "Side", "Window"]
+__all__ = ["Derivative", "Frame", "Side", "Window"]
 
 _Range = tuple[Tensor, Tensor]
 
@@ -78,6 +78,19 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Derivative:
+    """Where the derivatives lie: by the window's pixels, (Ky, Kx, B, 1, 1, P), by g_x and g_y, (B, 1, C, P).
+
+    unknown (B, 1, 1, P) is NaN where nothing is known of a place, else zero.
+    """
+
+    pixels: Interval
+    across: Interval
+    down: Interval
+    unknown: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Window:
     """Bounds of the pixels around each of P places, and the reach of the places' coordinates.
 
@@ -124,6 +137,24 @@ class Window:
             least = values.amin((0, 1)) - self._rounding(values, *self._slopes(sign * image))
             ends.append(torch.where(self.wide(), whole, sign * least))
         return Interval(*ends)
+
+    def derivative(self) -> Derivative:
+        """Bounds of the derivatives; at kinks of all generalised ones if the places reach beyond them."""
+        ends = []
+        for along, other, (low, high), vertical in (
+            (self.columns, self.rows, (self.low.transpose(0, 1), self.high.transpose(0, 1)), False),
+            (self.rows, self.columns, (self.low, self.high), True),
+        ):
+            used = (other.most > 0).unsqueeze(2).unsqueeze(2)
+            scale, (least, most) = self.frame.axis(vertical)[0], along.slopes(low, high)
+            least, most = (torch.where(used, scale * end, 0) for end in (least, most))
+            ends.append(Interval(least.amin(0), most.amax(0)))
+        across, down = ends
+        least, most = (_outer(*w) for w in ((self.rows.least, self.columns.least),
+                                            (self.rows.most, self.columns.most)))  # fmt: skip
+        zero = torch.zeros_like(least[0, 0])
+        unknown = torch.where(self.wide(), torch.nan, zero)
+        return Derivative(Interval(least, most), across, down, unknown)
 
     def first(self) -> Tensor:
         """First values of the free parameters, (B, 2 sides, 3 shares, C, P).

@@ -8,7 +8,7 @@ optimisation; Mohapatra et al. 2020 (Semantify-NN, arXiv 1912.09533), by layers 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from ..batched import Batched
 from ..forms import Form, added_terms
 from ..graph import Node, Slot
 from ..interval import Interval
-from ..resampling import Frame, Side, Window
+from ..resampling import Derivative, Frame, Side, Window
 from ..rule import Boxes, Pulled, Rule, register
 from .monotone import Monotone
 
@@ -109,6 +109,40 @@ class GridSampler(Rule):
         ends = (end.squeeze(1).unflatten(2, shape) for end in (low, high))
         return Form(None if terms is None else terms.unflatten(3, shape), Interval(*ends))
 
+    def tangent(self, node: Node, boxes: Boxes, tangents: tuple[Interval, ...]) -> Interval:
+        window, slopes = _derivative(node, boxes)
+        grid = Interval(*(t.flatten(2, 3).unsqueeze(2) for t in (tangents[-1].lower, tangents[-1].upper)))
+        total = Interval(slopes.unknown, slopes.unknown)
+        for axis, slope in enumerate((slopes.across, slopes.down)):
+            total = total.plus(Interval(grid.lower[..., axis], grid.upper[..., axis]).times(slope))
+        if len(node.inputs) == 2:
+            ends = (window.frame.framed(t).flatten(3) for t in (tangents[0].lower, tangents[0].upper))
+            low, high = (t.expand(window.low.shape[2], -1, -1, -1) for t in ends)
+            for places, weights in _pixels(window, slopes.pixels):
+                index = places.expand(-1, *low.shape[1:3], -1)
+                total = total.plus(Interval(low.gather(3, index), high.gather(3, index)).times(weights))
+        return Interval(*(t.unflatten(3, node.shape[1:]) for t in (total.lower, total.upper)))
+
+    def cotangent(self, node: Node, boxes: Boxes, rows: Interval) -> tuple[Interval, ...]:
+        window, slopes = _derivative(node, boxes)
+        flat = Interval(rows.lower.flatten(3), rows.upper.flatten(3))
+        parts = [flat.times(slope) for slope in (slopes.across, slopes.down)]
+        grid = Interval(*(
+            (torch.stack([getattr(p, end).sum(2) for p in parts], 3) + slopes.unknown.squeeze(2).unsqueeze(3))
+            .unflatten(2, node.shape[1:]) for end in ("lower", "upper")
+        ))  # fmt: skip
+        if len(node.inputs) == 1:
+            return (grid,)
+        batch, (height, width) = window.low.shape[2], window.frame.size
+        shape = (batch, *flat.lower.shape[1:3], height * width)
+        total = [slopes.unknown.sum(3, keepdim=True).expand(shape).clone() for _ in range(2)]
+        for places, weights in _pixels(window, slopes.pixels):
+            part = flat.times(weights)
+            for k, end in enumerate((part.lower, part.upper)):
+                total[k].scatter_add_(3, places.expand(-1, *shape[1:3], -1), end.expand(batch, -1, -1, -1))
+        image = (window.frame.cropped(t.unflatten(3, window.frame.size)) for t in total)
+        return Interval(*image), grid
+
     def _kept(self, node: Node, boxes: Boxes) -> tuple[Window, Tensor, _Sides]:
         """The windows, the free parameters' first values and the planes with these; kept with the boxes."""
         inputs = [boxes[p] for p in node.inputs]
@@ -164,6 +198,23 @@ def _scattered(window: Window, *parts: tuple[Tensor, Tensor]) -> Tensor:
             index = places.unsqueeze(1).unsqueeze(1).expand_as(share)
             total = total.scatter_add(3, index, share)
     return total
+
+
+def _derivative(node: Node, boxes: Boxes) -> tuple[Window, Derivative]:
+    """Where the derivatives lie, on windows that reach a little further, beyond kinks at a place's bounds."""
+    inputs = [boxes[p] for p in node.inputs]
+    grid = inputs[-1]
+    more = 8 * torch.finfo(grid.lower.dtype).eps * (1 + grid.lower.abs() + grid.upper.abs())
+    wider = Interval(grid.lower - more, grid.upper + more)
+    window = Window.of(_image(node, inputs), wider, _frame(node))
+    return window, window.derivative()
+
+
+def _pixels(window: Window, weights: Interval) -> Iterator[tuple[Tensor, Interval]]:
+    """The pixels of all windows, one of each at a time: places (B, 1, 1, P), and bounds of their weights."""
+    for y, line in enumerate(window.index()):
+        for x, places in enumerate(line):
+            yield places.unsqueeze(1).unsqueeze(1), Interval(weights.lower[y, x], weights.upper[y, x])
 
 
 def _weighted(window: Window, weights: Tensor, image: Tensor) -> Tensor:
