@@ -35,6 +35,10 @@ def pools() -> Iterator[Any]:
         for pads in ([1, 0, 0, 1], [1, 1, 1, 1], [2, 1, 2, 1], [0, 0, 0, 0]):
             yield single(kind, X, shape=IMAGE, opset=11, pads=pads, ceil_mode=1, **window)
         yield single(kind, X, shape=IMAGE, opset=22, pads=[1, 0, 0, 1], ceil_mode=1, **window)
+    for dilation in (1, 2, 3):
+        wide = {"kernel_shape": [3, 3], "dilations": [dilation, 1], "pads": [1, 2, 2, 1]}
+        yield single("MaxPool", X, shape=(1, 2, 9, 5), opset=12, **wide)
+        yield single("MaxPool", X, shape=(1, 2, 9, 5), opset=12, strides=[2, 3], ceil_mode=1, **wide)
     for settings in ({}, {"count_include_pad": 1}, {"strides": [2, 2], "pads": [1, 0, 1, 1]}):
         dilated = {"kernel_shape": [2, 2], "dilations": [2, 1], **settings}
         yield single("AveragePool", X, shape=IMAGE, opset=19, **dilated)

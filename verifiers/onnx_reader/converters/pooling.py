@@ -19,7 +19,6 @@ aten = torch.ops.aten
 
 _AVERAGE = {1: aten.avg_pool1d.default, 2: aten.avg_pool2d.default, 3: aten.avg_pool3d.default}
 _MAX = {1: aten.max_pool1d.default, 2: aten.max_pool2d.default, 3: aten.max_pool3d.default}
-_LOWEST = torch.finfo(torch.float32).min  # finite: intervals through a padded MaxPool stay finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +68,31 @@ def _max_pool(op: Operation) -> Value:
     if not windows.is_plain:
         behind = windows.beyond(value.shape[2:])
         grown = [(p, q + e) for (p, q), e in zip(pairs, behind, strict=True)]
-        value, pairs, ceil = pad(op, value, grown, _LOWEST), [(0, 0)] * rank, False
+        for k, pair in enumerate(grown):
+            if max(pair) > windows.dilation[k] * (windows.kernel[k] - 1):
+                raise op.unsupported("with padding as large as its windows", "pad explicitly")
+            value = _continued(op, value, k + 2, pair, windows.dilation[k])
+        pairs, ceil = [(0, 0)] * rank, False
     rest = (windows.kernel, windows.stride, [before for before, _ in pairs], windows.dilation, ceil)
     return op.add(_MAX[rank], value, *rest, leading=True)
+
+
+def _continued(op: Operation, value: Value, axis: int, pair: tuple[int, int], dilation: int) -> Value:
+    """One axis padded by entries that change no window's maximum: the next one inside, in its steps.
+
+    A window that reaches outside also reaches that entry, as padding is smaller than windows.
+    """
+    length, (before, after) = value.shape[axis], pair
+    places = [place % dilation for place in range(-before, 0)]
+    places += range(length)
+    last = length - 1
+    places += [last - (last - place) % dilation for place in range(length, length + after)]
+    if min(places) < 0 or max(places) > last:
+        raise op.unsupported("whose steps are wider than the image", "pad explicitly")
+    if places == list(range(length)):
+        return value
+    index = torch.tensor(places, dtype=torch.long)
+    return op.add(aten.index_select.default, value, value.dim(axis), index, leading=value.leading)
 
 
 @converter("AveragePool")
