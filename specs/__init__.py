@@ -85,9 +85,12 @@ from .sets import (
     Product,
     Segment,
     SparseBall,
+    TokenSet,
     Union,
     WeightedBall,
     axis_groups,
+    embedded_tokens,
+    one_hot_tokens,
 )
 from .spec import Spec, exists, forall
 from .text import Prop, SpecFile, parse_spec, parse_value, read_spec, write_spec
@@ -154,6 +157,7 @@ __all__ = [
     "Spec",
     "SpecFile",
     "Term",
+    "TokenSet",
     "Tree",
     "Union",
     "Var",
@@ -186,6 +190,7 @@ __all__ = [
     "dot",
     "drop",
     "each",
+    "embedded_tokens",
     "eventually",
     "exists",
     "exp",
@@ -205,6 +210,7 @@ __all__ = [
     "motion_blur",
     "norm",
     "normal",
+    "one_hot_tokens",
     "output_bounds",
     "parse_spec",
     "parse_value",

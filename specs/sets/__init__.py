@@ -18,6 +18,8 @@ from .product import Product, merge_points, split_points
 from .rounding import enclose_sum
 from .segment import Segment
 from .sparse_ball import SparseBall
+from .token_set import TokenSet
+from .tokens import embedded_tokens, one_hot_tokens
 from .union import Union
 from .weighted_ball import WeightedBall, ball_around
 
@@ -38,14 +40,17 @@ __all__ = [
     "Product",
     "Segment",
     "SparseBall",
+    "TokenSet",
     "Union",
     "WeightedBall",
     "axis_groups",
     "ball_around",
     "box_within",
     "concatenate",
+    "embedded_tokens",
     "enclose_sum",
     "meet",
     "merge_points",
+    "one_hot_tokens",
     "split_points",
 ]

@@ -25,6 +25,7 @@ from robustbench_local.specs import (
     Product,
     Segment,
     SparseBall,
+    TokenSet,
     Union,
     WeightedBall,
 )
@@ -161,6 +162,17 @@ def _union(inputs: Union, x: Tensor, b: int) -> bool:
 def _concatenation(inputs: Concatenation, x: Tensor, b: int) -> bool:
     part, place = next((m, p.tolist()) for m, p in zip(inputs.members, inputs.places, strict=True) if b in p)
     return member(part, x[place], place.index(b))
+
+
+@member.register
+def _tokens(inputs: TokenSet, x: Tensor, b: int) -> bool:
+    changed = 0
+    for t, row in enumerate(x[b]):
+        rows = zip(inputs.candidates[b, t], inputs.mask[b, t].tolist(), strict=True)
+        if not any(there and fractions(row) == fractions(candidate) for candidate, there in rows):
+            return False
+        changed += fractions(row) != fractions(inputs.candidates[b, t, int(inputs.original[b, t])])
+    return changed <= int(inputs.swaps[b])
 
 
 def fractions(x: Tensor) -> list[Fraction]:

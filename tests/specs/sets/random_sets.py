@@ -27,6 +27,7 @@ from robustbench_local.specs import (
     Product,
     Segment,
     SparseBall,
+    TokenSet,
     Union,
     WeightedBall,
 )
@@ -227,6 +228,16 @@ def random_meet(draw: Draw) -> Meet:
     return Meet([balls[0], rows]) if draw.seed % 3 == 1 else Meet([*balls, rows])
 
 
+def random_tokens(draw: Draw) -> TokenSet:
+    """Vectors of two or three numbers at one to four positions; some are equal, some are masked."""
+    T, S, D = 1 + draw.seed % 4, 1 + draw.seed % 5, 2 + draw.seed % 2
+    candidates = draw.scale * draw.uniform(90, (draw.batch, T, S, D))
+    candidates[:, :, -1] = candidates[:, :, 0]
+    mask, original = draw.uniform(91, (draw.batch, T, S)) > -0.5, draw.uniform(92, (draw.batch, T), 0, S)
+    swaps = draw.uniform(93, (draw.batch,), 0, T + 1).floor()
+    return TokenSet(candidates.to(draw.dtype), original.floor().long(), swaps, mask=mask)
+
+
 # every kind of set, by name; a new kind is one function and one line here
 KINDS: dict[str, Callable[[Draw], InputSet]] = {
     "box": random_box,
@@ -245,6 +256,7 @@ KINDS: dict[str, Callable[[Draw], InputSet]] = {
     "segment": random_segment,
     "union": random_union,
     "concatenation": random_concatenation,
+    "tokens": random_tokens,
 }
 
 
