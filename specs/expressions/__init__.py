@@ -23,6 +23,7 @@ from .patches import patch
 from .picking import add, flip, pick, put
 from .shaping import concat, reshape, stack
 from .temporal import always, eventually, rollout, until
+from .tokens import one_hot, synonyms
 
 __all__ = [
     "Const",
@@ -62,6 +63,7 @@ __all__ = [
     "log",
     "log_softmax",
     "norm",
+    "one_hot",
     "patch",
     "pick",
     "put",
@@ -75,6 +77,7 @@ __all__ = [
     "softmax",
     "sqrt",
     "stack",
+    "synonyms",
     "tanh",
     "until",
     "vmax",

@@ -17,6 +17,7 @@ from .patch import Patch
 from .polytope import Polytope
 from .product import Product
 from .sparse_ball import SparseBall
+from .token_set import TokenSet
 from .union import Union
 from .weighted_ball import WeightedBall
 
@@ -45,6 +46,10 @@ def meet(left: InputSet, right: InputSet) -> InputSet:
     if isinstance(left, Levels) and isinstance(right, Levels):
         return left & right
     for one, other in ((left, right), (right, left)):
+        if isinstance(one, TokenSet) and isinstance(other, Box) and _alike(one, other):
+            inside = one.within(other)
+            if inside is not None:
+                return inside
         if isinstance(one, Product | Coupled | CoupledBall) and isinstance(other, Box):
             return _joint(one, other)
     if isinstance(left, Product) and isinstance(right, Product) and left.shapes == right.shapes:
@@ -52,9 +57,13 @@ def meet(left: InputSet, right: InputSet) -> InputSet:
     return Meet([part for one in (left, right) for part in (one.sets if isinstance(one, Meet) else [one])])
 
 
+def _alike(one: InputSet, other: InputSet) -> bool:
+    return (one.batch, one.shape) == (other.batch, other.shape)
+
+
 def _joint(one: Product | Coupled | CoupledBall, box: Box) -> InputSet:
     """A set over several variables cut by a flat box, which each variable takes its part of."""
-    if (one.batch, one.shape) != (box.batch, box.shape):
+    if not _alike(one, box):
         raise ShapeError(
             f"cannot intersect {(one.batch, *one.shape)} with a box of shape {(box.batch, *box.shape)}"
         )

@@ -13,9 +13,10 @@ from torch import Tensor
 from robustbench_local.errors import EmptySetError, ShapeError
 
 from .box import Box
-from .input_set import as_numbers, check_points, check_rows, first_index, kept
+from .input_set import InputSet, as_numbers, check_points, check_rows, first_index, kept
 from .rounding import round_up
 from .substitutions import checked_counts, checked_indices, checked_mask, substitutions
+from .union import Union
 
 __all__ = ["TokenSet"]
 
@@ -209,6 +210,19 @@ class TokenSet:
         index, owner = found
         points = self.select(owner).at(index)
         return Box(points, points, dtype=self._dtype), owner
+
+    def __or__(self: InputSet, other: InputSet) -> Union:
+        """The union with a set of equal batch and shape."""
+        return Union.of(self, other)
+
+    def within(self, box: Box) -> TokenSet | None:
+        """The points inside a box of equal batch and shape; None where that cuts an original off."""
+        low, high = (face.unsqueeze(2) for face in box.inner(torch.float64))
+        inside = ((self._candidates >= low) & (self._candidates <= high)).all(3)
+        if not bool(inside.gather(2, self._original.unsqueeze(2)).all()):
+            return None
+        mask = self._mask & inside
+        return TokenSet(self._candidates, self._original, self._swaps, mask=mask, dtype=self._dtype)
 
     def _is_original(self) -> Tensor:
         return torch.zeros_like(self._mask).scatter(2, self._original.unsqueeze(2), True)
