@@ -113,6 +113,8 @@ from .transforms import (
 )
 from .tree import All, Any, AtLeast, Atom, Tree, count_clauses, disjuncts
 from .vnnlib import Vnnlib2Property, VnnlibProperty, parse_vnnlib, read_vnnlib
+from .tree import All, Any, AtLeast, Atom, Tree, count_clauses
+from .vnnlib import Vnnlib2Property, VnnlibProperty, parse_vnnlib, read_vnnlib, write_vnnlib
 
 __all__ = [
     "SPECS",
@@ -251,4 +253,5 @@ __all__ = [
     "vmin",
     "vsum",
     "write_spec",
+    "write_vnnlib",
 ]

@@ -4,5 +4,6 @@ from .files import parse_vnnlib, read_vnnlib
 from .property import VnnlibProperty
 from .rows import Clause
 from .version2 import Vnnlib2Property
+from .writing import write_vnnlib
 
-__all__ = ["Clause", "Vnnlib2Property", "VnnlibProperty", "parse_vnnlib", "read_vnnlib"]
+__all__ = ["Clause", "Vnnlib2Property", "VnnlibProperty", "parse_vnnlib", "read_vnnlib", "write_vnnlib"]

@@ -91,7 +91,7 @@ class _Resolver:
     def _numbered_table(self, table: Table) -> tuple[Table, bool]:
         if table not in self._tables:
             codes, positions, *_ = table.columns
-            moved = table if self._renumber is None else table.moved(self._renumber(positions))
+            moved = table if self._renumber is None else table.changed(self._renumber(positions))
             self._tables[table] = (moved, bool((codes == _DIFFER).any()))
         return self._tables[table]
 

@@ -21,21 +21,25 @@ def exactly(value: float) -> str:
     return _written(Decimal(repr(value)) if Fraction(repr(value)) == Fraction(value) else Decimal(value))
 
 
-def at_least(value: float) -> str:
-    """A short decimal not below the finite value; its nearest float64 is the value."""
+def at_least(value: float | Fraction) -> str:
+    """A short decimal not below the finite value; for a float64, this is the nearest one to the decimal."""
     return _outward(value, _decimal.ROUND_CEILING)
 
 
-def at_most(value: float) -> str:
-    """A short decimal not above the finite value; its nearest float64 is the value."""
+def at_most(value: float | Fraction) -> str:
+    """A short decimal not above the finite value; for a float64, this is the nearest one to the decimal."""
     return _outward(value, _decimal.ROUND_FLOOR)
 
 
-def _outward(value: float, rounding: str) -> str:
-    short, exact = Decimal(repr(value)), Decimal(value)
-    if (short >= exact) if rounding == _decimal.ROUND_CEILING else (short <= exact):
-        return _written(short)
-    return _written(_decimal.Context(prec=_DIGITS, rounding=rounding).create_decimal(exact))
+def _outward(value: float | Fraction, rounding: str) -> str:
+    exact = Fraction(value)
+    near = float(exact)
+    if Fraction(near) == exact:
+        short = Decimal(repr(near))
+        if (Fraction(short) >= exact) if rounding == _decimal.ROUND_CEILING else (Fraction(short) <= exact):
+            return _written(short)
+    context = _decimal.Context(prec=_DIGITS, rounding=rounding, Emax=10**6, Emin=-(10**6))
+    return _written(context.divide(Decimal(exact.numerator), Decimal(exact.denominator)))
 
 
 def _written(number: Decimal) -> str:

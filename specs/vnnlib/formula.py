@@ -26,6 +26,7 @@ __all__ = [
     "Formula",
     "Literals",
     "Table",
+    "packed",
 ]
 
 Truth = NDArray[np.bool_]
@@ -104,10 +105,13 @@ class Table:
         code, position, value, offset = (column[row] for column in self._views or _arrays(self._columns))
         return Comparison(SIGNS[int(code)], Element(int(position)), Number(float(value) + 0.0), int(offset))
 
-    def moved(self, positions: NDArray[np.int64]) -> Table:
-        """The same rows with other positions."""
-        table, (codes, _, values, offsets) = Table(), self.columns
-        table._views = (codes, positions, values, offsets)
+    def changed(
+        self, positions: NDArray[np.int64] | None = None, values: NDArray[np.float64] | None = None
+    ) -> Table:
+        """The same rows with other positions or numbers."""
+        table, (codes, old_positions, old_values, offsets) = Table(), self.columns
+        positions = old_positions if positions is None else positions
+        table._views = (codes, positions, old_values if values is None else values, offsets)
         return table
 
     @property
@@ -225,19 +229,19 @@ Formula = Comparison | AllOf | AnyOf
 class Builder:
     """Collects the parts of a conjunction whose text begins at `offset`; literals go into the table."""
 
-    __slots__ = ("_ranges", "_table", "offset", "parts")
+    __slots__ = ("_ranges", "offset", "parts", "table")
 
     def __init__(self, table: Table, offset: int = 0) -> None:
         self.offset = offset
         self.parts: list[Formula] = []
-        self._table = table
+        self.table = table
         self._ranges: list[tuple[int, int]] = []
 
     def literals(self, columns: Columns) -> None:
         """Adds literals: codes of relations, positions, numbers, offsets."""
-        start = len(self._table)
-        self._table.extend(columns)
-        self._join(start, len(self._table))
+        start = len(self.table)
+        self.table.extend(columns)
+        self._join(start, len(self.table))
 
     def literal(self, relation: str, position: int, value: float, offset: int = 0) -> None:
         """Adds `element relation number`."""
@@ -259,12 +263,12 @@ class Builder:
     def whole(self) -> AllOf:
         """The conjunction of everything so far."""
         if len(self._ranges) > 1:  # make them neighbours
-            start = len(self._table)
+            start = len(self.table)
             for begin, end in self._ranges:
-                self._table.repeat(begin, end)
-            self._ranges = [(start, len(self._table))]
+                self.table.repeat(begin, end)
+            self._ranges = [(start, len(self.table))]
         start, stop = self._ranges[0] if self._ranges else (0, 0)
-        return AllOf(Literals(self._table, start, stop), tuple(self.parts), self.offset)
+        return AllOf(Literals(self.table, start, stop), tuple(self.parts), self.offset)
 
     def formula(self) -> Formula:
         """The same, as small as possible: a single part stands for itself."""
@@ -276,6 +280,17 @@ class Builder:
             self._ranges[-1] = (self._ranges[-1][0], stop)
         elif start < stop:
             self._ranges.append((start, stop))
+
+
+def packed(codes: NDArray[Any], positions: NDArray[Any], values: NDArray[Any]) -> Columns:
+    """Literals that come from no text, row by row, as columns for a builder."""
+    columns: Columns = (array("b"), array("q"), array("d"), array("q"))
+    offsets = np.zeros(codes.size)
+    for column, content, kind in zip(
+        _arrays(columns), (codes, positions, values, offsets), ("i1", "i8", "f8", "i8"), strict=True
+    ):
+        column.frombytes(np.ascontiguousarray(content, dtype=kind).tobytes())
+    return columns
 
 
 def _arrays(columns: Columns) -> tuple[array[Any], ...]:

@@ -70,4 +70,4 @@ def _sample_shape(network: Network) -> tuple[int, ...]:
     if len(network.inputs) > 1:
         return (sum(t.size for t in network.inputs),)
     shape = network.inputs[0].shape
-    return (shape[1:] if len(shape) > 1 and shape[0] == 1 else shape) or (1,)
+    return (shape[1:] if shape[:1] == (1,) else shape) or (1,)

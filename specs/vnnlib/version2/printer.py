@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..decimals import decimal
-from ..formula import AllOf, AnyOf, Comparison, Formula
+from ..decimals import at_least, at_most, decimal, exactly
+from ..formula import FLIPPED, AllOf, AnyOf, Comparison, Formula
 from ..terms import Difference, Element, Number, Sum, Term
 from .declarations import Declarations, Network, Tensor
 
@@ -17,8 +17,12 @@ __all__ = ["text_lines"]
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
 
 
-def text_lines(version: str, declared: Declarations, whole: AllOf) -> Iterator[str]:
-    """The lines of the file."""
+def text_lines(version: str, declared: Declarations, whole: AllOf, *, outward: bool = False) -> Iterator[str]:
+    """The lines of the file.
+
+    Numbers are their shortest decimals; `outward`: decimals that lose nothing in exact arithmetic, where a
+    comparison with a number is never tighter, and everything else is exact.
+    """
     yield f"(vnnlib-version <{version}>)"
     for network in declared.networks.values():
         yield f"(declare-network {network.name}"
@@ -27,7 +31,7 @@ def text_lines(version: str, declared: Declarations, whole: AllOf) -> Iterator[s
             yield f"    ({head} {network.equal_to or network.isomorphic_to})"
         yield from _tensors(network)
         yield ")"
-    printer = _Printer(declared)
+    printer = _Printer(declared, outward)
     for part in whole:
         yield f"(assert {printer.formula(part)})"
 
@@ -51,22 +55,31 @@ def _rest(tensor: Tensor) -> str:
 class _Printer:
     """Prints formulas over declared tensors; numbers beside integer tensors have no point."""
 
-    def __init__(self, declared: Declarations) -> None:
+    def __init__(self, declared: Declarations, outward: bool) -> None:
+        self._outward = outward
         self._labels = declared.labels()
         self._integer = [t.type.integer for t in declared.tensors.values() for _ in range(t.size)]
 
     def formula(self, part: Formula) -> str:
         if isinstance(part, Comparison):
             whole = self._has_integers(part.left) or self._has_integers(part.right)
-            return f"({part.relation} {self._term(part.left, whole)} {self._term(part.right, whole)})"
+            left = self._side(part.left, FLIPPED[part.relation], whole)
+            return f"({part.relation} {left} {self._side(part.right, part.relation, whole)})"
         head = "or" if isinstance(part, AnyOf) else "and"
         return f"({head} {' '.join(map(self.formula, part))})"
+
+    def _side(self, term: Term, relation: str, whole: bool) -> str:
+        """The term, with which something is compared by the relation."""
+        if self._outward and isinstance(term, Number) and not whole and relation not in ("==", "!="):
+            return at_least(term.value) if relation[0] == "<" else at_most(term.value)
+        return self._term(term, whole)
 
     def _term(self, term: Term, whole: bool) -> str:
         if isinstance(term, Element):
             return self._labels[term.position]
         if isinstance(term, Number):
-            return decimal(term.value).removesuffix(".0") if whole else decimal(term.value)
+            written = (exactly if self._outward else decimal)(term.value)
+            return written.removesuffix(".0") if whole else written
         sign = "+" if isinstance(term, Sum) else "-" if isinstance(term, Difference) else "*"
         return f"({sign} {' '.join(self._term(p, whole) for p in term.parts)})"
 
