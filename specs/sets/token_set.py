@@ -10,13 +10,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from robustbench_local.errors import EmptySetError, ShapeError
+from robustbench_local.errors import ShapeError
 
 from .box import Box
-from .input_set import InputSet, as_numbers, check_points, check_rows, first_index, kept
-from .rounding import round_up
+from .input_set import InputSet, as_numbers, check_points, check_rows, kept
 from .substitutions import checked_counts, checked_indices, checked_mask, substitutions
 from .union import Union
+from .word_choices import WordChoices, pick
 
 __all__ = ["TokenSet"]
 
@@ -32,7 +32,7 @@ class TokenSet:
     of the candidates. Raises ShapeError, DtypeError, NonFiniteError, LabelError or RadiusError.
     """
 
-    __slots__ = ("_candidates", "_casts", "_dtype", "_hull", "_mask", "_original", "_swaps")
+    __slots__ = ("_dtype", "_hull", "_swaps", "_words")
 
     @torch.inference_mode(False)  # what is kept must stay usable under autograd later
     def __init__(
@@ -48,27 +48,26 @@ class TokenSet:
             raise ShapeError(
                 f"candidates have shape {tuple(candidates.shape)}", cure="give them as (B, T, S, D)"
             )
-        self._candidates, self._dtype = as_numbers("candidates", candidates), dtype or candidates.dtype
-        self._original = checked_indices(original, self._candidates)
-        self._swaps = checked_counts(swaps, self._candidates)
-        self._mask = checked_mask(mask, self._candidates).scatter(2, self._original.unsqueeze(2), True)
-        self._casts: dict[torch.dtype, tuple[Tensor, Tensor | None]] = {}
+        vectors, index = as_numbers("candidates", candidates), checked_indices(original, candidates)
+        there = checked_mask(mask, candidates).scatter(2, index.unsqueeze(2), True)
+        self._words, self._dtype = WordChoices(vectors, there, index), dtype or candidates.dtype
+        self._swaps = checked_counts(swaps, candidates)
         self._hull: Box | None = None
 
     @property
     def candidates(self) -> Tensor:
         """The vectors, (B, T, S, D) float64; those outside of the mask are no members."""
-        return self._candidates
+        return self._words.vectors
 
     @property
     def mask(self) -> Tensor:
         """Which candidates there are, (B, T, S) bool; the originals among them."""
-        return self._mask
+        return self._words.mask
 
     @property
     def original(self) -> Tensor:
         """The index of the unchanged candidate, (B, T) int64."""
-        return self._original
+        return self._words.original
 
     @property
     def swaps(self) -> Tensor:
@@ -78,12 +77,12 @@ class TokenSet:
     @property
     def batch(self) -> int:
         """B, the number of sets."""
-        return self._candidates.shape[0]
+        return self._words.vectors.shape[0]
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(T, D)."""
-        return self._candidates.shape[1], self._candidates.shape[3]
+        return self._words.vectors.shape[1], self._words.vectors.shape[3]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -93,10 +92,10 @@ class TokenSet:
     @property
     def device(self) -> torch.device:
         """Where the numbers live."""
-        return self._candidates.device
+        return self._words.vectors.device
 
     def __repr__(self) -> str:
-        most, count = int(self._swaps.max()) if self.batch else 0, self._candidates.shape[2]
+        most, count = int(self._swaps.max()) if self.batch else 0, self._words.vectors.shape[2]
         return (
             f"TokenSet(batch={self.batch}, shape={self.shape}, candidates={count}, swaps<={most}, "
             f"dtype={self._dtype})"
@@ -105,19 +104,15 @@ class TokenSet:
     def box(self) -> Box:
         """The smallest box around all points."""
         if self._hull is None:
-            free = self._mask & ((self._swaps > 0).reshape(-1, 1, 1) | self._is_original())
-            lower = torch.where(free.unsqueeze(3), self._candidates, torch.inf).amin(2)
-            upper = torch.where(free.unsqueeze(3), self._candidates, -torch.inf).amax(2)
+            free = self._words.mask & ((self._swaps > 0).reshape(-1, 1, 1) | self._words.unchanged)
+            lower = torch.where(free.unsqueeze(3), self._words.vectors, torch.inf).amin(2)
+            upper = torch.where(free.unsqueeze(3), self._words.vectors, -torch.inf).amax(2)
             self._hull = Box(lower, upper, dtype=self._dtype)
         return self._hull
 
     def centre(self) -> Tensor:
         """The originals, (B, T, D) float64."""
-        return self.at(self._original)
-
-    def at(self, index: Tensor) -> Tensor:
-        """The vectors (B, T, D) float64 at candidates index (B, T)."""
-        return self._candidates.gather(2, index[:, :, None, None].expand(-1, -1, 1, self.shape[1]))[:, :, 0]
+        return self._words.at(self._words.original)
 
     def choices(self, x: Tensor) -> Tensor:
         """Which candidate stands at each position of x (B, T, D), (B, T) int64; -1 for none of them.
@@ -125,9 +120,7 @@ class TokenSet:
         Of equal vectors the original comes first, then the one of the lowest index.
         """
         check_points(x, self.batch, self.shape)
-        equal = (x.to(torch.float64).unsqueeze(2) == self._candidates).all(3) & self._mask
-        rank = equal.to(torch.int8) + (equal & self._is_original()).to(torch.int8)
-        return torch.where(equal.any(2), rank.argmax(2), -1)
+        return self._words.find(x)
 
     def support(self, a: Tensor) -> Tensor:
         """max <a_k, x>, exact: a (B or 1, K, T, D) -> (B, K); differentiable.
@@ -135,15 +128,9 @@ class TokenSet:
         Each position offers the gain of its best candidate over the original; the largest gains are taken.
         """
         check_rows(a, self.batch, self.shape)
-        points, slack = self._cast(a.dtype)
-        rows = a.transpose(1, 2)  # (B or 1, T, K, D)
-        values = rows @ points.mT  # (B, T, K, S)
-        if slack is not None:
-            values = values + rows.abs() @ slack.mT
-        start = values.gather(3, self._original[:, :, None, None].expand(-1, -1, values.shape[2], 1)).squeeze(
-            3
-        )
-        best = values.masked_fill(~self._mask.unsqueeze(2), -torch.inf).amax(3)
+        values = self._words.values(a)  # (B, T, K, S)
+        start = pick(values.transpose(2, 3), self.original)
+        best = values.masked_fill(~self._words.mask.unsqueeze(2), -torch.inf).amax(3)
         gains = (best - start).sort(1, descending=True).values  # never negative
         used = torch.arange(gains.shape[1], device=self.device) < self._swaps.unsqueeze(1)
         return start.sum(1) + (gains * used.unsqueeze(2)).sum(1)
@@ -154,12 +141,11 @@ class TokenSet:
         Steps between vectors are all or nothing: a small share of this displacement, projected, is a swap.
         """
         check_points(g, self.batch, self.shape)
-        steps = (self._candidates - self.centre().unsqueeze(2)).to(g.dtype)
-        gains = (steps * g.unsqueeze(2)).sum(3).masked_fill(~self._mask, -torch.inf)
+        steps = (self._words.vectors - self.centre().unsqueeze(2)).to(g.dtype)
+        gains = (steps * g.unsqueeze(2)).sum(3).masked_fill(~self._words.mask, -torch.inf)
         most, best = gains.max(2)
         chosen = self._first(most.to(torch.float64)) & (most > 0)
-        step = steps.gather(2, best[:, :, None, None].expand(-1, -1, 1, g.shape[2]))[:, :, 0]
-        return torch.where(chosen.unsqueeze(2), _STRIDE * step, 0.0)
+        return torch.where(chosen.unsqueeze(2), _STRIDE * pick(steps, best), 0.0)
 
     @torch.no_grad()
     def project(self, x: Tensor) -> Tensor:
@@ -168,47 +154,43 @@ class TokenSet:
         EmptySetError where an original is no vector of that type.
         """
         check_points(x, self.batch, self.shape)
-        gaps = (x.to(torch.float64).unsqueeze(2) - self._candidates).square().sum(3)
-        gaps = gaps.nan_to_num(nan=0.0).masked_fill(~self._usable(x.dtype), torch.inf)
-        saved = gaps.gather(2, self._original.unsqueeze(2)).squeeze(2) - gaps.amin(2)
-        index = torch.where(self._first(saved) & (saved > 0), gaps.argmin(2), self._original)
-        return kept(self.contains(x), x, self.at(index).to(x.dtype))
+        gaps = (x.to(torch.float64).unsqueeze(2) - self._words.vectors).square().sum(3)
+        gaps = gaps.nan_to_num(nan=0.0).masked_fill(~self._words.usable(x.dtype), torch.inf)
+        saved = gaps.gather(2, self._words.original.unsqueeze(2)).squeeze(2) - gaps.amin(2)
+        index = torch.where(self._first(saved) & (saved > 0), gaps.argmin(2), self._words.original)
+        return kept(self.contains(x), x, self._words.at(index).to(x.dtype))
 
     @torch.no_grad()
     def sample(self, uniform: Tensor, radial: Tensor) -> Tensor:
         """Swaps at random positions from uniform (B, T, D), as many as radial (B,) says, all in [0, 1)."""
         check_points(uniform, self.batch, self.shape)
-        usable = self._usable(uniform.dtype)
-        score, which = uniform[:, :, 0], torch.remainder(64 * uniform[:, :, -1].to(torch.float64), 1.0)
-        count = usable.sum(2)
-        place = (which * count).to(torch.int64).clamp(max=count - 1)
-        index = ((usable.cumsum(2) == place.unsqueeze(2) + 1) & usable).to(torch.int8).argmax(2)
+        wide = uniform.to(torch.float64)
+        index = self._words.draw(torch.remainder(64 * wide[:, :, -1], 1.0), uniform.dtype)
         most = (radial.to(torch.float64) * (self._swaps + 1)).floor().to(torch.int64)
-        chosen = self._first(score.to(torch.float64), most)
-        return self.at(torch.where(chosen, index, self._original)).to(uniform.dtype)
+        chosen = self._first(wide[:, :, 0], most)
+        return self._words.at(torch.where(chosen, index, self._words.original)).to(uniform.dtype)
 
     def contains(self, x: Tensor) -> Tensor:
         """Whether each x of (B, T, D) lies inside, (B,) bool: equal bit for bit up to the sign of 0."""
         found = self.choices(x)
-        changed = (found != self._original).sum(1)
+        changed = (found != self._words.original).sum(1)
         return (found >= 0).all(1) & (changed <= self._swaps)
 
     @torch.inference_mode(False)
     def select(self, index: Tensor) -> TokenSet:
         """The sets at a long or bool index (b,)."""
         part = TokenSet.__new__(TokenSet)
-        part._candidates, part._mask = self._candidates[index], self._mask[index]
-        part._original, part._swaps = self._original[index], self._swaps[index]
-        part._dtype, part._hull, part._casts = self._dtype, None, {}
+        part._words, part._swaps = self._words.select(index), self._swaps[index]
+        part._dtype, part._hull = self._dtype, None
         return part
 
     def parts(self, *, most: int = 4096) -> tuple[Box, Tensor] | None:
         """All substitutions as boxes without width, and the problem (B',) of each; None beyond `most`."""
-        found = substitutions(self._mask, self._original, self._swaps, most)
+        found = substitutions(self._words.mask, self._words.original, self._swaps, most)
         if found is None:
             return None
         index, owner = found
-        points = self.select(owner).at(index)
+        points = self._words.select(owner).at(index)
         return Box(points, points, dtype=self._dtype), owner
 
     def __or__(self: InputSet, other: InputSet) -> Union:
@@ -218,38 +200,14 @@ class TokenSet:
     def within(self, box: Box) -> TokenSet | None:
         """The points inside a box of equal batch and shape; None where that cuts an original off."""
         low, high = (face.unsqueeze(2) for face in box.inner(torch.float64))
-        inside = ((self._candidates >= low) & (self._candidates <= high)).all(3)
-        if not bool(inside.gather(2, self._original.unsqueeze(2)).all()):
+        inside = ((self._words.vectors >= low) & (self._words.vectors <= high)).all(3)
+        if not bool(inside.gather(2, self._words.original.unsqueeze(2)).all()):
             return None
-        mask = self._mask & inside
-        return TokenSet(self._candidates, self._original, self._swaps, mask=mask, dtype=self._dtype)
-
-    def _is_original(self) -> Tensor:
-        return torch.zeros_like(self._mask).scatter(2, self._original.unsqueeze(2), True)
+        mask = self._words.mask & inside
+        return TokenSet(self._words.vectors, self._words.original, self._swaps, mask=mask, dtype=self._dtype)
 
     def _first(self, score: Tensor, count: Tensor | None = None) -> Tensor:
         """The positions (B, T) bool of the largest scores, `count` (B,) or `swaps` of them."""
         most = self._swaps if count is None else count.minimum(self._swaps)
         rank = score.argsort(stable=True, dim=1, descending=True).argsort(1)
         return torch.lt(rank, most.unsqueeze(1))
-
-    @torch.inference_mode(False)
-    def _cast(self, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
-        """The candidates in `dtype`, and what rounding them costs, rounded up; None for nothing."""
-        if dtype not in self._casts:
-            cast = self._candidates.to(dtype)
-            gap = (self._candidates - cast.to(torch.float64)).abs()
-            self._casts[dtype] = cast, round_up(gap, dtype) if bool(gap.any()) else None
-        return self._casts[dtype]
-
-    def _usable(self, dtype: torch.dtype) -> Tensor:
-        """The candidates (B, T, S) that are vectors of `dtype`."""
-        exact = (self._candidates.to(dtype).to(torch.float64) == self._candidates).all(3) & self._mask
-        missing = ~exact.gather(2, self._original.unsqueeze(2)).squeeze(2)
-        if bool(missing.any()):
-            b, t = first_index(missing)
-            raise EmptySetError(
-                f"the original vector at sample {b}, position {t} is none of {dtype}",
-                cure="give the candidates in that type, or use float64 points",
-            )
-        return exact
