@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from robustbench_local.errors import RobustBenchError
 from robustbench_local.specs import Query
 
 from .backward import input_planes
@@ -23,8 +24,9 @@ from .forward import forward_bounds
 from .graph import Graph, Node
 from .ibp import cast_up, interval_bounds, overflow, specification_rows
 from .interval import Interval
+from .rule import check_rules
 from .sub_boxes import Leaves, Planes, Whole
-from .verifier import DEFAULT_BUDGET, Bounds, Budget, Verifier, prepared, verifier
+from .verifier import DEFAULT_BUDGET, Bounds, Budget, Verifier, check_fit, prepared, verifier
 
 __all__ = ["InputSplitting"]
 
@@ -56,9 +58,16 @@ class InputSplitting:
     name: str = "split"
 
     def applies(self, graph: Graph, query: Query | None) -> str | None:
-        """Why not: some sample has more varying inputs than are cut."""
-        if query is None:
-            return None
+        """Why not: an operator, or a sample with more varying inputs than are cut."""
+        try:
+            check_rules(graph)
+            if query is not None:
+                check_fit(graph, query)
+        except RobustBenchError as error:
+            return str(error)
+        return None if query is None else self._too_many(query)
+
+    def _too_many(self, query: Query) -> str | None:
         box = query.inputs.box()
         varying = int((box.lower < box.upper).flatten(1).sum(1).max())
         if varying <= self.most:
@@ -74,7 +83,7 @@ class InputSplitting:
         with torch.inference_mode(False), torch.no_grad():
             seconds = None if budget.seconds is None else _SHARE * budget.seconds
             first = self.base.bound(graph, query, replace(budget, seconds=seconds))
-            if self.applies(graph, query) is not None:
+            if self._too_many(query) is not None:
                 return first
             graph, query = prepared(graph, query)
             graph = graph.replaced(Tensor.detach, (graph.dtype, graph.device))

@@ -130,6 +130,17 @@ def test_points_are_never_cut_and_many_varying_inputs_are_refused() -> None:
     assert bool((cut < CROWN().bound(wide, refused).upper).any())
 
 
+def test_points_and_operators_without_a_rule() -> None:
+    graph = curved(3)
+    point = uniform(3, (2, 2))
+    query = query_of(graph, Box(point, point), TREES[2], 3)
+    found = InputSplitting().bound(graph, query, Budget(tighten=True))
+    torch.testing.assert_close(found.upper, query.violation(point.float()), rtol=1e-4, atol=1e-5)
+    strange = traced(Fn(lambda x: torch.linalg.eigvalsh(x.reshape(-1, 2, 2))), 4)
+    reason = InputSplitting().applies(strange, None)
+    assert reason is not None and "no bound rule" in reason
+
+
 def test_without_time_the_base_s_bounds_come_back() -> None:
     graph = curved(1)
     query = query_of(graph, Box(-torch.ones(2, 2), torch.ones(2, 2)), TREES[2], 1)
