@@ -21,10 +21,14 @@ from ..tree import All, Any, AtLeast, Tree, join
 from ..vocabulary import function
 from .arithmetic import Subtract, check_units
 from .base import Bindings, Expr, Formula, Term, broadcast, describe, formula, operator, term
+from .leading import Leads
 from .leaves import Label
 from .values import TooManyCases, Value, negative
 
 __all__ = ["ArgMax", "ArgMaxIs", "Compare", "Rank", "all_", "any_", "argmax", "between", "margins", "rank"]
+
+
+_FEW = 32  # classes; two leaders then compare by K (K - 1) rows each, else by K of a feature
 
 
 class _Relation(NamedTuple):
@@ -180,10 +184,19 @@ class SameArgMax(Formula):
         return f"{self.left.text} == {self.right.text}"
 
     def tree(self, env: Bindings, negated: bool) -> Tree:
-        per_class = [
-            (ArgMaxIs(self.left, k, True) & ArgMaxIs(self.right, k, True)).tree(env, negated)
-            for k in range(self.left.of.shape[0])
-        ]
+        count = self.left.of.shape[0]
+        if count <= _FEW:
+            per_class = [
+                (ArgMaxIs(self.left, k, True) & ArgMaxIs(self.right, k, True)).tree(env, negated)
+                for k in range(count)
+            ]
+        else:  # a row for every pair of classes would take too much memory
+            leads = [Leads(side.of).value(env) for side in (self.left, self.right)]
+            trees = [
+                (negative(lead) if negated else lead).trees(env.emitter, strict=not negated) for lead in leads
+            ]
+            inner = Any if negated else All
+            per_class = [join(inner, list(pair)) for pair in zip(*trees, strict=True)]
         return join(All if negated else Any, per_class)
 
 

@@ -151,3 +151,21 @@ def test_matrix_outputs_and_label_axes() -> None:
         spec = _spec(body)
         values = {"c": torch.tensor([2, 1])} if "c" in spec.slots else {}
         assert spec.query(lambda x: y, x0=x0, **values).violation(x0).tolist() == expected
+
+
+@pytest.mark.parametrize("classes", [2, 3, 32, 33, 400])
+def test_two_leaders_compare_alike_by_rows_and_by_features(classes: int) -> None:
+    g, h = Net("g", 2, classes), Net("h", 2, classes)
+    source = torch.Generator().manual_seed(classes)
+    y = torch.randint(0, 4 * classes, (200, classes), generator=source).double()
+    z = torch.where(torch.rand(200, 1, generator=source) < 0.5, y, y.flip(1))
+    for formula, same in ((argmax(g(X)) == argmax(h(X)), True), (~(argmax(g(X)) == argmax(h(X))), False)):
+        query = _spec(formula).query({"g": lambda x: y, "h": lambda x: z}, x0=torch.zeros(200, 2))
+        point = query.inputs.centre()
+        unique = [(v == v.amax(1, keepdim=True)).sum(1) == 1 for v in (y, z)]
+        agree = unique[0] & unique[1] & (y.argmax(1) == z.argmax(1))
+        assert torch.equal(query.violated(point), agree != same) and agree.any() and not agree.all()
+        top = [v.topk(2).values for v in (y, z)]
+        lead = torch.minimum(*(t[:, 0] - t[:, 1] for t in top))
+        clear = agree & (lead > 0)
+        assert torch.equal(query.violation(point)[clear].abs(), lead[clear])
