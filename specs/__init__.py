@@ -112,8 +112,6 @@ from .transforms import (
     translate,
 )
 from .tree import All, Any, AtLeast, Atom, Tree, count_clauses, disjuncts
-from .vnnlib import Vnnlib2Property, VnnlibProperty, parse_vnnlib, read_vnnlib
-from .tree import All, Any, AtLeast, Atom, Tree, count_clauses
 from .vnnlib import Vnnlib2Property, VnnlibProperty, parse_vnnlib, read_vnnlib, write_vnnlib
 
 __all__ = [

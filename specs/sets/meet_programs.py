@@ -171,7 +171,7 @@ class _Prices:
             terms = (paid * self.rows.b.abs().unsqueeze(1)).sum(2)
             rest, size = rest - paid @ self.rows.A, size + paid @ self.rows.A.abs()
         total = total + self.members[0].support(rest.reshape(self.a.shape))
-        doubt = (self.n + 16) * _EPS * ((size * self.reach).sum(2) + terms)
+        doubt = (prices.shape[2] + self.n + 16) * _EPS * ((size * self.reach).sum(2) + terms)
         return (total + doubt).nan_to_num(torch.inf, torch.inf, torch.inf)
 
     def best(self) -> tuple[Tensor, Tensor]:

@@ -101,9 +101,12 @@ class Settling:
         return None
 
     def _refuse(self, row: int) -> NoReturn:
-        slack = float(-self.rows.values(self.anchors)[row].amax())
+        worst, which = self.rows.values(self.anchors)[row].max(0)
+        noise = float(1e6 * self.rows.margin(self.faces, torch.float64)[row, which])
+        missed = f"the best one misses condition {int(which)} by {float(worst):.3g}"
+        flat = "they leave a flat set, or one narrower than the spacing of the floats"
         raise EmptySetError(
             f"no point of {self.dtype} was found that satisfies all conditions of sample "
-            f"{int(self.samples[row])} (largest slack {slack:.3g})",
-            cure="the conditions contradict each other, or they leave a flat set: loosen them a little",
+            f"{int(self.samples[row])}: {missed if float(worst) > noise else flat}",
+            cure="loosen the conditions, or leave the sample out",
         )

@@ -18,11 +18,13 @@ from robustbench_local.specs import (
     SparseBall,
     Union,
     axis_groups,
+    one_hot_tokens,
 )
 
 from ..specs.sets.random_sets import KINDS, Draw, uniform
 
 UNIONS = ["sparse", "patch", "choice", "levels", "segment", "weighted", "union"]
+CUTS = ["polytope", "coupled", "coupled ball", "product", "meet", "tokens"]
 
 
 def _query(inputs: InputSet, network: nn.Module, outputs: int = 2) -> Query:
@@ -47,7 +49,7 @@ def _linear(weight: Tensor) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", sorted(ATTACKS))
-@pytest.mark.parametrize("kind", UNIONS)
+@pytest.mark.parametrize("kind", [*UNIONS, *CUTS])
 def test_points_of_every_attack_lie_inside(kind: str, name: str) -> None:
     for seed, dtype in ((3, torch.float32), (12, torch.float64)):
         inputs = KINDS[kind](Draw(seed, 3, (2, 3), dtype, 1.0, 2))
@@ -60,7 +62,7 @@ def test_points_of_every_attack_lie_inside(kind: str, name: str) -> None:
             assert (result.violation >= start - 1e-5).all()
 
 
-@pytest.mark.parametrize("kind", UNIONS)
+@pytest.mark.parametrize("kind", [*UNIONS, *CUTS])
 def test_walks_gain_on_the_centre_and_depend_on_the_seed_only(kind: str) -> None:
     inputs = KINDS[kind](Draw(9, 4, (2, 3), torch.float64, 1.0, 2))
     query = _query(inputs, _network(inputs.box().lower[0].numel(), torch.float64))
@@ -76,16 +78,19 @@ def test_one_step_finds_the_worst_case_of_a_linear_network() -> None:
     center = uniform(0, (6, 2, 3, 3), 0, 1)
     box = Box(torch.zeros_like(center), torch.ones_like(center))
     weight = uniform(1, (1, 18))
-    sets = [
+    sets: list[InputSet] = [
         SparseBall(center, torch.arange(6), box),
         SparseBall(center, 2, box, groups=axis_groups((2, 3, 3), [0])),
         Patch(center, (2, 2), box),
         Patch(center, (1, 3), box),
         Union([Patch(center, (1, 1), box), SparseBall(center, 2, box)]),
     ]
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(3, (6, 6), generator=generator), torch.randint(3, (6, 6, 2), generator=generator)
+    sets.append(one_hot_tokens(3, *tokens, torch.arange(6)))
     for inputs in sets:
         query = _query(inputs, _linear(weight), 1)
-        best = inputs.support(weight.reshape(1, 1, 2, 3, 3))[:, 0]
+        best = inputs.support(weight.reshape(1, 1, *inputs.shape))[:, 0]
         found = fgsm(query)
         assert torch.allclose(found.violation, best, rtol=1e-9), inputs
 

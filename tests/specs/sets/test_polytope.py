@@ -135,7 +135,7 @@ def test_equations_are_hit_exactly_where_floats_can() -> None:
     assert Fraction(x) + Fraction(y) == 1
     ends = total.support(torch.tensor([[[1.0, 1.0], [-1.0, -1.0], [1.0, 0.0]]]).double())
     assert torch.allclose(ends, torch.tensor([[1.0, -1.0, 1.0]]).double(), atol=1e-9)
-    with pytest.raises(EmptySetError, match=r"no point of torch\.float64 was found .* sample 0"):
+    with pytest.raises(EmptySetError, match="conditions of sample 0: they leave a flat set"):
         square(([3.0, 0.0], 1.0), ([-3.0, 0.0], -1.0))  # x = 1/3
 
 
@@ -156,7 +156,7 @@ def test_empty_sets_are_named() -> None:
         square(([1.0, 1.0], -0.5))
     box = Box(torch.zeros(3, 2).double(), torch.ones(3, 2).double())
     b = torch.tensor([[1.0], [-1e-6], [0.5]]).double()
-    with pytest.raises(EmptySetError, match=r"sample 1 \(largest slack -1e-06\)"):
+    with pytest.raises(EmptySetError, match=r"sample 1: the best one misses condition 0 by 1e-06"):
         Polytope(torch.ones(1, 1, 2).double(), b, box)
     thin = square(([1.0, 0.0], 0.5 + 1e-12), ([-1.0, 0.0], -0.5 - 1e-13))  # holds no float32
     assert thin.contains(thin.project(point(0.0, 0.3)))
