@@ -7,6 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from robustbench_local.verifiers.onnx_reader import CONVERTERS
+
 from robustbench_local.verifiers import VERIFIERS
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -37,6 +39,11 @@ def test_the_page_of_properties_runs() -> None:
     names: dict[str, Any] = {}
     exec(text.split("```python\n")[1].split("```")[0], names)
     assert names["query"].batch == 20 and set(names["spec"].nets) == {"f", "g"}
+
+
+def test_the_operators_of_onnx_files_are_listed() -> None:
+    page = (DOCS / "onnx.md").read_text(encoding="utf-8")
+    assert page.split("```text\n")[1].split("```")[0].split() == sorted(CONVERTERS)
 
 
 def test_every_verifier_is_explained() -> None:
