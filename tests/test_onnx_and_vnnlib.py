@@ -122,6 +122,29 @@ def test_an_onnx_network_is_a_model_like_any_other(network: Path) -> None:
     assert float(lower) <= -2 and float(upper) >= 2
 
 
+def test_a_network_that_answers_with_the_class(tmp_path: Path) -> None:
+    """Scores (x0 + 3, x1, x0 - 3) on [-1, 1]^2: class 0 wins by at least one, and the class is a number."""
+    weights = {
+        "w": np.array([[1, 0], [0, 1], [1, 0]], np.float32),
+        "b": np.array([3, 0, -3], np.float32),
+    }
+    nodes = [
+        helper.make_node("Gemm", ["x", "w", "b"], ["scores"], transB=1),
+        helper.make_node("ArgMax", ["scores"], ["y"], axis=1, keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "classes",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 2])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.INT64, [1])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    path = tmp_path / "classes.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    assert verdict(path, "(>= Y_0 0.5)") == "HOLDS"
+    assert verdict(path, "(<= Y_0 0.5)") == "VIOLATED"
+
+
 def test_a_missing_onnx_file_is_named() -> None:
     with pytest.raises(DataError, match=r"nowhere\.onnx"):
         find_model("nowhere.onnx")
