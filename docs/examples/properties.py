@@ -38,6 +38,7 @@ from robustbench_local.specs import (
     sin,
     softmax,
     stack,
+    synonyms,
     vmax,
     vsum,
 )
@@ -129,6 +130,9 @@ T = 4
 net, speed, w = Net("net", 6, 2), Net("speed", 2, 1), Var("w", (T, 4))
 path = rollout(lambda state, command: net(concat(state, command)), [0.0, 0.0], T, inputs=w)
 rnn = forall(w, box(-1, 1), always(T + 1, lambda k: speed(path[k])[0] <= 30))
+text, meanings = Data("text", 5), Data("meanings", (5, 3))
+table, reads, r = Data("table", (20, 4)), Net("reads", (5, 4), CLASSES), Var("r", (5, 4))
+txt = forall(r, synonyms(text, table, among=meanings, swaps=3), argmax(reads(r)) == c)
 vit = Net("vit", (3, 2), CLASSES, taps={"weights": (1, 3, 3)})
 tokens, near = Data("tokens", (3, 2)), Var("near", (3, 2))
 att = forall(near, ball(tokens, eps), vsum(pick(vit.tap("weights", near)[0, 0], [0, 2])) <= 0.9)

@@ -41,7 +41,7 @@ from .registry import FORMS, KINDS, SPECS, Kind, spec
 from .relational import equivariance, global_robustness, lipschitz, local_lipschitz, monotone
 from .robustness import robustness, targeted, topk
 from .semantic import bias_field, blur, geometry, light
-from .sequences import attention_mass, frame_robustness
+from .sequences import attention_mass, frame_robustness, synonym_substitution
 from .sparse import few_pixels, patch_robustness
 
 __all__ = [
@@ -98,6 +98,7 @@ __all__ = [
     "spec",
     "stays_safe",
     "stopping_distance",
+    "synonym_substitution",
     "targeted",
     "topk",
     "typical_inputs",

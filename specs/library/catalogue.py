@@ -74,7 +74,6 @@ _TITLES = (
 
 _REASONS = {
     18: "no term for derivatives: bounds of them are `jacobian_bounds`; kind 17 says the same by pairs",
-    25: "domains that are not convex are not supported yet",
     26: "insertions and deletions change the input's length; a network of fixed shape has no such set",
     47: "weights belong to networks, which are bound to a property and not quantified",
     48: "not about the worst point but about a distribution: `chance`, or `Smoothing` under Gaussian noise",

@@ -1,15 +1,15 @@
-"""Sequences and transformers: frames of a signal, mass of attention."""
+"""Sequences and transformers: frames of a signal, words of a text, mass of attention."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..expressions import Data, Label, Net, Param, Shape, Var, argmax, ball, box, pick, vsum
+from ..expressions import Data, Label, Net, Param, Shape, Var, argmax, ball, box, pick, synonyms, vsum
 from ..spec import Spec, forall
 from .regions import around
 from .registry import spec
 
-__all__ = ["attention_mass", "frame_robustness"]
+__all__ = ["attention_mass", "frame_robustness", "synonym_substitution"]
 
 
 @spec("frame_robustness", numbers=(46,), form="L", suits="RNNs, LSTMs, classifiers of video and audio")
@@ -24,6 +24,24 @@ def frame_robustness(shape: Shape, classes: int, *, bounds: tuple[float, float] 
     x, f = Var("x", like=x0), Net("f", shape, classes)
     region = ball(x0, eps)
     return forall(x, region if bounds is None else region & box(*bounds), argmax(f(x)) == c)
+
+
+@spec("synonym_substitution", numbers=(25,), form="LF", suits="text classifiers on word vectors")
+def synonym_substitution(
+    words: int, classes: int, *, vocabulary: int, width: int, synonyms_per_word: int = 8
+) -> Spec:
+    """forall texts w of that length with at most k words exchanged for synonyms: argmax f(w) = c.
+
+    f takes the vectors of the words, (words, width). Bind tokens (B, words) and others (B, words,
+    synonyms_per_word), token numbers as floating point, -1 for none; the table of vectors (vocabulary,
+    width), one for all; k and c (B,). Violation: max over j != c of f_j - f_c, closed atoms. Source: R. Jia
+    et al., Certified robustness to adversarial word substitutions, EMNLP 2019, arXiv 1909.00986; in
+    transformers, Z. Shi et al., Robustness verification for transformers, ICLR 2020, arXiv 2002.06622.
+    """
+    tokens, others = Data("tokens", words), Data("others", (words, synonyms_per_word))
+    table, c = Data("table", (vocabulary, width)), Label("c", classes)
+    w, f = Var("w", (words, width)), Net("f", (words, width), classes)
+    return forall(w, synonyms(tokens, table, among=others, swaps=Param("k")), argmax(f(w)) == c)
 
 
 @spec("attention_mass", numbers=(51,), form="N", suits="transformers")

@@ -80,6 +80,10 @@ C = F(X0).argmax(1)
 Y0 = torch.rand(8, generator=torch.Generator().manual_seed(3))
 GENERATOR = mlp(2, 8, 4)
 IMAGES = {"x0": X0, "c": C}
+TABLE = torch.rand(20, 4, generator=torch.Generator().manual_seed(4))
+MEANINGS = torch.tensor([[5.0, 6, -1], [7, -1, -1], [8, 9, 10], [-1, -1, -1], [11, 12, -1]])
+READER = mlp(20, CLASSES, 15)
+READ = READER(TABLE[:5].unsqueeze(0)).argmax(1)
 TRUTH = torch.tensor([0.25, 0.25, 0.75, 0.75])
 
 
@@ -110,6 +114,11 @@ BOUND: Mapping[str, Bound] = {
     "vae": Bound({"mu": mlp(8, 2, 10), "sig": mlp(8, 2, 11, 0.1), "dec": mlp(2, 8, 12)}, {"y0": Y0}, "H"),
     "flow": Bound({"fwd": Part(8, 2.0), "back": Part(8, 0.5)}, {"y0": Y0}, "H"),
     "rnn": Bound({"net": mlp(6, 2, 13), "speed": Sum()}, {}, "H"),
+    "txt": Bound(
+        {"reads": READER},
+        {"text": torch.arange(5.0), "meanings": MEANINGS, "table": TABLE, "c": READ},
+        "V",
+    ),
     "att": Bound({"vit": Head().eval()}, {"tokens": torch.zeros(3, 2)}, "H"),
     "det": Bound(
         {"boxes": corners()}, {"x0": X0 * 0 + 0.5, "truth": torch.tensor([0.25, 0.25, 0.75, 0.75])}, "HHH"

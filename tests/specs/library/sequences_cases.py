@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from robustbench_local.specs.library import attention_mass, frame_robustness
+from robustbench_local.specs.library import attention_mass, frame_robustness, synonym_substitution
 from torch import Tensor, nn
 
 from .worked import Worked, numbers, points
@@ -36,6 +36,20 @@ FRAMES = torch.tensor([[1.0], [1.0], [1.0]], dtype=torch.float64)  # h = 1.75
 ATTENTION = Attention().eval()
 
 
+# words of weight 0, 1, 2, 3; class 0 leads while the weights of a text sum up to more than 4
+TABLE = torch.tensor([[0.0, 1.0], [1.0, 1.0], [2.0, 1.0], [3.0, 1.0]], dtype=torch.float64)
+TEXT = torch.tensor([3.0, 2.0, 1.0], dtype=torch.float64)
+SYNONYMS = torch.tensor([[2.0, -1.0], [1.0, 0.0], [0.0, -1.0]], dtype=torch.float64)
+
+
+class Weight(nn.Module):
+    """(sum of the first coordinates, 4) of texts (B, 3, 2)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = x[:, :, 0].sum(1)
+        return torch.stack([total, total * 0 + 4], 1)
+
+
 def _attention(x: Tensor) -> Tensor:
     return (x @ x.transpose(1, 2)).softmax(-1)
 
@@ -54,6 +68,16 @@ CASES = [
         lambda v: v.x[:, 0, 0] / 4 + v.x[:, 1, 0] / 2 + v.x[:, 2, 0] > 1,
         "HV",
         worst=(1 - 1.75 + 0.25 / 4 + 0.25, 1 - 1.75 + 0.25 + 0.75),
+    ),
+    # 6 falls by 2 with one exchange (2 for 0), by 3 with two, by 4 with all
+    Worked(
+        "synonym_substitution",
+        synonym_substitution(3, 2, vocabulary=4, width=2, synonyms_per_word=2),
+        {"f": Weight().eval()},
+        {"tokens": TEXT, "others": SYNONYMS, "table": TABLE, "c": 0, "k": numbers(0, 1, 2)},
+        lambda v: v.w[:, :, 0].sum(1) > 4,
+        "HVV",
+        worst=(-2.0, 0.0, 1.0),
     ),
     Worked(
         "attention_mass",

@@ -22,7 +22,9 @@ DOMAINS = {
     "box": "box(x0 - eps, [1, 2][0])",
     "choice": "choice(concat(reshape(x0, [1, 3, 4, 4]), reshape(x0 + 1, [1, 3, 4, 4])), count=2)",
     "patch": "patch(x0, size=(2, 2), where=[(0, 0), (1, 2)]) & patch(x0, size=(1, 1), stride=2) & box(0, 1)",
+    "one_hot": "one_hot([1, 2], 4, thesaurus=[[0], [1], [2], [-1]], swaps=eps)",
     "segment": "segment(x0, x0 + eps)",
+    "synonyms": "synonyms([1, 2], [[0, 1], [1, 0], [2, 2]], among=[[0], [1]], swaps=2)",
 }
 FORMULAS = {
     "abs": "abs(f(x)[0]) <= 1",
