@@ -10,7 +10,7 @@ from .polytope_points import maximiser
 
 __all__ = ["affordable", "bounds", "hull_faces"]
 
-_WORK = 1e9  # multiplications that one call may cost
+_WORK = 3e8  # operations that one call may cost: about a second
 _ITERATIONS = 40
 _FEWEST = 8  # iterations below which multipliers are hardly better than none
 _SWEEPS = 3
@@ -22,7 +22,7 @@ _Pair = tuple[Tensor, Tensor]
 def affordable(rows: Halfspaces, faces: _Pair, count: int) -> int:
     """How many iterations `count` linear programs per sample may take; 0 where too few for any use."""
     (batch, n), m = faces[0].shape, rows.b.shape[1]
-    price = batch * count * (n * (m * m + 30) + m**3)
+    price = batch * count * (n * (m * m + 60) + m**3)
     iterations = min(_ITERATIONS, int(_WORK / max(price, 1)))
     return iterations if iterations >= _FEWEST else 0
 
