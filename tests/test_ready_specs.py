@@ -22,7 +22,7 @@ KNOWN = {"x0": torch.zeros(2, *SHAPE), "c": torch.zeros(2, dtype=torch.int64), "
 
 def ready(name: str, norm: str = "linf", **settings: object) -> tuple[str, Mapping[str, object]]:
     spec, values = ready_spec(name, SHAPE, CLASSES, norm=norm, known=KNOWN, settings=settings)
-    return spec.claim, values
+    return spec.text.splitlines()[-1], values
 
 
 def test_data_and_radius_are_bound_where_a_property_has_them() -> None:
