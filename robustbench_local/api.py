@@ -15,7 +15,7 @@ from robustbench_local.errors import DataError, ShapeError
 from robustbench_local.evaluation import Cases, Method, Progress
 from robustbench_local.evaluation import evaluate as _evaluate
 from robustbench_local.models import load_model
-from robustbench_local.specs import ChanceClaim, Every, RateClaim
+from robustbench_local.specs import ChanceClaim, Every, RateClaim, SpecFile
 from robustbench_local.verifiers import Verifier, find_verifier, from_torch, output_bounds
 
 from .aggregates import chance_result, every_result, rate_result
@@ -25,6 +25,7 @@ from .device import find_device
 from .named_models import find_model
 from .preflight import supports
 from .problems import Model, Property, problems_of
+from .text_claims import BoundClaim, attackable, bound_claims, is_text, text_of
 
 if TYPE_CHECKING:  # tables, reports and training load what a single verdict does not need
     import pandas as pd
@@ -50,9 +51,10 @@ __all__ = [
 
 def verify(
     model: Model,
-    spec: Property | Every | RateClaim | ChanceClaim | Sequence[Property],
+    spec: Property | SpecFile | Every | RateClaim | ChanceClaim | Sequence[Property],
     *,
     values: Mapping[str, object] | None = None,
+    prop: str | None = None,
     input_shape: Sequence[int] | None = None,
     timeout: float = 60.0,
     method: str | None = None,
@@ -69,8 +71,10 @@ def verify(
         spec: a property whose values are given as `values`, or a query that has them already; it may hold
             many problems (the images of a test set), which are decided together, in batches; or a VNN-LIB
             property, or the path of its file; or several of these, all of which must hold; or a claim about
-            a share of the problems (`rate(spec) >= 0.6`) or a probability (`chance(..) >= 0.99`).
+            a share of the problems (`rate(spec) >= 0.6`) or a probability (`chance(..) >= 0.99`); or a text
+            of properties, or the path of its file (.rbspec), all of which must hold.
         values: name -> value of what the spec leaves open, e.g. {"x0": images, "c": labels, "eps": 0.1}.
+        prop: name of the one property of a text that is meant.
         input_shape: of one sample, for VNN-LIB, where it is neither that of a zoo model nor a single axis.
         timeout: seconds for everything together, > 0.
         method: name of a single attack or verifier to use instead of the four stages.
@@ -85,6 +89,21 @@ def verify(
     names = DEFAULT_STAGES if method is None else (method,)
     stages = find_methods(names)
     deadline = time.monotonic() + timeout
+    if isinstance(spec, SpecFile) or (isinstance(spec, str | Path) and is_text(spec)):
+
+        def part(one: BoundClaim) -> Result:
+            left = max(1e-3, deadline - time.monotonic())
+            return verify(
+                one.model,
+                one.claim,
+                values=one.values,
+                timeout=left,
+                method=method,
+                device=device,
+                seed=seed,
+            )
+
+        return every_result([part(one) for one in bound_claims(text_of(spec), model, values, prop)])
 
     def decide(one: Property) -> Result:
         batches = problems_of(model, one, values, device=device, input_shape=input_shape)
@@ -107,10 +126,11 @@ def verify(
 
 def attack(
     model: Model,
-    spec: Property,
+    spec: Property | SpecFile,
     *,
     attack: str | Attack = "pgd",
     values: Mapping[str, object] | None = None,
+    prop: str | None = None,
     input_shape: Sequence[int] | None = None,
     timeout: float = 60.0,
     device: str | torch.device | None = None,
@@ -126,7 +146,11 @@ def attack(
             f"{attack!r} is a verifier, not an attack", where="attack", cure="use verify(method=...)"
         )
     name = attack if isinstance(attack, str) else "attack"
-    batches = problems_of(model, spec, values, device=device, input_shape=input_shape)
+    if isinstance(spec, SpecFile) or (isinstance(spec, str | Path) and is_text(spec)):
+        bound = bound_claims(text_of(spec), model, values, prop)
+        batches = [cases for one in bound for cases in attackable(one, device=device)]
+    else:
+        batches = problems_of(model, spec, values, device=device, input_shape=input_shape)
     return cascade_all(batches, {name: chosen}, timeout=timeout, seed=seed)
 
 

@@ -12,44 +12,75 @@ from torch import nn
 from robustbench_local.errors import RobustBenchError, ShapeError
 from robustbench_local.evaluation import Cases
 from robustbench_local.models import MODELS, split_name
-from robustbench_local.specs import Query, Spec, Vnnlib2Property, VnnlibProperty, read_vnnlib
+from robustbench_local.specs import Composed, Query, SpecFile
 from robustbench_local.verifiers import Graph, GraphNetwork, Support, from_torch, support_of, unsupported
 
 from .device import find_device
 from .named_models import NamedModel, find_model
-from .vnnlib_cases import vnnlib_cases
+from .problems import Model, Property, problems_of, single_model
+from .text_claims import bound_claims, is_text, text_of
 
 __all__ = ["preflight", "supports"]
 
 
 def supports(
-    model: nn.Module | str | Path,
-    spec: Query | Spec | VnnlibProperty | Vnnlib2Property | str | Path | None = None,
+    model: Model,
+    spec: Property | SpecFile | None = None,
     *,
     values: Mapping[str, object] | None = None,
+    prop: str | None = None,
     input_shape: Sequence[int] | None = None,
     device: str | torch.device | None = None,
 ) -> Support:
     """The preflight report: every node that no rule handles and, for each verifier, whether it applies.
 
     Args:
-        model: a module, a zoo name, an ONNX file or "file.py:function".
-        spec: a query, a property with its `values`, or a VNN-LIB property or file; None: the model alone.
+        model: a module, a zoo name, an ONNX file or "file.py:function"; for a property of several networks
+            name of slot -> model.
+        spec: a query, a property with its `values`, a VNN-LIB property or file, or a text of properties or
+            its file (.rbspec), of which the first is looked at; None: the model alone.
         values: name -> value of what the spec leaves open, as in `verify`.
+        prop: name of the property of a text that is looked at instead.
         input_shape: of one sample, where neither the spec nor the model tells it.
         device: where the model goes; default: the CPU, or where it is.
 
     What is wrong with model or spec is in the report; nothing is raised for a RobustBenchError.
     """
+    place = None if device is None else find_device(device)
+    named: NamedModel | None = None
+    if spec is None or isinstance(model, str | Path | nn.Module):
+        try:  # what is wrong with the model is no fault of the property
+            named = find_model(single_model(model), device=place)
+        except RobustBenchError as error:
+            return unsupported(error)
+        if spec is None:
+            return _report(named, None, input_shape)
     try:
-        named = find_model(model, device=None if device is None else find_device(device))
-    except RobustBenchError as error:
-        return unsupported(error)
-    try:
-        query = None if spec is None else _query(named, spec, values, input_shape)
+        cases = _first_cases(
+            model if named is None else named.network, spec, values, prop, place, input_shape
+        )
     except RobustBenchError as error:
         return unsupported(error, spec=True)
-    return _report(named, query, input_shape)
+    family = cases.family if named is None else named.family
+    if isinstance(cases.network, Composed):
+        family = "custom"  # with an input of its own
+    name = cases.model if named is None else named.name
+    found = NamedModel(name, family, cases.network, cases.query.d.device)
+    return _report(found, cases.query, input_shape)
+
+
+def _first_cases(
+    model: Model,
+    spec: Property | SpecFile,
+    values: Mapping[str, object] | None,
+    prop: str | None,
+    device: torch.device | None,
+    input_shape: Sequence[int] | None,
+) -> Cases:
+    if isinstance(spec, SpecFile) or (isinstance(spec, str | Path) and is_text(spec)):
+        first = bound_claims(text_of(spec), model, values, prop)[0]
+        return problems_of(first.model, first.spec, first.values, device=device)[0]
+    return problems_of(model, spec, values, device=device, input_shape=input_shape)[0]
 
 
 def preflight(named: NamedModel, batches: Sequence[Cases], input_shape: Sequence[int] | None) -> Support:
@@ -90,18 +121,3 @@ def _shape(named: NamedModel, query: Query | None, input_shape: Sequence[int] | 
             cure="give the shape of one sample (input_shape, --input-shape), or a spec",
         )
     return query.inputs.shape
-
-
-def _query(
-    named: NamedModel,
-    spec: Query | Spec | VnnlibProperty | Vnnlib2Property | str | Path,
-    values: Mapping[str, object] | None,
-    input_shape: Sequence[int] | None,
-) -> Query:
-    if isinstance(spec, str | Path):
-        spec = read_vnnlib(spec)
-    if isinstance(spec, VnnlibProperty | Vnnlib2Property):
-        return vnnlib_cases(named, spec, input_shape=input_shape)[0].query
-    if isinstance(spec, Query):
-        return spec.with_network(named.network)
-    return spec.query(named.network, **values or {})

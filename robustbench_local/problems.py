@@ -13,13 +13,13 @@ from torch import nn
 from robustbench_local.errors import DataError
 from robustbench_local.evaluation import Cases
 from robustbench_local.models import model_hash
-from robustbench_local.specs import Query, Spec, Vnnlib2Property, VnnlibProperty, read_vnnlib
+from robustbench_local.specs import Composed, Query, Spec, Vnnlib2Property, VnnlibProperty, read_vnnlib
 
 from .device import find_device
 from .named_models import NamedModel, find_model
 from .vnnlib_cases import vnnlib_cases
 
-__all__ = ["Model", "Property", "problems_of"]
+__all__ = ["Model", "Property", "problems_of", "single_model"]
 
 Model = nn.Module | str | Path | Mapping[str, nn.Module | str | Path] | None
 """A module, a zoo name, a file; name of slot -> such; None where the property has its network."""
@@ -44,7 +44,7 @@ def problems_of(
         if isinstance(model, Mapping):
             models = {slot: find_model(one, device=place) for slot, one in model.items()}
             return vnnlib_cases(models, spec, input_shape=input_shape)
-        return vnnlib_cases(find_model(_single(model), device=place), spec, input_shape=input_shape)
+        return vnnlib_cases(find_model(single_model(model), device=place), spec, input_shape=input_shape)
     named, query = _bound(model, spec, values, place)
     cases = Cases(
         model=named.name,
@@ -71,7 +71,13 @@ def _bound(
             if not isinstance(network, nn.Module):
                 raise DataError("the query's network is no module", where="model", cure="give the model")
             return find_model(network, device=device), spec
-        named = find_model(_single(model), device=device)
+        named = find_model(single_model(model), device=device)
+        if isinstance(spec.network, Composed) and named.network is not spec.network:
+            raise DataError(
+                "the query has a network that is composed for its property",
+                where="model",
+                cure="give None as the model, or the property and its values",
+            )
         return named, spec.with_network(named.network)
     if isinstance(model, Mapping):
         known: dict[int | str, NamedModel] = {}  # one file under two names is one network
@@ -86,14 +92,15 @@ def _bound(
         first = next(iter(parts.values()))
         named = replace(first, name=name, family="composed") if len(parts) > 1 else first
     else:
-        named = find_model(_single(model), device=device)
+        named = find_model(single_model(model), device=device)
         query = spec.query(named.network, **values or {})
     if isinstance(query.network, nn.Module):
         named = replace(named, network=query.network)
     return named, query
 
 
-def _single(model: Model) -> nn.Module | str | Path:
+def single_model(model: Model) -> nn.Module | str | Path:
+    """The model, which must be a single one."""
     if isinstance(model, nn.Module | str | Path):
         return model
     raise DataError(f"the model is {model!r}", where="model", cure="give a single model")

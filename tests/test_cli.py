@@ -94,7 +94,7 @@ ERRORS = {
     "odd shape to export": (["export", MODEL, "net.onnx", "--input-shape", "8x8"], "3,32,32"),
     "shape of another": (["export", MODEL, "net.onnx", "--input-shape", "1,9,9"], "cannot take inputs"),
     "unknown model to export": (["export", "digits-ml", "net.onnx"], "Did you mean 'digits-mlp'"),
-    "rbspec spec": (["verify", MODEL, "prop.rbspec"], "cannot be read by this version"),
+    "missing rbspec file": (["verify", MODEL, "prop.rbspec"], "prop.rbspec"),
     "missing python file": (["verify", "nowhere.py:net", "robustness"], "nowhere.py"),
     "no function named": (["verify", "nowhere.py", "robustness"], "nowhere.py:function"),
     "nothing to evaluate": (["evaluate"], "--model"),

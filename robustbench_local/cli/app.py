@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from robustbench_local.errors import RobustBenchError, SoundnessAlarm
+from robustbench_local.errors import LocatedError, RobustBenchError, SoundnessAlarm, SpecErrors
 from robustbench_local.version import __version__
 
 from . import demo, doctor, evaluating, exporting, reporting, training, verifying, zoo
@@ -83,6 +83,10 @@ def _reported(error: BaseException, *, quiet: bool) -> int:
         text, code = _usage(error), BAD_INPUT
     elif isinstance(error, SoundnessAlarm):
         text, code = f"soundness alarm: {error}", ALARM
+    elif isinstance(error, SpecErrors) and any(isinstance(one, LocatedError) for one in error.errors):
+        if not quiet:
+            message(f"rbl: error: {error.report}")  # a line for each, and the line of the text that is meant
+        return BAD_INPUT
     elif isinstance(error, RobustBenchError):
         text, code = f"error: {error}", BAD_INPUT
     elif isinstance(error, OSError):

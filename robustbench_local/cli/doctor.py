@@ -9,6 +9,7 @@ import typer
 
 from .options import Debug, Device, Json, Seed
 from .output import native_output_to_stderr, printer, table, write_json
+from .texts import models_of, values_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,12 +27,20 @@ def doctor(
         ),
     ] = None,
     spec: Annotated[
-        str | None, typer.Argument(metavar="[SPEC]", help="A property, e.g. robustness, or a .vnnlib file.")
+        str | None,
+        typer.Argument(metavar="[SPEC]", help="A property, e.g. robustness, or a .rbspec or .vnnlib file."),
     ] = None,
     input_shape: Annotated[
         str | None, typer.Option(help="Shape of one input, e.g. 3,32,32, where model and spec leave it open.")
     ] = None,
     norm: Annotated[str, typer.Option(help="linf, l2 or l1, for a named property.")] = "linf",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="What a .rbspec file leaves open; repeat."),
+    ] = None,
+    prop: Annotated[
+        str | None, typer.Option("--prop", metavar="NAME", help="Property of a .rbspec file.")
+    ] = None,
     json: Json = None,
     device: Device = None,
     seed: Seed = 0,
@@ -43,7 +52,10 @@ def doctor(
     Exit code 1: something is broken, or no verifier applies to the model.
     """
     if model is not None:
-        report = _examine(model, spec, input_shape, norm, device)
+        if spec is not None and spec.endswith(".rbspec"):
+            report = _examine_text(model, spec, prop, set_ or [], device)
+        else:
+            report = _examine(model, spec, input_shape, norm, device)
         show_support(report, printer(json))
         write_json(report.as_dict(), json)
         if not report.ok:
@@ -61,6 +73,24 @@ def doctor(
     write_json([check.as_dict() for check in found], json)
     if any(check.state == "broken" for check in found):
         raise typer.Exit(1)
+
+
+def _examine_text(
+    model: str, spec: str, prop: str | None, settings: list[str], device: str | None
+) -> Support:
+    from robustbench_local.errors import RobustBenchError
+    from robustbench_local.preflight import supports
+    from robustbench_local.specs import read_spec
+    from robustbench_local.verifiers import unsupported
+
+    try:
+        file = read_spec(spec)
+        values = values_of(file, settings, device)
+    except RobustBenchError as error:
+        return unsupported(error, spec=True)
+    models = models_of(model)
+    named = models if isinstance(models, str) else dict(models)
+    return supports(named, file, values=values, prop=prop, device=device)
 
 
 def _examine(model: str, spec: str | None, input_shape: str | None, norm: str, device: str | None) -> Support:

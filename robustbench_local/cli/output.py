@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
+    from robustbench_local.cascade import Result
+
 __all__ = [
     "Column",
+    "bracket",
+    "coloured",
+    "decided",
     "help_without_command",
     "json_ready",
     "message",
@@ -69,6 +74,25 @@ def table(title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) 
     for row in rows:
         result.add_row(*row)
     return result
+
+
+def coloured(result: Result) -> str:
+    """The verdict, in its colour."""
+    colours = {"HOLDS": "green", "VIOLATED": "red", "UNKNOWN": "yellow"}
+    word = result.verdict.value
+    return f"[{colours[word]}]{word}[/]"
+
+
+def bracket(result: Result) -> str:
+    """The two bounds of the violation."""
+    return f"\\[{result.lower:.4g}, {result.upper:.4g}]"
+
+
+def decided(result: Result) -> str:
+    """What decided, or why nothing did."""
+    if result.reason:
+        return f"undecided after {result.stage or 'no stage'} ({result.reason})"
+    return f"decided by {result.stage}"
 
 
 def percent(share: float) -> str:

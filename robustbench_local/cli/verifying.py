@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from .explaining import show_explanation
+from .images import images
 from .options import Debug, Device, Json, Seed
-from .output import printer, table, write_json
+from .output import bracket, coloured, decided, printer, table, write_json
+from .texts import TextCall, models_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,11 +27,12 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="Zoo name, .onnx file, or file.py:function; f=..,g=.. for the networks of a .vnnlib 2.0 file.",
+        help="Zoo name, .onnx file, or file.py:function; f=..,g=.. for a property of several networks.",
     ),
 ]
 Spec = Annotated[
-    str, typer.Argument(metavar="SPEC", help="Name of a property, e.g. robustness, or a .vnnlib file.")
+    str,
+    typer.Argument(metavar="SPEC", help="Name of a property, e.g. robustness, or a .rbspec or .vnnlib file."),
 ]
 Dataset = Annotated[str, typer.Option(help="Data set that the images come from.")]
 Image = Annotated[
@@ -38,7 +40,7 @@ Image = Annotated[
     typer.Option("--image", "-i", help="Position in the test split; repeat for more. [default: 0]"),
 ]
 First = Annotated[int | None, typer.Option("--first", min=1, help="Take the first N test images instead.")]
-Eps = Annotated[float, typer.Option("--eps", "-e", help="Radius around the image.")]
+Eps = Annotated[float | None, typer.Option("--eps", "-e", help="Radius around the image. [default: 0.05]")]
 Norm = Annotated[str, typer.Option(help="linf, l2 or l1.")]
 InputShape = Annotated[
     str | None,
@@ -47,8 +49,13 @@ InputShape = Annotated[
 Timeout = Annotated[float, typer.Option(help="Seconds for everything together.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="What else the property takes, e.g. k=3; repeat."),
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="What else the property takes, e.g. k=3, eps=8/255 or x0=image.npy; repeat.",
+    ),
 ]
+Prop = Annotated[str | None, typer.Option("--prop", metavar="NAME", help="Property of a .rbspec file.")]
 
 
 def verify(
@@ -57,9 +64,10 @@ def verify(
     dataset: Dataset = "digits",
     image: Image = None,
     first: First = None,
-    eps: Eps = 0.05,
+    eps: Eps = None,
     norm: Norm = "linf",
     set_: Set = None,
+    prop: Prop = None,
     input_shape: InputShape = None,
     timeout: Timeout = 60.0,
     method: Annotated[
@@ -78,6 +86,14 @@ def verify(
     from robustbench_local.cascade import DEFAULT_STAGES, cascade_all, find_methods
 
     stages = find_methods(DEFAULT_STAGES if method is None else (method,))
+    if spec.endswith(".rbspec"):
+        shown = images(dataset, image or [], first) if image or first else None
+        text = TextCall(model, spec, prop, shown, eps, set_ or [], device)
+        if explain:
+            show_explanation(text.query(), printer(json), json)
+        else:
+            text.verify(timeout=timeout, method=method, seed=seed).show(json)
+        return
     if _is_vnnlib(spec):
         batches = _of_file(model, spec, input_shape, device)
     else:
@@ -96,9 +112,10 @@ def attack(
     dataset: Dataset = "digits",
     image: Image = None,
     first: First = None,
-    eps: Eps = 0.05,
+    eps: Eps = None,
     norm: Norm = "linf",
     set_: Set = None,
+    prop: Prop = None,
     input_shape: InputShape = None,
     timeout: Timeout = 60.0,
     attack: Annotated[str, typer.Option(help="Name of the attack.")] = "pgd",
@@ -112,6 +129,11 @@ def attack(
     from robustbench_local.cascade import cascade_all
 
     stages = {attack: ATTACKS[attack]}
+    if spec.endswith(".rbspec"):
+        shown = images(dataset, image or [], first) if image or first else None
+        text = TextCall(model, spec, prop, shown, eps, set_ or [], device)
+        text.attack(timeout=timeout, attack=attack, seed=seed).show(json)
+        return
     if _is_vnnlib(spec):
         batches = _of_file(model, spec, input_shape, device)
     else:
@@ -127,40 +149,21 @@ class _Around(NamedTuple):
     dataset: str
     image: list[int] | None
     first: int | None
-    eps: float
+    eps: float | None
     norm: str
     settings: list[str]
 
 
 def _cases(model: str, spec: str, around: _Around, device: str | None) -> Cases:
-    import torch
-
-    from robustbench_local.data import load_dataset
     from robustbench_local.device import find_device
-    from robustbench_local.errors import DataError
     from robustbench_local.named_models import find_model
     from robustbench_local.ready_specs import parse_settings
     from robustbench_local.suite import cases_of
 
-    if Path(spec).suffix == ".rbspec":
-        raise DataError(
-            ".rbspec files cannot be read by this version",
-            where=spec,
-            cure="give the name of a property, e.g. robustness, a .vnnlib file, or use the Python interface",
-        )
-    data = load_dataset(around.dataset, split="test")
-    first = around.first
-    chosen = list(range(min(first, len(data)))) if first is not None else around.image or [0]
-    for k in chosen:
-        if not 0 <= k < len(data):
-            raise DataError(
-                f"no image {k}",
-                where="--image",
-                cure=f"{around.dataset} has test images 0 to {len(data) - 1}",
-            )
+    chosen = images(around.dataset, around.image or [0], around.first)
     named = find_model(model, device=find_device(device))
-    images, settings = data.select(torch.tensor(chosen)), parse_settings(around.settings)
-    return cases_of(named, images, spec=spec, norm=around.norm, eps=around.eps, settings=settings)
+    eps, settings = 0.05 if around.eps is None else around.eps, parse_settings(around.settings)
+    return cases_of(named, chosen, spec=spec, norm=around.norm, eps=eps, settings=settings)
 
 
 def _is_vnnlib(spec: str) -> bool:
@@ -180,11 +183,10 @@ def _of_file(model: str, spec: str, input_shape: str | None, device: str | None)
         raise ShapeError(
             f"{input_shape!r} is no shape", where="--input-shape", cure="give it as 3,32,32"
         ) from None
-    place = find_device(device)
-    if "=" not in model:
-        return vnnlib_cases(find_model(model, device=place), read_vnnlib(spec), input_shape=shape)
-    pairs = [part.partition("=") for part in model.split(",")]
-    models = {slot.strip(): find_model(source.strip(), device=place) for slot, _, source in pairs}
+    place, named = find_device(device), models_of(model)
+    if isinstance(named, str):
+        return vnnlib_cases(find_model(named, device=place), read_vnnlib(spec), input_shape=shape)
+    models = {slot: find_model(source, device=place) for slot, source in named.items()}
     return vnnlib_cases(models, read_vnnlib(spec), input_shape=shape)
 
 
@@ -204,8 +206,8 @@ def _show(result: Result, batches: list[Cases], console: Console) -> None:
     subject = f"{cases.model}, {cases.spec}" + (f", {cases.norm} eps {cases.eps:g}" if cases.norm else "")
     if many == 1:
         row = f", {cases.dataset} row {cases.ids[0]}" if cases.dataset else ""
-        console.print(f"[bold]{_coloured(result)}[/bold]  {subject}{row}")
-        console.print(f"violation in {_bracket(result)}, {_decided(result)}, {result.seconds:.2f} s")
+        console.print(f"[bold]{coloured(result)}[/bold]  {subject}{row}")
+        console.print(f"violation in {bracket(result)}, {decided(result)}, {result.seconds:.2f} s")
         return
     counts = {
         word: sum(c.verdict.value == word for c in result.cases) for word in ("HOLDS", "VIOLATED", "UNKNOWN")
@@ -216,7 +218,7 @@ def _show(result: Result, batches: list[Cases], console: Console) -> None:
         + f"  ({subject})"
     )
     rows = [
-        [i, _coloured(c), _bracket(c), _decided(c)]
+        [i, coloured(c), bracket(c), decided(c)]
         for i, c in list(zip(_ids(batches), result.cases, strict=True))[:SHOWN]
     ]
     header = [("row", "right"), ("verdict", "left"), ("violation", "left"), ("", "left")]
@@ -224,19 +226,3 @@ def _show(result: Result, batches: list[Cases], console: Console) -> None:
     if many > SHOWN:
         console.print(f"... and {many - SHOWN} more; --json FILE has all")
     console.print(f"{result.seconds:.2f} s")
-
-
-def _coloured(result: Result) -> str:
-    colours = {"HOLDS": "green", "VIOLATED": "red", "UNKNOWN": "yellow"}
-    word = result.verdict.value
-    return f"[{colours[word]}]{word}[/]"
-
-
-def _bracket(result: Result) -> str:
-    return f"\\[{result.lower:.4g}, {result.upper:.4g}]"
-
-
-def _decided(result: Result) -> str:
-    if result.reason:
-        return f"undecided after {result.stage or 'no stage'} ({result.reason})"
-    return f"decided by {result.stage}"
