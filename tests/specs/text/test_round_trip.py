@@ -31,6 +31,7 @@ from robustbench_local.specs import (
     forall,
     normal,
     parse_spec,
+    parse_vnnlib,
     rate,
     read_spec,
     uniform,
@@ -170,3 +171,11 @@ prop share: rate(rob) >= 60/100
     assert parse_spec("\n# nothing\n" + file.text.replace("\n", "   # note\n")).id == file.id
     assert file.name == "everything" and len(file["all"].claims) == 6
     assert {name: claim.id for name, claim in again.items()} == {name: c.id for name, c in file.items()}
+
+
+def test_a_file_of_the_verification_library_as_a_text() -> None:
+    cases = " ".join(f"(and (> Y[0] {k}.5) (< Y[1] {k}.25))" for k in range(200))
+    declared = "(declare-network f (declare-input X real [2]) (declare-output Y real [3]))"
+    box_of = "(assert (and (>= X[0] 0.0) (<= X[0] 1.0) (>= X[1] 0.0) (<= X[1] 1.0)))"
+    spec = parse_vnnlib(f"(vnnlib-version <2.0>) {declared} {box_of} (assert (or {cases}))").spec()  # type: ignore[union-attr]
+    assert read(spec).id == spec.id
