@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 
 import robustbench_local as rbl
 from robustbench_local.cli import run
-from robustbench_local.errors import DataError
+from robustbench_local.errors import DataError, RobustBenchError
 from robustbench_local.named_models import find_model
 
 INSTANCES = os.environ.get("RBL_VNNCOMP", "")
@@ -95,6 +95,26 @@ def test_two_runs_of_a_network(network: Path, capsys: pytest.CaptureFixture[str]
         assert str(rbl.verify(network, file).verdict) == expected
         assert run(["verify", f"f={network}", str(file), "--json", "-"]) == 0
         assert json.loads(capsys.readouterr().out)["verdict"] == expected
+
+
+def test_inner_nodes_of_an_onnx_network(network: Path) -> None:
+    """h = (x0 + x1, x0 - x1) and r = relu(h), in a file of VNN-LIB 2."""
+    file = network.with_suffix(".vnnlib")
+    declared = (
+        "(vnnlib-version <2.0>)(declare-network f (declare-input X real [1,2])"
+        '(declare-hidden H real [1,2] "h")(declare-hidden R real [1,2] "r")(declare-output Y real [1,1]))'
+        "(assert (and (>= X[0,0] -1.0) (<= X[0,0] 1.0) (>= X[0,1] -1.0) (<= X[0,1] 1.0)))"
+    )
+    for condition, expected in (
+        ("(and (>= H[0,0] 1.25) (<= Y[0,0] 1.0))", "VIOLATED"),  # at (1, 0.4): h = (1.4, 0.6), y = 0.8
+        ("(>= H[0,0] 2.25)", "HOLDS"),
+        ("(and (>= R[0,1] 1.5) (>= Y[0,0] 1.75))", "HOLDS"),
+    ):
+        file.write_text(f"{declared}(assert {condition})", encoding="utf-8")
+        assert str(rbl.verify(network, file).verdict) == expected
+    file.write_text(f"{declared}(assert (>= H[0,0] 2.25))".replace('"h"', '"k"'), encoding="utf-8")
+    with pytest.raises(RobustBenchError, match="k"):
+        rbl.verify(network, file)
 
 
 def test_two_networks(network: Path, capsys: pytest.CaptureFixture[str]) -> None:

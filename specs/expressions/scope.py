@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 from robustbench_local.errors import SpecError
@@ -22,8 +23,13 @@ Network = Callable[[Tensor], Tensor]
 class Tappable(Protocol):
     """A network that gives values of inner nodes by name itself; of other modules, submodules are read."""
 
-    def taps(self, x: Tensor, names: Sequence[str]) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """The output at x (B, *in) and the inner values (B, *shape) by name."""
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """What `taps` calls the outputs."""
+        ...
+
+    def taps(self, x: Tensor, names: Iterable[str]) -> Mapping[str, Tensor]:
+        """Inner values and outputs (B, *shape) by name, from one evaluation at x (B, *in)."""
         ...
 
 
@@ -77,17 +83,20 @@ def _tapped(network: Network, x: Tensor, names: Sequence[str]) -> tuple[Tensor, 
     if not names:
         return network(x), {}
     if isinstance(network, Tappable):
-        return network.taps(x, names)
+        found = network.taps(x, [*names, *network.output_names])
+        outputs = [found[name] for name in network.output_names]
+        whole = outputs[0] if len(outputs) == 1 else torch.cat([y.flatten(1) for y in outputs], 1)
+        return whole, found
     if not isinstance(network, nn.Module):
         raise SpecError(
             f"{network!r} has no inner nodes to tap", cure="bind a torch module or an ONNX network"
         )
-    found: dict[str, Tensor] = {}
+    kept: dict[str, Tensor] = {}
     handles = []
     try:
         for name in names:
-            handles.append(_submodule(network, name).register_forward_hook(_keep(found, name)))
-        return network(x), found
+            handles.append(_submodule(network, name).register_forward_hook(_keep(kept, name)))
+        return network(x), kept
     finally:
         for handle in handles:
             handle.remove()

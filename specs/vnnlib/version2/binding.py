@@ -67,7 +67,8 @@ def _sample_shape(network: Network) -> tuple[int, ...]:
 
     Several inputs are all of them, flat, one by one.
     """
-    if len(network.inputs) > 1:
+    tensor, *others = network.inputs
+    if others:
         return (sum(t.size for t in network.inputs),)
-    shape = network.inputs[0].shape
-    return (shape[1:] if shape[:1] == (1,) else shape) or (1,)
+    first, *rest = tensor.shape or (1,)
+    return tuple(rest) if first == 1 and rest else (first, *rest)
