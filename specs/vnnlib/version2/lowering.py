@@ -13,6 +13,7 @@ import torch
 from robustbench_local.errors import SpecError
 
 from ...bindings import Bound, bind_networks
+from ...composed import Composed
 from ...expressions import Domain, Term
 from ...expressions.base import Formula, term
 from ...expressions.scope import Scope
@@ -66,7 +67,10 @@ class Lowering:
         self.spec = self._spec()
 
     def query(self, networks: Networks, device: torch.device) -> Query:
-        """The one problem of the property; networks by their declared names."""
+        """The one problem of the property; networks by their declared names.
+
+        Raises what the network raises for inner nodes that it does not have.
+        """
         if isinstance(networks, Mapping):
             unknown = [name for name in networks if name not in self._symbols.slots]
             if unknown:
@@ -77,6 +81,9 @@ class Lowering:
         nothing = Bound({}, 1, device, torch.float64)
         spec = self.spec
         found = lower(spec.variables, spec.domain, spec.body, spec.quantifier, bound, nothing)
+        if isinstance(found.network, Composed) and any(net.taps for net in spec.nets.values()):
+            with torch.no_grad():  # engines take an error for a network that they cannot handle
+                found.network(found.inputs.centre().to(found.network.like))
         return Query(
             found.network, found.inputs, found.C, found.d, found.tree, spec.text, layout=found.layout
         )
