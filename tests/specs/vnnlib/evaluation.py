@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 Sexpr = Any  # a word, or a list of these
 Values = Mapping[str, NDArray[np.float64]]  # X_i and Y_i -> numbers of N points
 
-RELATIONS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt, "=": operator.eq}
+RELATIONS = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+    "=": operator.eq,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
 
 
 def statements(text: str) -> list[Sexpr]:
@@ -35,7 +43,7 @@ def statements(text: str) -> list[Sexpr]:
 def term(expression: Sexpr, values: Values) -> Any:
     """The numbers of a term."""
     if isinstance(expression, str):
-        return values[expression] if expression[0] in "XY" else float(expression)
+        return values[expression] if expression[0].isalpha() else float(expression)
     parts = [term(part, values) for part in expression[1:]]
     if expression[0] == "-" and len(parts) == 1:
         return -parts[0]

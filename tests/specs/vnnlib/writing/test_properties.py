@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import math
+import re
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -33,6 +34,16 @@ from ..version2.random_queries import programs as programs2
 
 DECLARED = "".join(f"(declare-const {v} Real)\n" for v in ("X_0", "X_1", "Y_0", "Y_1", "Y_2"))
 BOX = "(assert (>= X_0 0)) (assert (<= X_0 1)) (assert (>= X_1 -0.1)) (assert (<= X_1 0.5))\n"
+
+
+# the form that every tool reads: literals of two sides, X first, clauses inside one `or`
+NUMBER = r"-?[0-9]+\.[0-9]+"
+INPUT, OUTPUT = rf"\([<>]= X_[0-9]+ {NUMBER}\)", rf"\([<>]= Y_[0-9]+ (?:Y_[0-9]+|{NUMBER})\)"
+LITERAL = rf"(?:{INPUT}|{OUTPUT})"
+NARROW = re.compile(
+    rf"(?:\(declare-const [XY]_[0-9]+ Real\)\n)+(?:\(assert {LITERAL}\)\n)+"
+    rf"(?:\(assert \(or\n(?:    \(and {LITERAL}(?: {LITERAL})*\)\n)+\)\)\n)?"
+)
 
 
 def first(*asserted: str) -> VnnlibProperty:
@@ -89,6 +100,7 @@ def test_random_properties_come_back(program: list[Sexpr], seed: int) -> None:
         assert error.code == "E-EXPORT"
         assert any(len(row.columns) + len(row.inputs) > 1 for clause in found.clauses for row in clause.rows)
         return
+    assert NARROW.fullmatch(lines)
     reached = unsafe(statements(lines), x, y)  # by the independent evaluator, too
     assert (reached >= expected).all()
     plain = not any(row.strict for clause in found.clauses for row in clause.rows)
