@@ -48,6 +48,6 @@ def test_reading_files_writes_the_contracted_rows(tmp_path: Path) -> None:
     command += ["--repeats", "1", "--seconds", "1", "--threads", "1", "--folder", str(real)]
     subprocess.run(command, capture_output=True, text=True, check=True, cwd=FOLDER.parent)
     rows = json.loads(path.read_text(encoding="utf-8"))
-    assert [list(row) for row in rows] == [KEYS] * 7
-    assert [row["ours"] for row in rows if row["metric"] == "files not read"] == [0]
+    assert [list(row) for row in rows] == [KEYS] * 15
+    assert [row["ours"] for row in rows if row["metric"] == "not loaded"] == [0]
     assert all(row["ours"] > 0 for row in rows if row["metric"] == "seconds")

@@ -93,7 +93,7 @@ class Table:
     def extend(self, columns: Columns) -> None:
         """Adds rows: codes of relations, positions of elements, numbers, offsets."""
         for column, more in zip(_arrays(self._columns), _arrays(columns), strict=True):
-            column.extend(more)
+            column.frombytes(more.tobytes())
 
     def repeat(self, start: int, stop: int) -> None:
         """Adds the rows from start to stop once more."""
