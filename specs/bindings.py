@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -84,13 +84,16 @@ def bind_networks(nets: Mapping[str, Net], network: object) -> dict[str, Callabl
             f"networks are given for {', '.join(map(str, given)) or 'none'}",
             f"the property speaks of {', '.join(nets)}",
         )
-    for name, value in given.items():
+    found: dict[str, Callable[[Tensor], Tensor]] = {}
+    for name in nets:
+        value: Any = given[name]
         if not callable(value):
             raise SpecError(
                 f"the network {name!r} is {value!r}" if len(nets) > 1 else f"the network is {value!r}",
                 cure="give a module or a function of x (B, *shape)",
             )
-    return {name: given[name] for name in nets}
+        found[name] = value
+    return found
 
 
 def _batch_problems(bound: Mapping[str, Tensor]) -> Iterable[RobustBenchError]:

@@ -45,13 +45,13 @@ def candidates(
     points = torch.cat([p for _, _, p in found], 1)
     best = scores.topk(min(count, scores.shape[1]), dim=1)
     node_of = torch.where(best.values > 0, numbers[best.indices], -1)
-    result = (node_of, places[best.indices], points.gather(1, best.indices), best.values)
-    missing = count - node_of.shape[1]
-    if missing > 0:
-        pads = (-1, 0, 0, 0)
-        pad = torch.nn.functional.pad
-        result = tuple(pad(t, (0, missing), value=v) for t, v in zip(result, pads, strict=True))  # type: ignore[assignment]
-    return result
+    missing = max(0, count - node_of.shape[1])
+
+    def padded(values: Tensor, filler: int = 0) -> Tensor:
+        return torch.nn.functional.pad(values, (0, missing), value=filler)
+
+    chosen = places[best.indices], points.gather(1, best.indices), best.values
+    return padded(node_of, -1), padded(chosen[0]), padded(chosen[1]), padded(chosen[2])
 
 
 def _scores(
