@@ -112,7 +112,14 @@ from .transforms import (
     translate,
 )
 from .tree import All, Any, AtLeast, Atom, Tree, count_clauses, disjuncts
-from .vnnlib import Vnnlib2Property, VnnlibProperty, parse_vnnlib, read_vnnlib, write_vnnlib
+from .vnnlib import (
+    Vnnlib2Property,
+    VnnlibProperty,
+    atoms_as_outputs,
+    parse_vnnlib,
+    read_vnnlib,
+    write_vnnlib,
+)
 
 __all__ = [
     "SPECS",
@@ -174,6 +181,7 @@ __all__ = [
     "any_",
     "argmax",
     "at_least",
+    "atoms_as_outputs",
     "axis_groups",
     "ball",
     "between",

@@ -17,6 +17,8 @@ import robustbench_local as rbl
 from robustbench_local.cli import run
 from robustbench_local.errors import DataError, RobustBenchError
 from robustbench_local.named_models import find_model
+from robustbench_local.specs import Net, Var, atoms_as_outputs, box, forall, write_vnnlib
+from robustbench_local.verifiers import write_onnx
 
 INSTANCES = os.environ.get("RBL_VNNCOMP", "")
 QUICK = ("rl_benchmarks", "safenlp", "test", "reach_prob_density", "acasxu", "cora", "nn4sys")
@@ -131,6 +133,22 @@ def test_two_networks(network: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "2 networks, one is given" in capsys.readouterr().err
     assert run(["verify", f"f={network},h={network}", str(file)]) == 2
     assert "no network h" in capsys.readouterr().err
+
+
+def test_two_networks_as_one_file_of_each_format(network: Path, tmp_path: Path) -> None:
+    """|f(x) - g(x)| <= limit, g = f with other weights: for tools of one network and VNN-LIB 1.0."""
+    f, g = find_model(network).network, find_model(network).network
+    with torch.no_grad():
+        next(iter(g.buffers())).mul_(0.75)
+    x, first, second = Var("x", 2), Net("f", 2, 1), Net("g", 2, 1)
+    for limit, expected in ((4.0, "HOLDS"), (0.25, "VIOLATED")):
+        spec = forall(x, box(-1, 1), abs(first(x)[0] - second(x)[0]) <= limit)
+        single = atoms_as_outputs(spec.query({"f": f, "g": g}))
+        assert isinstance(single.network, torch.nn.Module)
+        write_onnx(single.network, tmp_path / "pair.onnx", input_shape=(2,))
+        write_vnnlib(single, tmp_path / "pair.vnnlib")
+        assert str(rbl.verify(single.network, single).verdict) == expected
+        assert str(rbl.verify(tmp_path / "pair.onnx", tmp_path / "pair.vnnlib").verdict) == expected
 
 
 def test_an_onnx_network_is_a_model_like_any_other(network: Path) -> None:

@@ -4,6 +4,14 @@ from .files import parse_vnnlib, read_vnnlib
 from .property import VnnlibProperty
 from .rows import Clause
 from .version2 import Vnnlib2Property
-from .writing import write_vnnlib
+from .writing import atoms_as_outputs, write_vnnlib
 
-__all__ = ["Clause", "Vnnlib2Property", "VnnlibProperty", "parse_vnnlib", "read_vnnlib", "write_vnnlib"]
+__all__ = [
+    "Clause",
+    "Vnnlib2Property",
+    "VnnlibProperty",
+    "atoms_as_outputs",
+    "parse_vnnlib",
+    "read_vnnlib",
+    "write_vnnlib",
+]

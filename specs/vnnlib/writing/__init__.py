@@ -4,5 +4,6 @@ So a tool that proves the file (`unsat`) has proved the property; what it finds 
 """
 
 from .files import write_vnnlib
+from .head import atoms_as_outputs
 
-__all__ = ["write_vnnlib"]
+__all__ = ["atoms_as_outputs", "write_vnnlib"]

@@ -10,7 +10,7 @@ import torch
 
 from ...composed import Composed
 from ...query import Query
-from ...sets import Ball, Box, box_within
+from ...sets import Ball, Box, Product, box_within
 from ...tree import All, Any, AtLeast, Atom, Tree, count_clauses, disjuncts
 from ..formula import Builder, Formula, Table
 from ..property import VnnlibProperty
@@ -64,9 +64,11 @@ def flat_from_query(query: Query) -> VnnlibProperty:
     """The one problem of a query of a plain network over a box, as clauses."""
     _check_single(query)
     inputs = query.inputs.body if isinstance(query.inputs, Ball) else query.inputs
+    if isinstance(inputs, Product) and all(isinstance(block, Box) for block in inputs.blocks):
+        inputs = inputs.box()
     if isinstance(query.network, Composed) or not isinstance(inputs, Box):
         what = "VNN-LIB 1.0 has boxes and one network applied to its input, the query more"
-        raise refused(what, "write version 2.0")
+        raise refused(what, "write version 2.0, or atoms_as_outputs(query) and its network")
     if count_clauses(query.tree) > _MOST_CLAUSES:
         raise refused(f"the violation has more than {_MOST_CLAUSES} clauses", "write version 2.0")
     C, d = query.C[0].tolist(), query.d[0].tolist()

@@ -24,6 +24,7 @@ from robustbench_local.specs import (
     Var,
     Vnnlib2Property,
     VnnlibProperty,
+    atoms_as_outputs,
     ball,
     box,
     concat,
@@ -187,6 +188,45 @@ def test_specs_beyond_the_format(spec: Term, message: str, tmp_path: Path) -> No
     with pytest.raises(SpecError, match=message) as caught:
         through(spec, tmp_path, "2.0")
     assert caught.value.code == "E-EXPORT"
+
+
+@pytest.mark.parametrize("name", ["mixed", "maximum", "rank", "product", "two nets", "nets in a row"])
+def test_atoms_as_outputs_fit_into_version_1(name: str, tmp_path: Path) -> None:
+    spec, _ = SINGLE[name]
+    query = spec.query({k: NETWORKS[k] for k in spec.nets})  # type: ignore[attr-defined]
+    single = atoms_as_outputs(query)
+    found = through(single, tmp_path, "1.0")
+    assert isinstance(found, VnnlibProperty)
+    z = sample(query)
+    expected = reached([query], z)
+    assert reached([single], z) == expected
+    text = (tmp_path / "p.vnnlib").read_text()
+    assert all(
+        line.count("Y_") == line.count(" 0.0)")
+        for line in text.splitlines()
+        if "X_" not in line and "(>=" in line
+    )
+    assert found.outputs == single.C.shape[1]
+    again = found.unsafe(z, single.network(z).detach())
+    assert all(
+        theirs or not mine for mine, theirs in zip(expected, again.tolist(), strict=True)
+    )  # closed atoms
+
+
+def test_atoms_as_outputs_never_shrink_the_violation() -> None:
+    network = nn.Linear(2, 3)
+    query = forall(x, unit, (f(x)[0] <= 0.1) & (f(x)[1] - 2 * f(x)[2] <= -0.7)).query(network)
+    single = atoms_as_outputs(query)
+    points = torch.rand(50, 2)
+    limits = [a - b for a, b in zip(single.network.d.double().tolist(), query.d[0].tolist(), strict=True)]
+    assert all(0 <= gap < 1e-7 for gap in limits) and any(limits)
+    many = [q.select(torch.zeros(50, dtype=torch.long)) for q in (single, query)]
+    assert torch.allclose(many[0].violation(points), many[1].violation(points), atol=1e-6)
+    third = forall(x, unit, f(x)[0] / 3 <= 1).query(network)
+    with pytest.raises(SpecError, match=r"the coefficient -?0\.333.* is no torch.float32") as caught:
+        atoms_as_outputs(third)
+    assert caught.value.code == "E-EXPORT"
+    assert atoms_as_outputs(forall(x, unit, f(x)[0] / 3 <= 1).query(NETWORKS["f"])).batch == 1
 
 
 def test_specs_that_version_1_cannot_hold(tmp_path: Path) -> None:
