@@ -87,13 +87,17 @@ def bind_networks(nets: Mapping[str, Net], network: object) -> dict[str, Callabl
     found: dict[str, Callable[[Tensor], Tensor]] = {}
     for name in nets:
         value: Any = given[name]
-        if not callable(value):
+        if not _is_network(value):
             raise SpecError(
                 f"the network {name!r} is {value!r}" if len(nets) > 1 else f"the network is {value!r}",
                 cure="give a module or a function of x (B, *shape)",
             )
         found[name] = value
     return found
+
+
+def _is_network(value: object) -> bool:
+    return callable(value)
 
 
 def _batch_problems(bound: Mapping[str, Tensor]) -> Iterable[RobustBenchError]:
