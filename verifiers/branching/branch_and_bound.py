@@ -13,7 +13,7 @@ from robustbench_local.specs import Query, count_clauses, disjuncts
 
 from ..alpha_crown import AlphaCROWN
 from ..graph import Graph, Node
-from ..verifier import DEFAULT_BUDGET, Bounds, Budget, prepared, verifier
+from ..verifier import DEFAULT_BUDGET, Bounds, Budget, prepared
 from ..warm_start import Warm, resumed
 from .ledger import Ledger
 from .problem import Roots, inflated
@@ -27,7 +27,6 @@ _ROOT = AlphaCROWN()
 _SETTINGS = Settings()
 
 
-@verifier("bab")
 @dataclass(frozen=True, slots=True)
 class BranchAndBound:
     """Splits of hidden coordinates with beta-CROWN bounds (Wang et al. 2021, arXiv 2103.06624).
@@ -54,7 +53,7 @@ class BranchAndBound:
             some, left = query.select(wanted), replace(budget, seconds=_left(deadline))
             found, warm = resumed(self.root, graph, some, budget=left)
             rows = torch.minimum(found.rows, quick.rows[wanted])
-            ledger = Ledger(graph, some, rows, deadline, left)
+            ledger = Ledger(graph, some, rows, replace(budget, seconds=_left(deadline)), self.settings)
             upper, complete = self._search(ledger, warm, rows)
             points = query.inputs.project(query.inputs.centre().to(rows))
             return Bounds(

@@ -11,6 +11,7 @@ from robustbench_local.specs import Query
 
 from ..graph import Graph
 from ..verifier import Budget
+from .settings import Settings
 
 __all__ = ["Ledger"]
 
@@ -27,8 +28,9 @@ class Ledger:
         domains: how many have been bounded.
     """
 
-    def __init__(self, graph: Graph, query: Query, like: Tensor, deadline: float, budget: Budget) -> None:
-        self.graph, self.query, self.deadline, self.budget = graph, query, deadline, budget
+    def __init__(self, graph: Graph, query: Query, like: Tensor, budget: Budget, settings: Settings) -> None:
+        self.graph, self.query, self.budget = graph, query, budget
+        self.deadline = deadline = budget.deadline()
         self.points = query.inputs.project(query.inputs.centre().to(like))
         self.found = like.new_full((query.batch,), -torch.inf)
         self.broken = torch.zeros(query.batch, dtype=torch.bool, device=like.device)
@@ -36,10 +38,11 @@ class Ledger:
         self.narrow = 0.0 if like.dtype == torch.float64 else _NARROW * self.scale
         self.sure = 1e-9 * self.scale
         self.domains = 0
+        self.most = settings.parts if deadline == float("inf") else None
 
     def late(self) -> bool:
-        """Whether the time is over."""
-        return time.monotonic() >= self.deadline
+        """Whether the time is over, or without a limit of time the number of domains reached."""
+        return time.monotonic() >= self.deadline or (self.most is not None and self.domains >= self.most)
 
     def look(self, points: Tensor, problem: Tensor) -> None:
         """Evaluates points (D, *in) of problems (D,); remembers the worst one of each."""

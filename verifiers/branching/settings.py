@@ -15,11 +15,12 @@ _TUNING = Tuning(steps=8, step_size=0.1, decay=0.95)
 class Settings:
     """tuning: of each domain's slopes and multipliers. tries: candidates for a split that are tried for real.
 
-    batch: domains bounded at once; None: what memory holds, up to 1,024. refresh: propagate intervals
-    again from every split, which pays where layers are narrow.
+    parts: domains in all, where the budget sets no time. batch: domains bounded at once; None: what memory
+    holds, up to 1,024. refresh: propagate intervals again from every split, which pays in narrow layers.
     """
 
     tuning: Tuning = _TUNING
     tries: int = 3
+    parts: int = 4096
     batch: int | None = None
     refresh: bool = False
