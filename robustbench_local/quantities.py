@@ -29,12 +29,16 @@ Decide = Callable[[Tensor, Tensor], tuple[Result, ...]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bracket:
-    """lower <= worst value <= upper. `point` (*in) attains lower, the method `stage` gave upper."""
+    """lower <= worst value <= upper. `point` (*in) attains lower, the method `stage` gave upper.
+
+    `error`: message of the last method that failed, "" if none did.
+    """
 
     lower: float
     upper: float
     point: Tensor | None = field(default=None, repr=False)
     stage: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ def measure_all(
     lower = torch.full((query.batch,), -torch.inf, dtype=torch.float64)
     upper, stage = -lower, [""] * query.batch
     points: list[Tensor | None] = [None] * query.batch
+    message = ""
     for name, method in chosen.items():
         limits = Limits(max(1e-3, deadline - time.monotonic()))
         try:
@@ -76,9 +81,12 @@ def measure_all(
             else:
                 outcome = run_attack(method, subject, cases, seed=seed, limits=limits)
                 _keep_better(cases, outcome.points, lower, points)
-        except Exception as error:  # only what a method may fail with is passed over
-            failed("verifier" if isinstance(method, Verifier) else "attack", query.batch, error)
-    return [Bracket(float(lower[b]), float(upper[b]), points[b], stage[b]) for b in range(query.batch)]
+        except Exception as problem:  # only what a method may fail with is passed over
+            kind = "verifier" if isinstance(method, Verifier) else "attack"
+            message = f"{name}: {failed(kind, query.batch, problem).error}"
+    return [
+        Bracket(float(lower[b]), float(upper[b]), points[b], stage[b], message) for b in range(query.batch)
+    ]
 
 
 @torch.no_grad()

@@ -164,3 +164,15 @@ def test_two_networks_by_name() -> None:
     assert rbl.verify({"f": same, "g": _network(5)}, spec).verdict == "VIOLATED"
     query = spec.query({"f": same, "g": _network(5)})
     assert rbl.verify(None, query).verdict == "VIOLATED"
+
+
+class _Unbounded(nn.Module):
+    """An operation that no rule bounds: the attack still measures it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.special.bessel_j0(x)
+
+
+def test_a_bracket_says_why_an_end_is_missing() -> None:
+    (bracket,) = rbl.measure(_Unbounded(), measure(X, box(0, 1), Net("g", 2, 2)(X)[0]))
+    assert math.isinf(bracket.upper) and "bessel" in bracket.error
