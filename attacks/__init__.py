@@ -11,12 +11,22 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
+from .apgd import apgd, apgd_dlr
 from .attack import ATTACKS, Attack, AttackRegistry, AttackResult, attack
 from .ensemble import worst_of
-from .losses import Loss, cross_entropy_loss, margin_loss, smooth_violation_loss, violation_loss
+from .losses import (
+    Loss,
+    cross_entropy_loss,
+    logit_ratio_loss,
+    margin_loss,
+    smooth_violation_loss,
+    violation_loss,
+)
 from .pgd import Schedule, decaying, fgsm, pgd
 from .random_numbers import Ids, derive_seed, sample_ids, sample_keys, uniform
 from .search import Search
+from .square import square
+from .targeted import apgd_targeted
 
 __all__ = [
     "ATTACKS",
@@ -27,16 +37,21 @@ __all__ = [
     "Loss",
     "Schedule",
     "Search",
+    "apgd",
+    "apgd_dlr",
+    "apgd_targeted",
     "attack",
     "cross_entropy_loss",
     "decaying",
     "derive_seed",
     "fgsm",
+    "logit_ratio_loss",
     "margin_loss",
     "pgd",
     "sample_ids",
     "sample_keys",
     "smooth_violation_loss",
+    "square",
     "uniform",
     "violation_loss",
     "worst_of",

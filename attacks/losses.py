@@ -14,7 +14,16 @@ from torch import Tensor
 
 from robustbench_local.specs import All, AtLeast, Atom, Query, Tree
 
-__all__ = ["Loss", "cross_entropy_loss", "margin_loss", "smooth_violation_loss", "violation_loss"]
+__all__ = [
+    "Loss",
+    "cross_entropy_loss",
+    "logit_ratio_loss",
+    "margin_loss",
+    "smooth_violation_loss",
+    "violation_loss",
+]
+
+_TINY = 1e-12  # keeps equal scores from dividing by zero, as in the paper's code
 
 Loss = Callable[[Query, Tensor], Tensor]
 """loss(query, atoms (B, m)) -> (B,): the objective to maximise; row b depends on row b of the atoms only."""
@@ -51,6 +60,19 @@ def cross_entropy_loss(query: Query, atoms: Tensor) -> Tensor:
     """
     smooth = _smooth(query.tree, atoms)
     return torch.logaddexp(smooth, torch.zeros_like(smooth))
+
+
+def logit_ratio_loss(query: Query, atoms: Tensor) -> Tensor:
+    """The difference-of-logits ratio (B,): the violation over the spread of the three largest scores.
+
+    Croce and Hein, ICML 2020, arXiv 2003.01690 (DLR). For robustness of class c the scores y_j - y_c and 0
+    are the logits less y_c, so that this is (max_j y_j - y_c) / (y_(1) - y_(3)); it is the same for a network
+    whose logits are scaled or shifted. For other properties the scores are the atoms and 0. With fewer
+    than three scores the spread is that of the largest and the smallest.
+    """
+    scores = torch.cat([atoms, torch.zeros_like(atoms[:, :1])], 1)
+    top = scores.topk(min(3, scores.shape[1]), 1).values
+    return query.combine(atoms) / (top[:, 0] - top[:, -1] + _TINY)
 
 
 def _smooth(tree: Tree, atoms: Tensor) -> Tensor:

@@ -91,9 +91,11 @@ class Search:
             self._complete[self._live.rows] = False
         return late
 
-    def uniform(self, *, restart: int, step: int, draw: int = 0) -> Tensor:
-        """Random numbers in [0, 1) of the shape of the points (b, *shape), each sample's its own."""
-        shape, dtype = self.start.shape[1:], self.start.dtype
+    def uniform(
+        self, *, restart: int, step: int, draw: int = 0, shape: tuple[int, ...] | None = None
+    ) -> Tensor:
+        """Random numbers in [0, 1) of a shape (b, *shape), by default the points', each sample's its own."""
+        shape, dtype = shape or tuple(self.start.shape[1:]), self.start.dtype
         return uniform(self._live.keys, shape, dtype, restart=restart, step=step, draw=draw)
 
     def random_points(self, restart: int) -> Tensor:
@@ -108,27 +110,47 @@ class Search:
             outputs = _outputs(self.query, x)
             return self._record(x, outputs, self.query.atoms(outputs))
 
-    def gradient(self, x: Tensor, loss: Loss) -> Tensor:
-        """The gradient (b, *shape) of `loss` at points x (b, *shape) of the sets, which it also evaluates.
+    def atoms(self, x: Tensor) -> Tensor:
+        """The atoms (b, m) at points x (b, *shape) of the sets, which it also evaluates."""
+        with torch.no_grad():
+            outputs = _outputs(self.query, x)
+            atoms = self.query.atoms(outputs)
+            self._record(x, outputs, atoms)
+            return atoms
 
-        Zero where it is not finite. Works inside `no_grad` and `inference_mode`; leaves the network's
-        parameters, their `requires_grad` and `grad`, and its mode alone. Raises `GraphError` for a network
-        without gradient.
+    @property
+    def rows(self) -> Tensor:
+        """The places (b,) of the samples in the whole batch, for what an attack keeps per sample itself."""
+        return self._live.rows
+
+    def gradient(self, x: Tensor, loss: Loss) -> Tensor:
+        """The gradient (b, *shape) of `loss` at points x (b, *shape) of the sets, which it also evaluates."""
+        return self.slope(x, loss)[0]
+
+    def slope(self, x: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+        """The gradient (b, *shape) of `loss`, and its value (b,), at points x (b, *shape) of the sets.
+
+        The gradient is zero, and the value -inf, where it is not finite. Works inside `no_grad` and
+        `inference_mode`; leaves the network's parameters, their `requires_grad` and `grad`, and its mode
+        alone. Raises `GraphError` for a network without gradient.
         """
         with torch.inference_mode(False), torch.enable_grad():
             leaf = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
             outputs = _outputs(self.query, leaf)
             atoms = self.query.atoms(outputs)
-            objective = loss(self.query, atoms).sum()
+            values = loss(self.query, atoms)
+            objective = values.sum()
         self._record(x, outputs.detach(), atoms.detach())
+        value = values.detach()
+        value = torch.where(value.isfinite(), value, -torch.inf)
         if self._early_stop and bool(self._live.broken.all()):
-            return torch.zeros_like(x)
+            return torch.zeros_like(x), value
         gradient = self._differentiate(objective, leaf)
         finite = _largest(gradient).isfinite()
         if not bool(finite.all()):
             self._live = replace(self._live, finite=self._live.finite & finite)
             gradient = torch.where(_along(finite, gradient), gradient, 0.0)
-        return gradient
+        return gradient, value
 
     def drop_broken(self) -> Tensor | None:
         """Let broken samples leave the batch; the mask (b,) of those that stay, or None if all of them do."""

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from robustbench_local.attacks import ATTACKS, AttackResult
+from robustbench_local.attacks import AttackResult
 from robustbench_local.errors import DtypeError, NonFiniteError, ShapeError
 from robustbench_local.specs import Query, output_bounds, targeted
 
@@ -22,6 +22,7 @@ from .toys import (
     NORMS,
     Counting,
     RowWise,
+    brief,
     classification,
     images,
     predicted,
@@ -64,7 +65,7 @@ def test_results_are_sound(
 ) -> None:
     network = RowWise(12, 8, 4, dtype)
     query = classification(network, images(9, (3, 2, 2), dtype), eps=RADIUS[p], p=p, bounds=bounds)
-    result = ATTACKS[name](query)
+    result = brief(name)(query)
     assert result.points.dtype == dtype
     assert result.finite.all()
     assert result.complete.all()
@@ -85,7 +86,7 @@ def test_results_are_sound_on_any_shape_norm_and_radius(
 ) -> None:
     network = RowWise(math.prod(shape), 4, classes)
     query = classification(network, images(3, shape, seed=seed), eps=eps, p=p)
-    assert_sound(ATTACKS[name](query, seed=seed), query)
+    assert_sound(brief(name)(query, seed=seed), query)
 
 
 @every_attack
@@ -93,11 +94,12 @@ def test_results_are_sound_on_other_properties(name: str) -> None:
     """A target class (an AND of atoms) and output intervals (strict atoms), broken for some samples."""
     network, x = RowWise(6, 8, 3, torch.float64), images(20, (6,), torch.float64)
     targets = (predicted(network, x) + 1) % 3
+    eps = torch.linspace(0.001, 0.3, 20)
     for query in (
-        targeted((6,), 3).query(network, x0=x, t=targets, eps=0.3),
-        output_bounds((6,), 3).query(network, x0=x, eps=0.3, low=-0.5, high=0.5),
+        targeted((6,), 3).query(network, x0=x, t=targets, eps=eps),
+        output_bounds((6,), 3).query(network, x0=x, eps=eps, low=-0.5, high=0.5),
     ):
-        result = ATTACKS[name](query)
+        result = brief(name)(query)
         assert result.violated.any() and not result.violated.all()
         assert_sound(result, query)
 
@@ -108,12 +110,12 @@ def test_one_sample_does_not_depend_on_the_batch(name: str, p: float) -> None:
     network = RowWise(12, 8, 3)
     query = classification(network, images(250, (12,)), eps=RADIUS[p], p=p)
     ids = [f"image {row}" for row in range(250)]
-    whole = ATTACKS[name](query, ids=ids)
+    whole = brief(name)(query, ids=ids)
     assert whole.violated.any() and not whole.violated.all()
     order = torch.randperm(250, generator=torch.Generator().manual_seed(1))
     for size in (250, 7, 1):
         for rows in order.split(size)[:5]:
-            part = ATTACKS[name](query.select(rows), ids=[ids[row] for row in rows])
+            part = brief(name)(query.select(rows), ids=[ids[row] for row in rows])
             assert torch.equal(part.points, whole.points[rows])
             assert torch.equal(part.violation, whole.violation[rows])
             assert torch.equal(part.violated, whole.violated[rows])
@@ -126,9 +128,9 @@ def test_matrix_kernels_change_a_sample_by_rounding_only(name: str) -> None:
     for number, weight in enumerate(network.parameters()):
         weight.data = torch.randn(weight.shape, generator=torch.Generator().manual_seed(number)).double()
     query = classification(network, images(40, (6,), torch.float64), eps=0.05)
-    whole = ATTACKS[name](query)
+    whole = brief(name)(query)
     for row in range(0, 40, 3):
-        alone = ATTACKS[name](query.select(torch.tensor([row])), ids=[row])
+        alone = brief(name)(query.select(torch.tensor([row])), ids=[row])
         assert abs(float(alone.violation - whole.violation[row])) < 1e-9
         assert bool(alone.violated) == bool(whole.violated[row])
 
@@ -137,7 +139,7 @@ def test_matrix_kernels_change_a_sample_by_rounding_only(name: str) -> None:
 def test_same_call_same_result_and_no_global_generator(name: str) -> None:
     query = classification(RowWise(12, 8, 3), images(20, (12,)), eps=0.1)
     states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
-    first, second = ATTACKS[name](query, seed=5), ATTACKS[name](query, seed=5)
+    first, second = brief(name)(query, seed=5), brief(name)(query, seed=5)
     assert torch.equal(first.points, second.points)
     assert torch.equal(torch.get_rng_state(), states[0])
     assert (np.random.get_state()[1] == states[1]).all()
@@ -155,7 +157,7 @@ def test_the_network_is_left_alone(name: str) -> None:
         )  # no random layer while in training mode
         before = {key: value.clone() for key, value in network.state_dict().items()}
         flags = [weight.requires_grad for weight in network.parameters()]
-        ATTACKS[name](classification(spec_network, images(4, (4,)), eps=0.2))
+        brief(name)(classification(spec_network, images(4, (4,)), eps=0.2))
         assert network.training is mode
         assert all(module.training is mode for module in network)
         assert [weight.requires_grad for weight in network.parameters()] == flags
@@ -167,9 +169,9 @@ def test_the_network_is_left_alone(name: str) -> None:
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
 def test_results_do_not_depend_on_the_gradient_mode(name: str, mode: type) -> None:
     network, x = RowWise(6, 8, 3), images(10, (6,))
-    expected = ATTACKS[name](classification(network, x, eps=0.1))
+    expected = brief(name)(classification(network, x, eps=0.1))
     with mode():
-        inside = ATTACKS[name](classification(network, x, eps=0.1))
+        inside = brief(name)(classification(network, x, eps=0.1))
     assert torch.equal(inside.points, expected.points)
     assert torch.equal(inside.violated, expected.violated)
 
@@ -178,7 +180,7 @@ def test_results_do_not_depend_on_the_gradient_mode(name: str, mode: type) -> No
 @every_norm
 def test_two_classes_and_one_input(name: str, p: float) -> None:
     query = classification(RowWise(1, 6, 2), images(6, (1,)), eps=0.5, p=p)
-    assert_sound(ATTACKS[name](query), query)
+    assert_sound(brief(name)(query), query)
 
 
 @every_attack
@@ -186,7 +188,7 @@ def test_passes_are_counted(name: str) -> None:
     network = Counting(RowWise(12, 8, 3))
     query = classification(network, images(60, (12,)), eps=0.06)
     network.forwards = network.backwards = 0
-    result = ATTACKS[name](query)
+    result = brief(name)(query)
     assert int(result.forwards.sum()) == network.forwards
     assert int(result.backwards.sum()) == network.backwards
     broken = result.violated
@@ -197,7 +199,7 @@ def test_passes_are_counted(name: str) -> None:
 @every_attack
 def test_a_start_that_is_broken_costs_no_search(name: str) -> None:
     query = raise_output(lambda x: x + 1, unit_interval(3))
-    result = ATTACKS[name](query)
+    result = brief(name)(query)
     assert result.violated.all()
     assert (result.forwards <= 2).all()
     assert (result.backwards == 0).all()
@@ -209,10 +211,10 @@ def test_the_given_start_is_used_and_moved_into_the_set(name: str) -> None:
         return torch.where(x == 0.125, 1.0, -1.0) + 0 * x
 
     query = raise_output(spike, unit_interval(2))
-    result = ATTACKS[name](query, start=torch.full((2, 1), 0.125))
+    result = brief(name)(query, start=torch.full((2, 1), 0.125))
     assert result.violated.all()
     assert result.points.flatten().tolist() == [0.125, 0.125]
-    outside = ATTACKS[name](query, start=torch.full((2, 1), 7.0))
+    outside = brief(name)(query, start=torch.full((2, 1), 7.0))
     assert query.inputs.contains(outside.points).all()
 
 
@@ -220,17 +222,17 @@ def test_the_given_start_is_used_and_moved_into_the_set(name: str) -> None:
 def test_wrong_starts_raise(name: str) -> None:
     query = raise_output(walk_through, unit_interval(2))
     with pytest.raises(ShapeError, match="start"):
-        ATTACKS[name](query, start=torch.zeros(2, 2))
+        brief(name)(query, start=torch.zeros(2, 2))
     with pytest.raises(NonFiniteError, match="start"):
-        ATTACKS[name](query, start=torch.full((2, 1), torch.nan))
+        brief(name)(query, start=torch.full((2, 1), torch.nan))
     with pytest.raises(ShapeError, match="ids"):
-        ATTACKS[name](query, ids=[1, 2, 3])
+        brief(name)(query, ids=[1, 2, 3])
 
 
 @every_attack
 def test_a_past_deadline_still_gives_replayed_points_of_the_set(name: str) -> None:
     query = classification(RowWise(12, 8, 3), images(5, (12,)), eps=0.1)
-    result = ATTACKS[name](query, deadline=time.monotonic() - 1)
+    result = brief(name)(query, deadline=time.monotonic() - 1)
     assert not result.complete.any()
     assert (result.forwards == 1).all()
     assert (result.backwards == 0).all()
@@ -240,7 +242,7 @@ def test_a_past_deadline_still_gives_replayed_points_of_the_set(name: str) -> No
 @every_attack
 def test_nothing_that_is_not_finite_counts(name: str) -> None:
     for value in (torch.nan, torch.inf):
-        result = ATTACKS[name](raise_output(lambda x, value=value: x * value, unit_interval(3)))
+        result = brief(name)(raise_output(lambda x, value=value: x * value, unit_interval(3)))
         assert not result.violated.any()
         assert not result.finite.any()
         assert result.violation.isnan().all()
@@ -250,14 +252,14 @@ def test_nothing_that_is_not_finite_counts(name: str) -> None:
 def test_a_network_that_returns_labels_is_refused(name: str) -> None:
     query = raise_output(walk_through, unit_interval(2)).with_network(lambda x: (x > 0.5).long())
     with pytest.raises(DtypeError, match=r"returned torch.int64.*[Aa]ttack the scores"):
-        ATTACKS[name](query)
+        brief(name)(query)
 
 
 @every_attack
 def test_a_network_may_overwrite_its_input(name: str) -> None:
     query = raise_output(lambda x: x - 0.75, unit_interval(2))
-    rude = ATTACKS[name](query.with_network(lambda x: x.sub_(0.75)))
-    assert torch.equal(rude.points, ATTACKS[name](query).points)
+    rude = brief(name)(query.with_network(lambda x: x.sub_(0.75)))
+    assert torch.equal(rude.points, brief(name)(query).points)
     assert rude.violated.all()
 
 
@@ -269,10 +271,10 @@ def test_rows_that_are_not_finite_do_not_harm_the_others(name: str) -> None:
         return torch.where(x[:, :1] > 2, torch.nan, 1.0) * network(x)
 
     x = images(6, (4,))
-    healthy = ATTACKS[name](classification(sick, x, eps=0.1, bounds=None))
+    healthy = brief(name)(classification(sick, x, eps=0.1, bounds=None))
     x[2] += 5
     mixed_query = classification(network, x, eps=0.1, bounds=None).with_network(sick)
-    mixed = ATTACKS[name](mixed_query)
+    mixed = brief(name)(mixed_query)
     others = torch.arange(6) != 2
     assert mixed.finite.tolist() == others.tolist()
     assert not mixed.violated[2]
@@ -283,6 +285,6 @@ def test_rows_that_are_not_finite_do_not_harm_the_others(name: str) -> None:
 @every_attack
 def test_a_set_of_one_point(name: str) -> None:
     query = classification(RowWise(4, 8, 3), images(4, (4,)), eps=0.0)
-    result = ATTACKS[name](query)
+    result = brief(name)(query)
     assert_sound(result, query)
     assert torch.equal(result.points, images(4, (4,)))

@@ -22,6 +22,7 @@ from robustbench_local.specs import (
 )
 
 from ..specs.sets.random_sets import KINDS, Draw, uniform
+from .toys import brief
 
 UNIONS = ["sparse", "patch", "choice", "levels", "segment", "weighted", "union"]
 CUTS = ["polytope", "coupled", "coupled ball", "product", "meet", "tokens"]
@@ -55,7 +56,7 @@ def test_points_of_every_attack_lie_inside(kind: str, name: str) -> None:
         inputs = KINDS[kind](Draw(seed, 3, (2, 3), dtype, 1.0, 2))
         n = inputs.box().lower[0].numel()
         query = _query(inputs, _network(n, dtype, seed))
-        result: AttackResult = ATTACKS[name](query)
+        result: AttackResult = brief(name)(query)
         assert inputs.contains(result.points).all() and result.finite.all()
         with torch.no_grad():
             start = query.violation(inputs.project(inputs.centre().to(dtype)))

@@ -1,0 +1,121 @@
+"""Auto-PGD: gradient ascent whose step sizes adapt to each sample by themselves.
+
+F. Croce and M. Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
+parameter-free attacks", ICML 2020, arXiv 2003.01690 (algorithm 1); for l1 balls F. Croce and M. Hein, "Mind
+the box: l1-APGD for sparse adversarial attacks on image classifiers", ICML 2021, arXiv 2103.01208.
+Two differences from the published code: samples that are broken leave the batch, and the best point is
+kept by the violation of the property whatever the loss is.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import Tensor
+
+from robustbench_local.errors import RobustBenchError
+from robustbench_local.specs import Query
+
+from .attack import AttackResult, attack
+from .losses import Loss, logit_ratio_loss, smooth_violation_loss
+from .random_numbers import Ids
+from .search import Search
+from .step_rules import Dense, StepRule, Walk, step_rule
+
+__all__ = ["apgd", "apgd_dlr", "ascend"]
+
+
+@attack("apgd")
+def apgd(
+    query: Query,
+    *,
+    start: Tensor | None = None,
+    steps: int = 100,
+    restarts: int = 1,
+    share: float = 0.75,
+    momentum: float = 0.75,
+    early_stop: bool = True,
+    loss: Loss = smooth_violation_loss,
+    seed: int = 0,
+    ids: Ids | None = None,
+    deadline: float | None = None,
+) -> AttackResult:
+    """The best of all points met on `restarts` adaptive walks of `steps` steps from random points.
+
+    share: in (0, 1]; a step size is halved at a checkpoint if fewer than this share of the steps since the
+        last one raised the loss. momentum: in (0, 1]; the weight of the new step, the rest repeats the last.
+    loss: `smooth_violation_loss` has the direction of the cross-entropy ("APGD-CE") and never saturates.
+    start: evaluated first. Other arguments as for `pgd`.
+    Raises `GraphError` for a network without a gradient, `RobustBenchError` for settings out of range.
+    """
+    _require(steps >= 1, "steps", steps, "1 or more")
+    _require(restarts >= 1, "restarts", restarts, "1 or more")
+    _require(0 < share <= 1, "share", share, "above 0 and at most 1")
+    _require(0 < momentum <= 1, "momentum", momentum, "above 0 and at most 1")
+    search = Search(
+        query, name="apgd", start=start, seed=seed, ids=ids, deadline=deadline, early_stop=early_stop
+    )
+    rule = step_rule(query.inputs, Dense(share, momentum))
+    if not search.expired():
+        search.evaluate(search.start)
+        search.drop_broken()
+    for restart in range(restarts):
+        if search.done or search.expired():
+            break
+        ascend(search, restart, loss, rule, steps)
+    return search.result()
+
+
+@attack("apgd-dlr")
+def apgd_dlr(
+    query: Query,
+    *,
+    start: Tensor | None = None,
+    steps: int = 100,
+    restarts: int = 1,
+    early_stop: bool = True,
+    seed: int = 0,
+    ids: Ids | None = None,
+    deadline: float | None = None,
+) -> AttackResult:
+    """`apgd` on the difference-of-logits ratio (`logit_ratio_loss`); arguments as there."""
+    return apgd(
+        query,
+        start=start,
+        steps=steps,
+        restarts=restarts,
+        early_stop=early_stop,
+        loss=logit_ratio_loss,
+        seed=seed,
+        ids=ids,
+        deadline=deadline,
+    )
+
+
+def ascend(search: Search, restart: int, loss: Loss, rule: StepRule, steps: int) -> None:
+    """One adaptive walk of `steps` steps of all samples of `search`, from the random points of a restart."""
+    walk = Walk.begin(search.random_points(restart), rule.first_size)
+    windows = rule.windows(steps)
+    for step in range(steps):
+        if search.expired():
+            return
+        gradient, value = search.slope(walk.x, loss)
+        keep = search.drop_broken()
+        if search.done:
+            return
+        if keep is not None:
+            walk, gradient, value = walk.select(keep), gradient[keep], value[keep]
+        walk = walk.saw(gradient, value)
+        inputs = search.query.inputs
+        if step in windows:
+            walk = rule.adapt(walk, inputs, windows[step])
+        noise = partial(search.uniform, restart=restart, step=step)
+        target = inputs.project(walk.x + rule.displacement(walk, inputs, noise))
+        walk = walk.to(rule.blend(walk, target, inputs))
+    search.evaluate(walk.x)
+    search.drop_broken()
+
+
+def _require(condition: bool, name: str, value: float, allowed: str) -> None:
+    if not condition:
+        raise RobustBenchError(f"{name} is {value}", where=name, cure=f"give a number that is {allowed}")

@@ -1,0 +1,89 @@
+"""Targeted Auto-PGD: one adaptive walk towards each of the clauses that are nearest to being violated.
+
+APGD-T with the targeted difference-of-logits ratio of F. Croce and M. Hein, ICML 2020, arXiv 2003.01690, for
+any property: what a wrong class is to robustness, a clause of the disjunctive normal form is to a property.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from robustbench_local.errors import RobustBenchError
+from robustbench_local.specs import Query, disjuncts
+
+from .apgd import ascend
+from .attack import AttackResult, attack
+from .losses import Loss
+from .random_numbers import Ids
+from .search import Search
+from .step_rules import Dense, step_rule
+
+__all__ = ["apgd_targeted"]
+
+_MOST_CLAUSES = 4096  # of a property that are looked at; more would cost more than the walks
+_TINY = 1e-12
+
+
+@attack("apgd-t")
+def apgd_targeted(
+    query: Query,
+    *,
+    start: Tensor | None = None,
+    steps: int = 100,
+    targets: int = 9,
+    early_stop: bool = True,
+    seed: int = 0,
+    ids: Ids | None = None,
+    deadline: float | None = None,
+) -> AttackResult:
+    """The best of all points met on one walk of `steps` steps towards each of up to `targets` clauses.
+
+    The clauses are those of largest violation at `start`, in that order: for robustness the likeliest wrong
+    classes. Unlike the published attack it works for any number of classes, and for a property without
+    alternatives, where all there is to aim at is the one clause. Other arguments as for `apgd`.
+    Raises `GraphError` for a network without a gradient, `RobustBenchError` for settings out of range.
+    """
+    for name, value in (("steps", steps), ("targets", targets)):
+        if value < 1:
+            raise RobustBenchError(f"{name} is {value}", where=name, cure="give a number that is 1 or more")
+    search = Search(
+        query, name="apgd-t", start=start, seed=seed, ids=ids, deadline=deadline, early_stop=early_stop
+    )
+    if search.expired():
+        return search.result()
+    clauses = [[atom.index for atom in clause] for clause in islice(disjuncts(query.tree), _MOST_CLAUSES)]
+    values = _values(clauses, search.atoms(search.start)).nan_to_num(nan=-torch.inf)
+    ranking = values.topk(min(targets, values.shape[1]), 1).indices
+    search.drop_broken()
+    rule = step_rule(query.inputs, Dense())
+    for rank in range(ranking.shape[1]):
+        if search.done or search.expired():
+            break
+        ascend(search, rank, _towards(search, clauses, ranking[:, rank]), rule, steps)
+    return search.result()
+
+
+def _values(clauses: list[list[int]], atoms: Tensor) -> Tensor:
+    """The values (B, k) of clauses, each the minimum of its atoms (B, m)."""
+    return torch.stack([atoms[:, clause].amin(1) for clause in clauses], 1)
+
+
+def _towards(search: Search, clauses: list[list[int]], target: Tensor) -> Loss:
+    """The loss of walks towards one clause per sample, target (B,): its value over the spread of scores.
+
+    The spread of the scores (atoms and 0) is the largest less the mean of the third and the fourth, or less
+    the smallest where there are fewer than four.
+    """
+
+    def loss(query: Query, atoms: Tensor) -> Tensor:
+        del query
+        aimed = _values(clauses, atoms).gather(1, target[search.rows].unsqueeze(1)).squeeze(1)
+        scores = torch.cat([atoms, torch.zeros_like(atoms[:, :1])], 1)
+        top = scores.topk(min(4, scores.shape[1]), 1).values
+        low = top[:, 2:].mean(1) if top.shape[1] == 4 else top[:, -1]
+        return aimed / (top[:, 0] - low + _TINY)
+
+    return loss
