@@ -13,7 +13,7 @@ from robustbench_local.specs import Query, count_clauses, disjuncts
 
 from ..alpha_crown import AlphaCROWN
 from ..graph import Graph, Node
-from ..verifier import DEFAULT_BUDGET, Bounds, Budget, prepared
+from ..verifier import DEFAULT_BUDGET, Bounds, Budget, prepared, verifier
 from ..warm_start import Warm, resumed
 from .ledger import Ledger
 from .problem import Roots, inflated
@@ -27,6 +27,7 @@ _ROOT = AlphaCROWN()
 _SETTINGS = Settings()
 
 
+@verifier("bab")
 @dataclass(frozen=True, slots=True)
 class BranchAndBound:
     """Splits of hidden coordinates with beta-CROWN bounds (Wang et al. 2021, arXiv 2103.06624).
@@ -47,7 +48,9 @@ class BranchAndBound:
             graph, query = prepared(graph, query)
             graph = graph.replaced(Tensor.detach, (graph.dtype, graph.device))
             quick = self.root.bound(graph, query, replace(budget, seconds=_left(deadline)))
-            wanted = query.holds(quick.upper).logical_not().nonzero().squeeze(1)
+            # splits do not make numbers out of what is none
+            open_ = query.holds(quick.upper).logical_not() & quick.upper.isfinite()
+            wanted = open_.nonzero().squeeze(1)
             if wanted.shape[0] == 0 or count_clauses(query.tree) > _MOST_CLAUSES:
                 return quick
             some, left = query.select(wanted), replace(budget, seconds=_left(deadline))

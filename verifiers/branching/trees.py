@@ -101,10 +101,11 @@ class Trees:
     def _bound(self, batch: Batch) -> None:
         """Bounds domains: takes in those that are refuted, and puts the others on the heap."""
         lower, whole = self.evaluator.bound(batch)
-        for root in batch.root[lower.isnan()].unique().tolist():  # splits of what is no number prove nothing
+        hopeless = lower.isnan() | (lower == -torch.inf)  # splits of what is no number prove nothing
+        for root in batch.root[hopeless].unique().tolist():
             self._close(root, -torch.inf)
-        open_ = (lower > 0).logical_not() & lower.isnan().logical_not()
-        lower = lower.nan_to_num(nan=-torch.inf)
+        open_ = (lower > 0).logical_not() & hopeless.logical_not()
+        lower = lower.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
         self.worst.scatter_reduce_(0, batch.root[~open_], lower[~open_], "amin")
         domains = whole.select(open_.nonzero().squeeze(1))
         if self._kept_bytes + domains.bytes > _SLOPE_BYTES:
