@@ -55,15 +55,7 @@ class Search:
         self._name, self._deadline, self._early_stop = name, deadline, early_stop
         points = _start_points(query, start)
         device = points.device
-        self._live = _Samples(
-            rows=torch.arange(query.batch, device=device),
-            keys=sample_keys(seed, name, sample_ids(ids, query.batch, device)),
-            start=points,
-            points=points,
-            violation=torch.full((query.batch,), -torch.inf, dtype=torch.float64, device=device),
-            broken=torch.zeros(query.batch, dtype=torch.bool, device=device),
-            finite=torch.ones(query.batch, dtype=torch.bool, device=device),
-        )
+        self._live = _Samples.begin(points, sample_keys(seed, name, sample_ids(ids, query.batch, device)))
         self._spent = (0, 0)  # forwards and backwards: the same for all samples that are left
         self._points = points.clone()
         self._forwards, self._backwards = torch.zeros((2, query.batch), dtype=torch.int64, device=device)
@@ -91,12 +83,10 @@ class Search:
             self._complete[self._live.rows] = False
         return late
 
-    def uniform(
-        self, *, restart: int, step: int, draw: int = 0, shape: tuple[int, ...] | None = None
-    ) -> Tensor:
+    def uniform(self, *, restart: int, step: int, shape: tuple[int, ...] | None = None) -> Tensor:
         """Random numbers in [0, 1) of a shape (b, *shape), by default the points', each sample's its own."""
-        shape, dtype = shape or tuple(self.start.shape[1:]), self.start.dtype
-        return uniform(self._live.keys, shape, dtype, restart=restart, step=step, draw=draw)
+        shape = shape or tuple(self.start.shape[1:])
+        return uniform(self._live.keys, shape, self.start.dtype, restart=restart, step=step)
 
     def random_points(self, restart: int) -> Tensor:
         """A random point of each set (b, *shape), another one for each restart."""
@@ -106,17 +96,14 @@ class Search:
 
     def evaluate(self, x: Tensor) -> Tensor:
         """The violation (b,) float64 at points x (b, *shape) of the sets; -inf where it is not finite."""
-        with torch.no_grad():
-            outputs = _outputs(self.query, x)
-            return self._record(x, outputs, self.query.atoms(outputs))
+        return self.look(x)[0]
 
-    def atoms(self, x: Tensor) -> Tensor:
-        """The atoms (b, m) at points x (b, *shape) of the sets, which it also evaluates."""
+    def look(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The violation (b,) as `evaluate` gives it, and the atoms (b, m), at points x of the sets."""
         with torch.no_grad():
             outputs = _outputs(self.query, x)
             atoms = self.query.atoms(outputs)
-            self._record(x, outputs, atoms)
-            return atoms
+            return self._record(x, outputs, atoms), atoms
 
     @property
     def rows(self) -> Tensor:
@@ -164,7 +151,9 @@ class Search:
     def result(self) -> AttackResult:
         """The best points of all B samples, replayed by a clean forward pass. Ends the search."""
         self._settle(self._live)
-        violation, violated = self._replay()
+        violation, violated, passes = _replay(self._whole, self._points)
+        self._forwards += passes
+        self._finite &= violation.isfinite()
         return AttackResult(
             points=self._points,
             violation=violation,
@@ -213,23 +202,6 @@ class Search:
         self._finite[samples.rows] = samples.finite
         self._forwards[samples.rows], self._backwards[samples.rows] = self._spent
 
-    def _replay(self) -> tuple[Tensor, Tensor]:
-        """Violation (B,) and verdict (B,) of the best points on a clean forward pass.
-
-        Samples so near to the boundary that rounding could turn the verdict are replayed alone, so that it
-        does not depend on the batch that they were in.
-        """
-        query, points = self._whole, self._points
-        violation, violated, near = _forward(query, points)
-        self._forwards += 1
-        for row in near.nonzero().flatten():
-            one = row.reshape(1)
-            violation[one], violated[one], _ = _forward(query.select(one), points[one])
-            self._forwards[one] += 1
-        self._finite &= violation.isfinite()
-        valid = violation.isfinite() & query.inputs.contains(points)
-        return torch.where(valid, violation, torch.nan), violated & valid
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Samples:
@@ -243,6 +215,20 @@ class _Samples:
     broken: Tensor  # (b,) bool: violated beyond doubt
     finite: Tensor  # (b,) bool: nothing but finite numbers so far
 
+    @classmethod
+    def begin(cls, points: Tensor, keys: Tensor) -> _Samples:
+        """Samples that start at points (b, *shape)."""
+        batch, device = points.shape[0], points.device
+        return cls(
+            rows=torch.arange(batch, device=device),
+            keys=keys,
+            start=points,
+            points=points,
+            violation=torch.full((batch,), -torch.inf, dtype=torch.float64, device=device),
+            broken=torch.zeros(batch, dtype=torch.bool, device=device),
+            finite=torch.ones(batch, dtype=torch.bool, device=device),
+        )
+
     def select(self, index: Tensor) -> _Samples:
         """The samples at a long or bool index."""
         return _Samples(
@@ -254,6 +240,20 @@ class _Samples:
             self.broken[index],
             self.finite[index],
         )
+
+
+def _replay(query: Query, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Violation (B,) and verdict (B,) of points (B, *shape) on a clean forward pass, and the passes taken.
+
+    Samples so near to the boundary that rounding could turn the verdict are replayed alone, so that it
+    does not depend on the batch that they were in.
+    """
+    violation, violated, near = _forward(query, points)
+    for row in near.nonzero().flatten():
+        one = row.reshape(1)
+        violation[one], violated[one], _ = _forward(query.select(one), points[one])
+    valid = violation.isfinite() & query.inputs.contains(points)
+    return torch.where(valid, violation, torch.nan), violated & valid, 1 + near.long()
 
 
 def _forward(query: Query, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

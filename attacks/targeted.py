@@ -55,7 +55,7 @@ def apgd_targeted(
     if search.expired():
         return search.result()
     clauses = [[atom.index for atom in clause] for clause in islice(disjuncts(query.tree), _MOST_CLAUSES)]
-    values = _values(clauses, search.atoms(search.start)).nan_to_num(nan=-torch.inf)
+    values = _values(clauses, search.look(search.start)[1]).nan_to_num(nan=-torch.inf)
     ranking = values.topk(min(targets, values.shape[1]), 1).indices
     search.drop_broken()
     rule = step_rule(query.inputs, Dense())
