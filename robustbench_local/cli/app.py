@@ -15,7 +15,7 @@ import typer
 from robustbench_local.errors import LocatedError, RobustBenchError, SoundnessAlarm, SpecErrors
 from robustbench_local.version import __version__
 
-from . import demo, doctor, evaluating, exporting, reporting, training, verifying, zoo
+from . import competition, demo, doctor, evaluating, exporting, reporting, training, verifying, zoo
 from .output import help_without_command, message, write_json
 
 __all__ = ["ALARM", "BAD_INPUT", "BUG", "app", "main", "run"]
@@ -33,6 +33,7 @@ app.command("demo")(demo.demo)
 app.command("verify")(verifying.verify)
 app.command("attack")(verifying.attack)
 app.command("evaluate")(evaluating.evaluate)
+app.command("competition")(competition.competition)
 app.command("train")(training.train)
 app.command("report")(reporting.report)
 app.command("export")(exporting.export)

@@ -1,0 +1,120 @@
+"""One instance decided: files read, networks kept, and whatever goes wrong turned into a reason."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from robustbench_local.cascade import DEFAULT_STAGES, Result, cascade_all, find_methods
+from robustbench_local.errors import (
+    DeviceError,
+    GraphError,
+    NonFiniteError,
+    RobustBenchError,
+    SoundnessAlarm,
+    UnsupportedOpError,
+)
+from robustbench_local.evaluation import Cases, is_out_of_memory
+from robustbench_local.named_models import NamedModel, find_model
+from robustbench_local.specs import read_vnnlib
+from robustbench_local.verifiers import VERIFIERS
+from robustbench_local.vnnlib_cases import vnnlib_cases
+
+__all__ = ["Decider", "Decision", "Networks", "decide", "everything", "without_attacks"]
+
+Decider = Callable[[list[Cases], float, int], Result]
+"""(problems that must all hold, seconds, seed) -> result."""
+
+_REASONS: tuple[tuple[type[Exception], str], ...] = (
+    (SoundnessAlarm, "alarm"),
+    (DeviceError, "device"),
+    (UnsupportedOpError, "op"),
+    (GraphError, "op"),
+    (NonFiniteError, "non-finite"),
+    (RobustBenchError, "input"),
+)
+
+
+def everything(batches: list[Cases], seconds: float, seed: int) -> Result:
+    """The default stages: attacks, then verifiers."""
+    return cascade_all(batches, find_methods(DEFAULT_STAGES), timeout=seconds, seed=seed)
+
+
+def without_attacks(batches: list[Cases], seconds: float, seed: int) -> Result:
+    """The verifiers of the default stages only: HOLDS must not rest on what attacks find."""
+    names = tuple(name for name in DEFAULT_STAGES if name in VERIFIERS)
+    return cascade_all(batches, find_methods(names), timeout=seconds, seed=seed)
+
+
+@dataclass(slots=True, eq=False)
+class Networks:
+    """Networks by file, each read once; one that cannot be read is not tried again."""
+
+    device: torch.device
+    _known: dict[Path, NamedModel | RobustBenchError] = field(default_factory=dict, repr=False)
+
+    def find(self, path: Path) -> NamedModel:
+        """The network of a file; raises what reading it raised."""
+        place = path.resolve()
+        if place not in self._known:
+            try:
+                self._known[place] = find_model(path, device=self.device)
+            except RobustBenchError as error:
+                self._known[place] = error
+        found = self._known[place]
+        if isinstance(found, RobustBenchError):
+            raise found
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decision:
+    """A result with its batches, or the reason why there is none; `seconds_load` for the network alone."""
+
+    result: Result | None = None
+    batches: tuple[Cases, ...] = ()
+    reason: str = ""
+    error: str = ""
+    seconds_load: float = 0.0
+
+
+def decide(
+    networks: Networks,
+    network: Path,
+    property_: Path,
+    seconds: float,
+    *,
+    seed: int = 0,
+    decider: Decider = everything,
+) -> Decision:
+    """The result on the files within `seconds` of wall clock, their reading included; never an Exception."""
+    deadline, loaded = time.monotonic() + seconds, 0.0
+    try:
+        if seconds <= 0:
+            return Decision(reason="timeout")
+        model = networks.find(network)
+        loaded = seconds - (deadline - time.monotonic())
+        batches = vnnlib_cases(model, read_vnnlib(property_))
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return Decision(reason="timeout", seconds_load=loaded)
+        result = decider(batches, left, seed)
+    except Exception as error:  # one row's trouble, of whatever kind, must not lose the other rows
+        text = " ".join(str(error).split())[:500]
+        known = isinstance(error, RobustBenchError)
+        return Decision(
+            reason=_reason(error),
+            error=text if known else f"{type(error).__name__}: {text}",
+            seconds_load=loaded,
+        )
+    return Decision(result, tuple(batches), seconds_load=loaded)
+
+
+def _reason(error: Exception) -> str:
+    if is_out_of_memory(error):
+        return "resources"
+    return next((word for kind, word in _REASONS if isinstance(error, kind)), "error")
