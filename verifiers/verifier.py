@@ -55,6 +55,7 @@ class Bounds:
     `complete` is False where the time budget cut the method short: the bounds are valid but looser. `points`
     (B, *in) are inputs, each in its set, that a search for bounds came across; the worst it met.
     `confirmed`: bounds closer to zero than rounding could explain have been computed in float64 already.
+    `share` (B,): the part of every set's volume on which the property is proved, in 0..1.
     """
 
     rows: Tensor
@@ -62,6 +63,7 @@ class Bounds:
     complete: bool = True
     points: Tensor | None = None
     confirmed: bool = False
+    share: Tensor | None = None
 
 
 @runtime_checkable

@@ -9,14 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from robustbench_local.verifiers.input_splitting import InputSplitting
-from robustbench_local.verifiers.sub_boxes import Leaves, Planes, Whole
+from robustbench_local.verifiers.input_splitting.leaves import Leaves, Whole
 from torch import Tensor, nn
 
 from robustbench_local.specs import All, AtLeast, Atom, Ball, Box, InputSet, Query, Tree
 from robustbench_local.specs import Any as AnyOf
 from robustbench_local.verifiers import CROWN, VERIFIERS, Budget, Graph, support_of
 
-from .networks import Fn, fill, traced, uniform
+from ..networks import Fn, fill, traced, uniform
 
 ATOMS = [Atom(0, True), Atom(1, False), Atom(2, True)]
 TREES: list[Tree] = [
@@ -182,40 +182,6 @@ def test_halves_cover_their_leaf(seed: int) -> None:
         assert int((low[0] != low[1]).sum()) == 1 == int((high[0] != high[1]).sum())
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from(TREES), st.sampled_from((0.0, 0.1)))
-def test_trimming_keeps_every_point_that_may_violate(seed: int, tree: Tree, margin: float) -> None:
-    lower = uniform(seed, (4, 3))
-    upper = lower + uniform(seed + 1, (4, 3), 0, 1)
-    slopes = uniform(seed + 2, (4, 3, 3)) * (uniform(seed + 3, (4, 3, 3)) > -0.5)
-    constant = 0.7 * uniform(seed + 4, (4, 3)) - (slopes * (lower + upper).unsqueeze(1) / 2).sum(2)
-    top = constant + torch.maximum(slopes * lower.unsqueeze(1), slopes * upper.unsqueeze(1)).sum(2)
-    leaves = leaves_of(lower, upper, torch.zeros_like(lower))
-    low, high = Planes(slopes, top).reach(tree, leaves, torch.full((4,), margin, dtype=torch.float64))
-    query = Query(lambda x: x, Box(lower, upper), slopes, constant, tree)
-    for share in uniform(seed + 5, (200, 4, 3), 0, 1):
-        x = torch.lerp(lower, upper, share)
-        violating = query.violation(x) >= -margin
-        inside = ((low <= x) & (x <= high)).all(1)
-        assert bool((inside | ~violating).all())
-    empty = (low > high).any(1)
-    assert bool((low[~empty] >= lower[~empty]).all() and (high[~empty] <= upper[~empty]).all())
-
-
-def test_trimming_by_hand() -> None:
-    """x + y - 1.5 on the unit square: only x, y >= 0.5 can be positive; with y - 2 too, nothing can."""
-    square = leaves_of(torch.zeros(1, 2).double(), torch.ones(1, 2).double(), torch.zeros(1, 2).double(), 2)
-    planes = Planes(torch.tensor([[[1.0, 1.0], [0.0, 1.0]]]).double(), torch.tensor([[0.5, -1.0]]).double())
-    none = torch.zeros(1, dtype=torch.float64)
-    low, high = planes.reach(Atom(0, True), square, none)
-    torch.testing.assert_close(low, torch.full((1, 2), 0.5).double(), rtol=0, atol=1e-4)
-    assert high.tolist() == [[1.0, 1.0]]
-    low, high = planes.reach(All((Atom(0, True), Atom(1, True))), square, none)
-    assert bool((low > high).all())
-    low, _ = planes.reach(AnyOf((Atom(0, True), Atom(1, True))), square, none)
-    torch.testing.assert_close(low, torch.full((1, 2), 0.5).double(), rtol=0, atol=1e-4)
-
-
 def test_the_widest_coordinates_are_cut() -> None:
     box = Box(torch.zeros(2, 4), torch.tensor([[0.0, 3.0, 1.0, 2.0], [1.0, 0.0, 0.0, 0.0]]))
     whole = Whole.of(box, 2, torch.device("cpu"))
@@ -224,6 +190,33 @@ def test_the_widest_coordinates_are_cut() -> None:
     leaves = whole.leaves(rows, value, torch.tensor([0, 1]))
     again = whole.boxes(leaves, (2, 2))
     assert torch.equal(again.lower.flatten(1), box.lower) and torch.equal(again.upper.flatten(1), box.upper)
+
+
+def test_a_counterexample_is_returned_and_the_proved_share_of_the_volume() -> None:
+    """x + y < 1.9 is false in a corner of the unit square; x + y < 1.6 holds on its lower half."""
+    graph = traced(Fn(lambda x: x.sum(1, keepdim=True) + 0 * x.sin().sum(1, keepdim=True)), 2)
+    inputs = Box(torch.zeros(2, 2), torch.tensor([[1.0, 1.0], [1.0, 0.5]]))
+    d = torch.tensor([[-1.9], [-1.6]]).double()
+    query = Query(graph.run, inputs, torch.ones(2, 1, 1).double(), d, Atom(0, True))
+    found = InputSplitting().bound(graph, query)
+    assert found.points is not None and found.share is not None
+    assert query.violated(found.points).tolist() == [True, False]
+    assert bool(inputs.contains(found.points).all())
+    assert float(found.share[1]) == 1.0 and 0 <= float(found.share[0]) < 1.0
+
+
+def test_the_share_grows_with_the_work() -> None:
+    graph = curved(4)
+    inputs = Box(-torch.ones(1, 2), torch.ones(1, 2))
+    query = query_of(graph, inputs, TREES[0], 4)
+    top = on_grid(query, grid_of(inputs, 41))[1]
+    query = Query(graph.run, inputs, query.C, query.d - top.unsqueeze(1) - 1e-3, query.tree)
+    shares = []
+    for parts in (1, 64, 256, 4096):
+        share = InputSplitting(parts=parts).bound(graph, query).share
+        assert share is not None
+        shares.append(float(share[0]))
+    assert shares == sorted(shares) and shares[-1] > shares[0]
 
 
 def test_the_ready_one_is_registered() -> None:

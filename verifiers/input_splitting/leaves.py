@@ -1,4 +1,4 @@
-"""Parts of input boxes: what a search over inputs keeps of each, how it cuts them, and what it cuts away.
+"""Parts of input boxes: what a search over inputs keeps of each, and how it cuts them.
 
 Of a box only the coordinates that are ever cut are kept: `Whole` puts them back among the others.
 """
@@ -10,9 +10,9 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from robustbench_local.specs import All, Atom, Box, Tree
+from robustbench_local.specs import Box
 
-__all__ = ["Leaves", "Planes", "Whole"]
+__all__ = ["Leaves", "Whole"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +49,13 @@ class Whole:
         )
         return Box(lower, upper)
 
+    def volume(self, leaves: Leaves, counted: Tensor) -> Tensor:
+        """Which share (B,) of every box its leaves make up; zero for boxes not `counted` (B,)."""
+        width = self.widths(leaves.owner)
+        parts = torch.where(width > 0, (leaves.upper - leaves.lower) / width, 1.0).prod(1)
+        total = parts.new_zeros(len(counted)).scatter_reduce(0, leaves.owner, parts, "sum")
+        return torch.where(counted, total, 0.0).clamp(0.0, 1.0)
+
     def widths(self, owner: Tensor) -> Tensor:
         """Widths of the cut coordinates of samples (n,), (n, d)."""
         axes = self.axes[owner]
@@ -81,6 +88,11 @@ class Leaves:
         """These leaves and others."""
         return Leaves(*(torch.cat((getattr(self, f.name), getattr(others, f.name))) for f in fields(self)))
 
+    def coarse(self, resolution: float) -> Tensor:
+        """Which leaves (n,) have no varying side that is shorter than `resolution` times its size."""
+        width, size = self.upper - self.lower, torch.maximum(self.lower.abs(), self.upper.abs())
+        return ((width > resolution * size) | (width == 0)).all(1)
+
     def cut(self, resolution: float) -> tuple[Leaves, Leaves]:
         """Both halves of every leaf, along the coordinate of the highest score; and the leaves that are too
         small to be cut.
@@ -98,56 +110,3 @@ class Leaves:
         low = replace(left, upper=left.upper.scatter(1, axis, at), score=score)
         high = replace(left, lower=left.lower.scatter(1, axis, at), score=score)
         return low.joined(high), self.select(stuck)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Planes:
-    """Linear functions above the atoms on n boxes: e_i(x) <= slopes_i x + constant_i.
-
-    slopes (n, m, d) by the coordinates that are cut; top (n, m) the functions' largest values on the boxes;
-    all float64.
-    """
-
-    slopes: Tensor
-    top: Tensor
-
-    def effect(self, leaves: Leaves) -> Tensor:
-        """How much the coordinates change the undecided atoms' functions, (n, d)."""
-        width = leaves.upper - leaves.lower
-        wanted = (leaves.rows >= 0).to(width.dtype).unsqueeze(2)
-        return (self.slopes.abs() * wanted).sum(1) * width
-
-    def reach(self, tree: Tree, leaves: Leaves, margin: Tensor) -> tuple[Tensor, Tensor]:
-        """The hull (n, d) of the points where the tree may be true of atoms above -margin (n,).
-
-        Infinite ends, the lower one above the upper one, where there is no such point.
-        """
-        room = self.top + margin.unsqueeze(1)
-        size = self.slopes.abs() * torch.maximum(leaves.lower.abs(), leaves.upper.abs()).unsqueeze(1)
-        room = room + 1e-5 * (room.abs() + size.sum(2))  # planes come from float32
-        step = room.unsqueeze(2) / self.slopes.abs()
-        low, high = leaves.lower.unsqueeze(1), leaves.upper.unsqueeze(1)
-        lower = torch.where(self.slopes > 0, high - step, low)
-        upper = torch.where(self.slopes < 0, low + step, high)
-        known = torch.isfinite(lower) & torch.isfinite(upper)
-        lower = torch.where(known, torch.maximum(lower, low), low)
-        upper = torch.where(known, torch.minimum(upper, high), high)
-        never = (room < 0).unsqueeze(2)
-        return _hull(tree, torch.where(never, torch.inf, lower), torch.where(never, -torch.inf, upper))
-
-
-def _hull(tree: Tree, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-    """The hull (n, d) of the region where the tree is true, from those of its atoms (n, m, d)."""
-    if isinstance(tree, Atom):
-        return _emptied(lower[:, tree.index], upper[:, tree.index])
-    parts = [_hull(child, lower, upper) for child in tree.children]
-    lows, highs = torch.stack([p[0] for p in parts]), torch.stack([p[1] for p in parts])
-    if isinstance(tree, All):
-        return _emptied(lows.amax(0), highs.amin(0))
-    return lows.amin(0), highs.amax(0)  # some child is true
-
-
-def _emptied(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-    """The boxes, with infinite ends where they are empty."""
-    empty = (lower > upper).any(1, keepdim=True)
-    return torch.where(empty, torch.inf, lower), torch.where(empty, -torch.inf, upper)

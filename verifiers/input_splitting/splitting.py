@@ -1,0 +1,84 @@
+"""Branch and bound over the input box: for queries with few inputs that vary, such as a rotation's angle.
+
+A part of the box is bounded by intervals, then by affine forms of few symbols for the hidden neurons and a
+backward pass for the property, and halved until no part can violate it. The worst parts go first. A part is
+cut along the coordinate that changes the open atoms most by the slopes of the backward pass, as in
+alpha-beta-CROWN (Wang et al. 2021, arXiv 2103.06624) and before in ReluVal (Wang et al. 2018, arXiv
+1804.10829); first, what the backward pass shows to be safe is trimmed off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from robustbench_local.errors import RobustBenchError
+from robustbench_local.specs import Query
+
+from ..crown import CROWN
+from ..graph import Graph
+from ..rule import check_rules
+from ..verifier import DEFAULT_BUDGET, Bounds, Budget, Verifier, check_fit, prepared, verifier
+from .evaluating import Settings
+from .search import Search
+
+__all__ = ["InputSplitting"]
+
+_SHARE = 0.25  # of the time, for the bounds of the whole sets
+
+
+@verifier("split")
+@dataclass(frozen=True, slots=True)
+class InputSplitting:
+    """Bounds that get tighter as long as time allows, for queries with few inputs that vary.
+
+    base: bounds the whole sets first, in a quarter of the time; the result is never looser. most: how many
+    coordinates of a sample are cut at all, the widest ones. symbols: how many errors of relaxations the
+    bounds of hidden neurons follow at most; fewer in wide networks, where more parts are cheaper. parts: how
+    many parts of a sample are bounded where the budget sets no time. A sample's search ends where it is
+    proved, or where a point that violates the property is met; with `budget.tighten` where the bound is
+    within `tolerance`, relatively, of the violation at the best point.
+    """
+
+    base: Verifier = field(default_factory=CROWN)
+    most: int = 20
+    symbols: int = 50
+    parts: int = 4096
+    tolerance: float = 1e-3
+    name: str = "split"
+
+    def applies(self, graph: Graph, query: Query | None) -> str | None:
+        """Why not: an operator, or a sample with more varying inputs than are cut."""
+        try:
+            check_rules(graph)
+            if query is not None:
+                check_fit(graph, query)
+        except RobustBenchError as error:
+            return str(error)
+        return None if query is None else self._too_many(query)
+
+    def _too_many(self, query: Query) -> str | None:
+        box = query.inputs.box()
+        varying = int((box.lower < box.upper).flatten(1).sum(1).max())
+        if varying <= self.most:
+            return None
+        return f"{varying} inputs vary, input splitting serves up to {self.most}"
+
+    def bound(self, graph: Graph, query: Query, budget: Budget = DEFAULT_BUDGET) -> Bounds:
+        """Upper bounds; `upper` may be better than what `rows` combine to. Without gradients.
+
+        Where the method does not apply, those of the base.
+        """
+        deadline = budget.deadline()
+        with torch.inference_mode(False), torch.no_grad():
+            seconds = None if budget.seconds is None else _SHARE * budget.seconds
+            first = self.base.bound(graph, query, replace(budget, seconds=seconds))
+            if self._too_many(query) is not None:
+                return first
+            graph, query = prepared(graph, query)
+            graph = graph.replaced(Tensor.detach, (graph.dtype, graph.device))
+            query = query.select(torch.arange(query.batch))  # inference tensors cannot take part in autograd
+            settings = Settings(self.most, self.symbols, self.parts, self.tolerance)
+            return Search(settings, graph, query, budget).run(first, deadline)
