@@ -82,7 +82,8 @@ def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
 
 def _beside(first: Tensor, second: Tensor) -> Tensor:
     """Rows of two layers that look at different neurons."""
-    return torch.block_diag(first, second)
+    rows: Tensor = torch.block_diag(first, second)
+    return rows
 
 
 def _shuffled(secret: Secret, before: nn.Linear, after: nn.Linear) -> None:
