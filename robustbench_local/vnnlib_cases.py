@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from robustbench_local.errors import ShapeError, SpecError
+from robustbench_local.errors import EmptySetError, ShapeError, SpecError
 from robustbench_local.evaluation import Cases
 from robustbench_local.models import MODELS, model_hash, split_name
-from robustbench_local.specs import Query, Vnnlib2Property, VnnlibProperty
+from robustbench_local.specs import Box, Query, Vnnlib2Property, VnnlibProperty
 from robustbench_local.verifiers import GraphNetwork
 
 from .named_models import NamedModel
@@ -28,6 +30,9 @@ def vnnlib_cases(
 ) -> list[Cases]:
     """The problems of a property for its models, as one batch per query; all of them must hold.
 
+    Where an input is bounded so narrowly that no number of the network's dtype lies between (fixed to 0.1,
+    say), the problems are those of the same network in float64.
+
     A property of VNN-LIB 2 with several networks takes name -> model, without networks that are `equal-to`
     another. `input_shape` is that of one sample of a single model, without the batch axis; X_i fill it in
     row-major order. Default: the shape that an ONNX file or the card of a zoo model gives, one axis with all
@@ -35,6 +40,32 @@ def vnnlib_cases(
     Raises ShapeError where property and network do not fit, SpecError where networks are missing or unknown.
     """
     models = {"": model} if isinstance(model, NamedModel) else dict(model)
+    batches = _batches(models, found, input_shape)
+    if not _has_points(batches, models):
+        wide = {slot: replace(m, network=copy.deepcopy(m.network).double()) for slot, m in models.items()}
+        batches = _batches(wide, found, input_shape)
+    return batches
+
+
+def _has_points(batches: Sequence[Cases], models: Mapping[str, NamedModel]) -> bool:
+    """Whether every box has points in the dtype that attacks move in."""
+    dtypes = {t.dtype for m in models.values() for t in (*m.network.parameters(), *m.network.buffers())}
+    small = dtypes & {torch.float16, torch.bfloat16, torch.float32}
+    try:
+        for cases in batches:
+            if isinstance(cases.query.inputs, Box):
+                for dtype in small:
+                    cases.query.inputs.inner(dtype)
+    except EmptySetError:
+        return False
+    return True
+
+
+def _batches(
+    models: Mapping[str, NamedModel],
+    found: VnnlibProperty | Vnnlib2Property,
+    input_shape: Sequence[int] | None,
+) -> list[Cases]:
     first = next(iter(models.values()))
     if isinstance(found, Vnnlib2Property):
         flat = found.flat_or_none()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from robustbench_local.competition import Instance, Row, Tally
 
-__all__ = ["competition"]
+__all__ = ["competition", "vnncomp"]
 
 _ALARM, _BUG, _BAD_INPUT = 3, 1, 2
 
@@ -91,6 +91,41 @@ def competition(
     code = exit_code(rows, whole)
     if code:
         raise typer.Exit(code)
+
+
+def vnncomp(
+    network: Annotated[Path, typer.Argument(metavar="ONNX", help="The network, .onnx or .onnx.gz.")],
+    property_: Annotated[Path, typer.Argument(metavar="VNNLIB", help="The property.")],
+    results: Annotated[Path, typer.Argument(metavar="RESULT", help="The file that is written.")],
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds, reading the files included.")] = 60.0,
+    json: Json = None,
+    device: Device = None,
+    seed: Seed = 0,
+    debug: Debug = False,
+) -> None:
+    """Decide one instance and write VNN-COMP's result file.
+
+    It says sat, with the counterexample, unsat, unknown or timeout, and is written in every case. Exit code 3
+    after an alarm, 1 after an error of the program, 2 where a file or the device cannot be used.
+    """
+    from robustbench_local.atomic import write_atomically
+    from robustbench_local.competition import Networks, decide, result_text
+    from robustbench_local.device import find_device
+
+    write_atomically(results, lambda path: path.write_text("unknown\n", encoding="utf-8"))
+    with native_output_to_stderr():
+        found = decide(Networks(find_device(device)), network, property_, timeout, seed=seed)
+    text = result_text(found)
+    write_atomically(results, lambda path: path.write_text(text, encoding="utf-8"))
+    word = text.split("\n", 1)[0]
+    how = found.reason if found.result is None else found.result.reason or found.result.stage
+    message(f"{word} ({how}){f': {found.error}' if found.error else ''}")
+    bracket = {} if found.result is None else found.result.as_dict()
+    replays = {} if found.replay is None else dict(found.replay.values)
+    write_json({**bracket, "result": word, "error": found.error, "replays": replays}, json)
+    codes = {"alarm": _ALARM, "error": _BUG, "input": _BAD_INPUT, "device": _BAD_INPUT}
+    if found.result is None and found.reason in codes:
+        raise typer.Exit(codes[found.reason])
 
 
 def exit_code(rows: Sequence[Row], whole: Tally) -> int:

@@ -8,6 +8,7 @@ from .journal import Journal
 from .rows import Row
 from .run import Settings, compete
 from .table import Tally, tallies, total
+from .words import result_text
 
 __all__ = [
     "Decider",
@@ -22,6 +23,7 @@ __all__ = [
     "decide",
     "everything",
     "read_instances",
+    "result_text",
     "selected",
     "tallies",
     "total",

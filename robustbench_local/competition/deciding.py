@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -20,8 +20,9 @@ from robustbench_local.errors import (
 )
 from robustbench_local.evaluation import Cases, is_out_of_memory
 from robustbench_local.named_models import NamedModel, find_model
-from robustbench_local.specs import read_vnnlib
-from robustbench_local.verifiers import VERIFIERS
+from robustbench_local.replay import OnnxRuntime, Replay, replay
+from robustbench_local.specs import Verdict, read_vnnlib
+from robustbench_local.verifiers import VERIFIERS, GraphNetwork
 from robustbench_local.vnnlib_cases import vnnlib_cases
 
 __all__ = ["Decider", "Decision", "Networks", "decide", "everything", "without_attacks"]
@@ -73,13 +74,17 @@ class Networks:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decision:
-    """A result with its batches, or the reason why there is none; `seconds_load` for the network alone."""
+    """A result, or the reason why there is none; `seconds_load` for the network alone.
+
+    A VIOLATED has the replay of its witness; one whose witness does not replay everywhere has become UNKNOWN
+    (boundary), with that replay.
+    """
 
     result: Result | None = None
-    batches: tuple[Cases, ...] = ()
     reason: str = ""
     error: str = ""
     seconds_load: float = 0.0
+    replay: Replay | None = None
 
 
 def decide(
@@ -102,7 +107,7 @@ def decide(
         left = deadline - time.monotonic()
         if left <= 0:
             return Decision(reason="timeout", seconds_load=loaded)
-        result = decider(batches, left, seed)
+        result, again = _replayed(decider(batches, left, seed), batches, model, network)
     except Exception as error:  # one row's trouble, of whatever kind, must not lose the other rows
         text = " ".join(str(error).split())[:500]
         known = isinstance(error, RobustBenchError)
@@ -111,7 +116,30 @@ def decide(
             error=text if known else f"{type(error).__name__}: {text}",
             seconds_load=loaded,
         )
-    return Decision(result, tuple(batches), seconds_load=loaded)
+    return Decision(result, seconds_load=loaded, replay=again)
+
+
+def _replayed(
+    result: Result, batches: list[Cases], model: NamedModel, file: Path
+) -> tuple[Result, Replay | None]:
+    """The result, VIOLATED only with a witness that replays everywhere, and the replay that counts."""
+    if result.verdict is not Verdict.VIOLATED:
+        return result, None
+    network = model.network
+    tensors = (*network.parameters(), *network.buffers())
+    dtype = next((t.dtype for t in tensors if t.is_floating_point()), torch.float32)
+    runtime = OnnxRuntime.of(file, network) if isinstance(network, GraphNetwork) else None
+    places = [(cases, b) for cases in batches for b in range(cases.query.batch)]
+    last: Replay | None = None
+    for (cases, b), one in zip(places, result.cases, strict=True):
+        if one.verdict is Verdict.VIOLATED and one.witness is not None:
+            query = cases.query.select(torch.tensor([b], device=cases.query.inputs.device))
+            last = replay(query, one.witness, dtype=dtype, runtime=runtime)
+            if isinstance(network, GraphNetwork):  # queries about inputs have these after the outputs
+                last = replace(last, outputs=last.outputs[: network.graph.output.numel])
+            if last.confirmed:
+                return replace(result, stage=one.stage, witness=one.witness), last
+    return replace(result, verdict=Verdict.UNKNOWN, reason="boundary", witness=None), last
 
 
 def _reason(error: Exception) -> str:

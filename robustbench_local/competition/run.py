@@ -98,7 +98,8 @@ def _row(
         return Row.of(instance, "UNKNOWN", seconds, reason=found.reason, error=found.error, **more)
     bracket = {"lower": result.lower, "upper": result.upper}
     words = {"stage": result.stage, "reason": result.reason, "error": result.error}
-    return Row.of(instance, result.verdict.value, seconds, **bracket, **words, **more)
+    replays = {} if found.replay is None else dict(found.replay.values)
+    return Row.of(instance, result.verdict.value, seconds, **bracket, **words, replays=replays, **more)
 
 
 def row_key(instance: Instance, settings: Settings, files: _Files) -> str:
