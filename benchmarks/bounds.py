@@ -153,6 +153,8 @@ def compare(task: Task, package: Any, peer_name: str, *, repeats: int, seconds: 
     """Rows of one task: difference of the bounds, seconds, set-up seconds."""
     our_bounds, our_setup = ours(task)
     try:
+        if package is None:
+            raise PeerFailed("not run, it takes minutes")
         peer_bounds, peer_setup = peer(task, package)
     except PeerFailed as failed:
         mine = Kept(our_bounds)
@@ -227,6 +229,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=20.0, help="no new round of a case after this time")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--memory", action="store_true", help="peak memory too, one process each (Linux)")
+    parser.add_argument("--alone", action="store_true", help="without the peer: where it takes minutes")
     parser.add_argument("--peer-path", type=Path, help="folder of another auto-LiRPA (a git checkout)")
     parser.add_argument("--side", choices=["ours", "peer"], help=argparse.SUPPRESS)
     parser.add_argument("--task", help=argparse.SUPPRESS)
@@ -249,7 +252,8 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     rows: list[Row] = []
     for task in track(tasks, description="bounds"):
         with auto_lirpa_shims.running_auto_lirpa(torch.float32) as package, torch.no_grad():
-            rows += compare(task, package, peer_name, repeats=options.repeats, seconds=options.seconds)
+            chosen = None if options.alone else package
+            rows += compare(task, chosen, peer_name, repeats=options.repeats, seconds=options.seconds)
         if options.memory:
             rows.append(memory(task, peer_name, again))
         write_json(rows, options.json)
