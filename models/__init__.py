@@ -10,13 +10,16 @@ from pkgutil import iter_modules
 
 from .card import ModelCard
 from .loading import SHIPPED, WeightsRecord, load_model, model_hash, read_index, save_weights
+from .plan import Completeness, PlannedRow, read_plan
 from .registry import MODELS, ModelEntry, build_model, model, parameter_count, split_name
 
 __all__ = [
     "MODELS",
     "SHIPPED",
+    "Completeness",
     "ModelCard",
     "ModelEntry",
+    "PlannedRow",
     "WeightsRecord",
     "build_model",
     "load_model",
@@ -24,6 +27,7 @@ __all__ = [
     "model_hash",
     "parameter_count",
     "read_index",
+    "read_plan",
     "save_weights",
     "split_name",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from robustbench_local.errors import UnknownNameError
-from robustbench_local.models import MODELS, read_index, split_name
+from robustbench_local.models import MODELS, read_index, read_plan, split_name
 
 from .suite import Suite
 
@@ -17,10 +17,11 @@ __all__ = ["ZooRow", "zoo_rows", "zoo_suites"]
 class ZooRow:
     """One model of the zoo.
 
-    `status` is how far it is: `built` (the network exists), or `bracketed` (weights are shipped whose
-    robust accuracy was measured from both sides). `reason` says what is missing. `episode` is the lecture
-    that a model comes from, empty for those that come from none. `weights` are the shipped weight sets,
-    `specs` the properties measured.
+    `status` is how far it is: `planned` (a system of the lectures without a network yet), `built` (the
+    network exists), or `bracketed` (weights are shipped whose robust accuracy was measured from both
+    sides). `reason` says what is missing. `episode` is the lecture that a model comes from, empty for those
+    that come from none. `weights` are the shipped weight sets, `specs` the properties measured. `plan` says
+    what a planned row will be.
     """
 
     id: str
@@ -31,6 +32,7 @@ class ZooRow:
     reason: str
     weights: tuple[str, ...]
     specs: tuple[str, ...]
+    plan: str = ""
 
     def as_dict(self) -> dict[str, object]:
         """The row as plain fields."""
@@ -38,7 +40,28 @@ class ZooRow:
 
 
 def zoo_rows() -> list[ZooRow]:
-    """Every registered model, in order of its name; no network is built."""
+    """Every registered model, in order of its name, then every planned row; no network is built."""
+    return [*_models(), *_planned()]
+
+
+def _planned() -> list[ZooRow]:
+    return [
+        ZooRow(
+            id=row.id,
+            name=row.name,
+            episode=str(row.episode),
+            family=row.family,
+            status="planned",
+            reason=f"not built, wave {row.wave}" if row.complete.value else "not recorded yet",
+            weights=(),
+            specs=(),
+            plan=row.plan,
+        )
+        for row in read_plan()
+    ]
+
+
+def _models() -> list[ZooRow]:
     index = read_index()
     rows = []
     for name in sorted(MODELS):

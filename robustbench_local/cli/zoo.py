@@ -23,19 +23,28 @@ def root(context: typer.Context) -> None:
 
 @app.command("list")
 def list_models(json: Json = None, device: Device = None, seed: Seed = 0, debug: Debug = False) -> None:
-    """List the models with their weights and how far each one is: built or bracketed."""
+    """List the models with their weights and how far each one is: planned, built or bracketed."""
+    from collections import Counter
+    from textwrap import shorten
+
     from robustbench_local.zoo import zoo_rows
 
     rows = zoo_rows()
     header = [
-        ("model", "left"),
+        ("id", "left"),
         ("family", "left"),
         ("status", "left"),
-        ("weights", "left"),
-        ("specs", "left"),
+        ("system", "left"),
+        ("weights, or what is missing", "left"),
     ]
-    lines = [[r.id, r.family, r.status, ", ".join(r.weights), ", ".join(r.specs)] for r in rows]
-    printer(json).print(table("", header, lines))
+    lines = [
+        [r.id, r.family, r.status, shorten(r.name, 40, placeholder=" ..."), ", ".join(r.weights) or r.reason]
+        for r in rows
+    ]
+    console = printer(json)
+    console.print(table("", header, lines))
+    counts = Counter(row.status for row in rows)
+    console.print(", ".join(f"{number} {status}" for status, number in counts.items()))
     write_json([row.as_dict() for row in rows], json)
 
 
