@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from robustbench_local.specs import ChanceClaim, RateClaim, Verdict
 
-from .cascade import Result
 from .chances import ChanceBracket
+from .results import Result
 
 __all__ = ["chance_result", "every_result", "rate_bounds", "rate_result"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,16 +15,19 @@ from robustbench_local.errors import DataError, ShapeError
 from robustbench_local.evaluation import Cases, Method, Progress
 from robustbench_local.evaluation import evaluate as _evaluate
 from robustbench_local.models import load_model
-from robustbench_local.specs import ChanceClaim, Every, RateClaim, SpecFile
+from robustbench_local.specs import ChanceClaim, Every, RateClaim, SpecFile, Vnnlib2Property, VnnlibProperty
 from robustbench_local.verifiers import Verifier, find_verifier, from_torch, output_bounds
 
 from .aggregates import chance_result, every_result, rate_result
 from .brackets import chance, measure, radius
-from .cascade import DEFAULT_STAGES, Result, cascade_all, find_any_method, find_method, find_methods
+from .cascade import cascade_all, find_any_method, find_method, find_methods
 from .device import find_device
 from .named_models import find_model
+from .planner import decide as decide_all
+from .planner import in_turn
 from .preflight import supports
 from .problems import Model, Property, problems_of
+from .results import Result
 from .text_claims import BoundClaim, attackable, bound_claims, is_text, text_of
 
 if TYPE_CHECKING:  # tables, reports and training load what a single verdict does not need
@@ -63,7 +66,8 @@ def verify(
 ) -> Result:
     """The verdict on a property of `model`, and the bracket of its worst violation.
 
-    Attack, IBP, CROWN-IBP and CROWN run in this order, each on the problems that are still open.
+    Attacks, then bounds from cheap to dear, then branch and bound, each on the problems that are still
+    open; a plan chooses them from the structure of network and property (`rbl verify --explain`).
 
     Args:
         model: a module, a zoo name ("digits-cnn:certified"), an ONNX file or "file.py:function"; for a
@@ -76,8 +80,8 @@ def verify(
         values: name -> value of what the spec leaves open, e.g. {"x0": images, "c": labels, "eps": 0.1}.
         prop: name of the one property of a text that is meant.
         input_shape: of one sample, for VNN-LIB, where it is neither that of a zoo model nor a single axis.
-        timeout: seconds for everything together, > 0.
-        method: name of a single attack or verifier to use instead of the four stages.
+        timeout: seconds for everything together; with 0 everything is UNKNOWN (timeout).
+        method: name of a single attack or verifier to use instead of the plan.
         device: where to compute; default: the CPU, or where the module is.
         seed: of the attack.
 
@@ -86,31 +90,27 @@ def verify(
 
     Raises RobustBenchError for a model, spec or value that cannot be used.
     """
-    names = DEFAULT_STAGES if method is None else (method,)
-    stages = find_methods(names)
+    stages = None if method is None else find_methods((method,))
     deadline = time.monotonic() + timeout
     if isinstance(spec, SpecFile) or (isinstance(spec, str | Path) and is_text(spec)):
 
-        def part(one: BoundClaim) -> Result:
-            left = max(1e-3, deadline - time.monotonic())
-            return verify(
-                one.model,
-                one.claim,
-                values=one.values,
-                timeout=left,
-                method=method,
-                device=device,
-                seed=seed,
-            )
+        def part(one: BoundClaim, left: float) -> Result:
+            rest: Mapping[str, Any] = {"timeout": left, "method": method, "device": device, "seed": seed}
+            return verify(one.model, one.claim, values=one.values, **rest)
 
-        return every_result([part(one) for one in bound_claims(text_of(spec), model, values, prop)])
+        return every_result(in_turn(bound_claims(text_of(spec), model, values, prop), part, deadline))
 
-    def decide(one: Property) -> Result:
+    def decide(one: Property, left: float) -> Result:
+        until = time.monotonic() + left
         batches = problems_of(model, one, values, device=device, input_shape=input_shape)
-        return cascade_all(batches, stages, timeout=max(1e-3, deadline - time.monotonic()), seed=seed)
+        left = max(0.0, until - time.monotonic())
+        if stages is not None:
+            return cascade_all(batches, stages, timeout=left, seed=seed)
+        whole = isinstance(one, VnnlibProperty | Vnnlib2Property | str | Path)
+        return decide_all(batches, timeout=left, seed=seed, first=whole)
 
     if isinstance(spec, RateClaim):
-        return rate_result(spec, decide(spec.rate.spec))
+        return rate_result(spec, decide(spec.rate.spec, timeout))
     if isinstance(spec, ChanceClaim):
         start = time.perf_counter()
         brackets = chance(
@@ -118,10 +118,10 @@ def verify(
         )
         return chance_result(spec, brackets, time.perf_counter() - start)
     if isinstance(spec, Every):
-        return every_result([decide(one) for one in spec.specs])
+        return every_result(in_turn(spec.specs, decide, deadline))
     if isinstance(spec, Sequence) and not isinstance(spec, str):
-        return every_result([decide(one) for one in spec])
-    return decide(spec)
+        return every_result(in_turn(spec, decide, deadline))
+    return decide(spec, timeout)
 
 
 def attack(

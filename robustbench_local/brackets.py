@@ -11,10 +11,11 @@ from torch import Tensor
 from robustbench_local.evaluation import Subject
 from robustbench_local.specs import Chance, Measure, Spec
 
-from .cascade import DEFAULT_STAGES, Result, cascade, find_methods
+from .cascade import DEFAULT_STAGES, cascade, find_methods
 from .chances import ChanceBracket, chance_of
 from .problems import Model, problems_of
 from .quantities import Bracket, RadiusBracket, measure_all, radius_all
+from .results import Result
 
 __all__ = ["chance", "measure", "radius"]
 

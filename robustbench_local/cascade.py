@@ -1,20 +1,19 @@
 """One verdict per problem: methods from cheap to dear, each on the problems that are still open.
 
-The default order is attack, IBP, CROWN-IBP, CROWN, alpha-CROWN. A problem leaves as soon as a
-counterexample replays or a bound holds; its bracket keeps the best lower and upper bound of every stage
-it went through.
+A problem leaves as soon as a counterexample replays or a bound holds; its bracket keeps the best lower and
+upper bound of every step it went through. Which steps there are is the plan's business (`plan`, `planner`).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from robustbench_local.attacks import ATTACKS, Attack
+from robustbench_local.attacks import ATTACKS
 from robustbench_local.errors import SpecError, UnknownNameError
 from robustbench_local.evaluation import (
     Cases,
@@ -24,14 +23,19 @@ from robustbench_local.evaluation import (
     confirm,
     cross_check,
     failed,
+    is_out_of_memory,
     run_attack,
     run_verifier,
 )
 from robustbench_local.specs import Verdict
 from robustbench_local.verifiers import SMOOTHERS, VERIFIERS, Budget, Smoothing, Verifier
 
+from .plan import Method, Step, steps_of
+from .results import Result, together
+
 __all__ = [
     "DEFAULT_STAGES",
+    "Cascade",
     "Method",
     "Result",
     "cascade",
@@ -41,59 +45,11 @@ __all__ = [
     "find_methods",
 ]
 
-Method = Attack | Verifier
-
 DEFAULT_STAGES = ("pgd", "ibp", "crown-ibp", "crown", "alpha-crown")
-"""Names of the methods of a verification, in order."""
+"""Names of cheap methods, in order: what is run where a plan would be too dear."""
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Result:
-    """What is known about a property: the verdict and the bracket [lower, upper] of its worst violation.
-
-    Of a property of `exists`: the bracket of the best margin by which a point satisfies it.
-
-    A result over several problems (images of a data set, say) is about all of them together: HOLDS if
-    every one holds, VIOLATED if one is violated, bounds of the largest violation; `cases` has them one by
-    one.
-
-    Attributes:
-        verdict: HOLDS, VIOLATED or UNKNOWN.
-        lower: violation at the worst point found, -inf if there is none.
-        upper: upper bound of the violation, +inf if there is none. Violation > 0 is bad.
-        seconds: wall-clock time; of a single problem, its share of the batches it was part of.
-        stage: the method that decided, or the last one that ran.
-        reason: why the verdict is UNKNOWN: bound, timeout, op, resources, boundary or non-finite; else "".
-        witness: the input (*in) that breaks the property, for VIOLATED; for HOLDS of `exists`, proves it.
-        certificate: file that proves HOLDS to an independent checker; None, as no method here writes one yet.
-        error: message of the last method that failed, "" if none did.
-        cases: the results of the single problems, in order; empty in those themselves.
-    """
-
-    verdict: Verdict
-    lower: float
-    upper: float
-    seconds: float
-    stage: str
-    reason: str = ""
-    witness: Tensor | None = field(default=None, repr=False)
-    certificate: str | None = None
-    error: str = ""
-    cases: tuple[Result, ...] = field(default=(), repr=False)
-
-    def as_dict(self) -> dict[str, object]:
-        """Plain JSON-ready fields; an infinite bound is None, the witness nested lists."""
-        return {
-            "verdict": self.verdict.value,
-            "lower": _finite(self.lower),
-            "upper": _finite(self.upper),
-            "seconds": self.seconds,
-            "stage": self.stage,
-            "reason": self.reason,
-            "witness": None if self.witness is None else self.witness.tolist(),
-            "certificate": self.certificate,
-            "error": self.error,
-        }
+_LEAST_MEMORY = 2**20
+"""Bytes for one batch below which a method that ran out of memory is not tried again."""
 
 
 def find_method(name: str) -> Method:
@@ -147,13 +103,11 @@ def cascade(
 
     Raises SoundnessAlarm when an attack and a verifier contradict each other in float64 too.
     """
+    steps = steps_of(dict(stages))
+    run = Cascade(cases, Subject.of(cases), seed=seed, memory_bytes=memory_bytes)
     deadline = time.monotonic() + timeout
-    run = _Cascade(cases, seed, deadline, memory_bytes)
-    for name, method in stages.items():
-        if len(run.open) and not run.late():
-            run.stage(name, method)
-    if len(run.open) and not run.late():
-        run.divide(stages)
+    for step in (*steps, Step("members", None, 1.0, members=steps)):
+        run.step(step, deadline)
     return run.result()
 
 
@@ -165,71 +119,113 @@ def cascade_all(
     results = [
         cascade(cases, stages, timeout=max(0.0, deadline - time.monotonic()), seed=seed) for cases in batches
     ]
-    return _together(tuple(case for result in results for case in result.cases))
+    return together(tuple(case for result in results for case in result.cases))
 
 
-class _Cascade:
+class Cascade:
     """The state of one cascade: what is known of each problem, and which problems are open."""
 
-    def __init__(self, cases: Cases, seed: int, deadline: float, memory_bytes: int | None) -> None:
+    def __init__(
+        self,
+        cases: Cases,
+        subject: Subject,
+        *,
+        seed: int = 0,
+        memory_bytes: int | None = None,
+    ) -> None:
         batch = cases.query.batch
-        self.cases, self.seed, self.deadline, self.memory_bytes = cases, seed, deadline, memory_bytes
-        self.subject = Subject.of(cases)
+        self.cases, self.subject = cases, subject
+        self.seed, self.memory_bytes = seed, memory_bytes
         self.open = torch.arange(batch)
         self.lower = torch.full((batch,), -torch.inf, dtype=torch.float64)
         self.upper = torch.full((batch,), torch.inf, dtype=torch.float64)
         self.seconds = torch.zeros(batch, dtype=torch.float64)
+        self.proved = torch.zeros(batch, dtype=torch.float64)
         self.verdict = [Verdict.UNKNOWN] * batch
         self.stage_of, self.reason, self.error = [""] * batch, ["timeout"] * batch, [""] * batch
         self.witness: list[Tensor | None] = [None] * batch
         self.found: dict[str, tuple[Tensor, Outcome]] = {}  # attack -> positions in the whole batch, outcome
 
-    def late(self) -> bool:
-        return time.monotonic() >= self.deadline
+    @property
+    def refuted(self) -> bool:
+        """Whether some problem has a verdict that decides all of them together."""
+        return Verdict.VIOLATED in self.verdict
 
-    def stage(self, name: str, method: Method) -> None:
+    def step(self, step: Step, deadline: float) -> None:
+        """Runs a step on the open problems until `deadline` (time.monotonic) at the latest."""
+        if len(self.open) == 0 or time.monotonic() >= deadline:
+            return
+        if step.method is None:
+            self._divide(step, deadline)
+        else:
+            self._stage(step.name, step.method, deadline)
+
+    def _stage(self, name: str, method: Method, deadline: float) -> None:
         """Runs one method on the open problems and takes over what it found."""
         start = time.perf_counter()
-        part = self.cases.select(self.open)
-        limits = Limits(max(1e-3, self.deadline - time.monotonic()), self.memory_bytes)
-        try:
-            if isinstance(method, Verifier):
-                outcome = run_verifier(method, self.subject, part.query, limits=limits)
-                confirm(method, self.subject, part.query, outcome, self._budget())
-            else:
-                outcome = run_attack(method, self.subject, part, seed=self.seed, limits=limits)
-        except Exception as error:
-            outcome = failed("verifier" if isinstance(method, Verifier) else "attack", len(self.open), error)
-        if isinstance(method, Verifier):
-            self._compare(part, name, method, outcome)
-        else:
-            self.found[name] = (self.open, outcome)
-        self.seconds[self.open] += (time.perf_counter() - start) / len(self.open)
+        rows, memory = self.open, self.memory_bytes
+        while True:
+            outcome, short = self._attempt(name, method, deadline, memory)
+            if not short or time.monotonic() >= deadline:
+                break
+            memory = Budget(memory_bytes=memory).memory(self.subject.device) // 4
+            if memory < _LEAST_MEMORY:
+                break
+        self.seconds[rows] += (time.perf_counter() - start) / len(rows)
+        if not isinstance(method, Verifier):
+            self.found[name] = (rows, outcome)
         self._take(name, outcome)
 
-    def divide(self, stages: Mapping[str, Method]) -> None:
-        """Runs the stages on the members of the open problems' sets, where these have members: a member is
+    def _attempt(
+        self, name: str, method: Method, deadline: float, memory: int | None
+    ) -> tuple[Outcome, bool]:
+        """What the method says of the open problems, and whether it ran out of memory."""
+        try:
+            part = self.cases.select(self.open)
+            limits = Limits(max(1e-3, deadline - time.monotonic()), memory)
+            if not isinstance(method, Verifier):
+                return run_attack(method, self.subject, part, seed=self.seed, limits=limits), False
+            outcome = run_verifier(method, self.subject, part.query, limits=limits)
+            budget = Budget(max(1e-3, deadline - time.monotonic()), memory)
+            confirm(method, self.subject, part.query, outcome, budget)
+            self._compare(part, name, method, outcome, budget)
+            return outcome, False
+        except Exception as error:
+            kind = "verifier" if isinstance(method, Verifier) else "attack"
+            return failed(kind, len(self.open), error), is_out_of_memory(error)
+
+    def _divide(self, step: Step, deadline: float) -> None:
+        """Runs steps on the members of the open problems' sets, where these have members: a member is
         bounded more tightly than the whole, and a problem holds where all of them do.
         """
-        part = self.cases.select(self.open)
-        found = part.query.parts()
-        if found is None:
-            return
-        query, owner = found
-        ids = [f"{part.ids[b]}.{k}" for k, b in enumerate(owner.tolist())]
-        members = replace(part, query=query, ids=ids, origins=None)
-        left = max(1e-3, self.deadline - time.monotonic())
-        result = cascade(members, stages, timeout=left, seed=self.seed, memory_bytes=self.memory_bytes)
-        for k, b in enumerate(self.open.tolist()):
-            own = [case for case, o in zip(result.cases, owner.tolist(), strict=True) if o == k]
-            whole = _together(tuple(own))
-            self.lower[b] = max(float(self.lower[b]), whole.lower)
-            self.upper[b] = min(float(self.upper[b]), whole.upper)
-            self.seconds[b] += whole.seconds
-            self.verdict[b], self.witness[b] = whole.verdict, whole.witness
-            self.stage_of[b], self.reason[b] = f"members: {whole.stage}", whole.reason
-            self.error[b] = whole.error or self.error[b]
-        self.open = self.open[torch.tensor([self.verdict[b] is Verdict.UNKNOWN for b in self.open.tolist()])]
+        rows = self.open.tolist()
+        for k, b in enumerate(rows):
+            now = time.monotonic()
+            if now >= deadline:
+                break
+            part = self.cases.select(torch.tensor([b]))
+            found = part.query.parts()
+            if found is not None:
+                ids = [f"{part.ids[0]}.{i}" for i in range(found[0].batch)]
+                members = replace(part, query=found[0], ids=ids, origins=None)
+                until = now + (deadline - now) / (len(rows) - k)
+                self._take_members(b, self._decided(members, step.members, until))
+        self.open = torch.tensor([b for b in rows if self.verdict[b] is Verdict.UNKNOWN], dtype=torch.int64)
+
+    def _decided(self, members: Cases, steps: tuple[Step, ...], deadline: float) -> Result:
+        run = Cascade(members, self.subject, seed=self.seed, memory_bytes=self.memory_bytes)
+        for step in steps:
+            now = time.monotonic()
+            run.step(step, now + step.share * (deadline - now))
+        return run.result()
+
+    def _take_members(self, b: int, whole: Result) -> None:
+        self.lower[b] = max(float(self.lower[b]), whole.lower)
+        self.upper[b] = min(float(self.upper[b]), whole.upper)
+        self.seconds[b] += whole.seconds
+        self.verdict[b], self.witness[b] = whole.verdict, whole.witness
+        self.stage_of[b], self.reason[b] = f"members: {whole.stage}", whole.reason
+        self.error[b] = whole.error or self.error[b]
 
     def result(self) -> Result:
         """The results of all problems, and the one over them."""
@@ -243,19 +239,17 @@ class _Cascade:
                 self.reason[b],
                 self.witness[b],
                 error=self.error[b],
+                proved=1.0 if self.verdict[b] is Verdict.HOLDS else float(self.proved[b]),
             )
             for b in range(len(self.verdict))
         )
-        return _together(cases)
+        return together(cases)
 
-    def _budget(self) -> Budget:
-        return Budget(seconds=max(1e-3, self.deadline - time.monotonic()), memory_bytes=self.memory_bytes)
-
-    def _compare(self, part: Cases, name: str, verifier: Verifier, bound: Outcome) -> None:
+    def _compare(self, part: Cases, name: str, verifier: Verifier, bound: Outcome, budget: Budget) -> None:
         for attack, (positions, found) in self.found.items():
             same = found.select(torch.isin(positions, self.open))
             outcomes = {attack: same, name: bound}
-            cross_check(part, self.subject, outcomes, {name: verifier}, budget=self._budget(), folder=None)
+            cross_check(part, self.subject, outcomes, {name: verifier}, budget=budget, folder=None)
 
     def _take(self, name: str, outcome: Outcome) -> None:
         rows = self.open
@@ -269,20 +263,3 @@ class _Cascade:
             if found and outcome.points is not None:
                 self.witness[b] = outcome.points[k].cpu()
         self.open = rows[~(outcome.holds | outcome.violated)]
-
-
-def _together(cases: tuple[Result, ...]) -> Result:
-    """One result that is about every case: the first violated or undecided one speaks for all."""
-    worst = next((c for c in cases if c.verdict is Verdict.VIOLATED), None)
-    worst = worst or next((c for c in cases if c.verdict is Verdict.UNKNOWN), cases[-1])
-    return replace(
-        worst,
-        lower=max(c.lower for c in cases),
-        upper=max(c.upper for c in cases),
-        seconds=sum(c.seconds for c in cases),
-        cases=cases,
-    )
-
-
-def _finite(value: float) -> float | None:
-    return value if abs(value) < float("inf") else None

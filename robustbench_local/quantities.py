@@ -16,7 +16,7 @@ from robustbench_local.evaluation import Cases, Limits, Subject, failed, run_att
 from robustbench_local.specs import Verdict
 from robustbench_local.verifiers import VERIFIERS, Verifier
 
-from .cascade import Result
+from .results import Result
 
 __all__ = ["Bracket", "RadiusBracket", "measure_all", "radius_all"]
 

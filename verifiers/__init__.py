@@ -30,6 +30,7 @@ from .onnx_writer import write_onnx
 from .output import output_bounds
 from .rule import RULES, Affine, Boxes, Elementwise, Lines, Pulled, Rule, find_rule, register
 from .smoothing import SMOOTHERS, Certificates, Predictions, Smoothing, binomial_lower_bound, labels_of
+from .structure import Structure, structure_of
 from .supports import MethodSupport, Obstacle, Selective, Support, support_of, unsupported
 from .trace import from_torch
 from .tuning import Tuning
@@ -73,6 +74,7 @@ __all__ = [
     "Rule",
     "Selective",
     "Smoothing",
+    "Structure",
     "Support",
     "Tuning",
     "Verifier",
@@ -92,6 +94,7 @@ __all__ = [
     "output_bounds",
     "register",
     "resumed",
+    "structure_of",
     "support_of",
     "unsupported",
     "verifier",

@@ -12,13 +12,14 @@ from .output import write_json
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from robustbench_local.plan import Plan
     from robustbench_local.specs import Query
 
 __all__ = ["show_explanation"]
 
 
-def show_explanation(query: Query, console: Console, json: Path | None) -> None:
-    """Prints the lowered query part by part, and what applies to it; JSON has the same."""
+def show_explanation(query: Query, plan: Plan, console: Console, json: Path | None) -> None:
+    """Prints the lowered query part by part, what applies to it, and the plan; JSON has the same."""
     from rich.markup import escape
 
     from robustbench_local.explanation import explain
@@ -32,4 +33,7 @@ def show_explanation(query: Query, console: Console, json: Path | None) -> None:
             console.print(f"  {colour[0]}{escape(line)}{colour[1]}", soft_wrap=True)
     console.print("[bold]methods[/bold]")
     show_support(replace(found.support, inputs=""), console)
-    write_json(found.as_dict(), json)
+    console.print("[bold]plan[/bold]")
+    for line in plan.lines():
+        console.print(f"  {escape(line)}", soft_wrap=True)
+    write_json({**found.as_dict(), "plan": list(plan.lines())}, json)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
-    from robustbench_local.cascade import Result
+    from robustbench_local.results import Result
 
 __all__ = [
     "Column",

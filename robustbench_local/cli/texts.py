@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from robustbench_local.cascade import Result
     from robustbench_local.data import Dataset
-    from robustbench_local.specs import Query, SpecFile
+    from robustbench_local.evaluation import Cases
+    from robustbench_local.results import Result
+    from robustbench_local.specs import SpecFile
     from robustbench_local.text_claims import BoundClaim
 
 __all__ = ["Answers", "TextCall", "loaded", "models_of", "values_of"]
@@ -104,12 +105,12 @@ class TextCall:
     settings: Sequence[str]
     device: str | None
 
-    def query(self) -> Query:
+    def cases(self) -> Cases:
         """The problems of the first property."""
         from robustbench_local.problems import problems_of
 
         first = self._bound()[0]
-        return problems_of(first.model, first.spec, first.values, device=self.device)[0].query
+        return problems_of(first.model, first.spec, first.values, device=self.device)[0]
 
     def verify(self, *, timeout: float, method: str | None, seed: int) -> Answers:
         """The verdicts."""

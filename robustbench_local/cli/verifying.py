@@ -15,8 +15,8 @@ from .texts import TextCall, models_of
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from robustbench_local.cascade import Result
     from robustbench_local.evaluation import Cases
+    from robustbench_local.results import Result
 
 __all__ = ["attack", "verify"]
 
@@ -72,10 +72,11 @@ def verify(
     timeout: Timeout = 60.0,
     method: Annotated[
         str | None,
-        typer.Option(help="A single attack or verifier. [default: pgd, ibp, crown-ibp, crown in turn]"),
+        typer.Option(help="A single attack or verifier. [default: a plan, see --explain]"),
     ] = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show the lowered query and what applies to it; decide nothing.")
+        bool,
+        typer.Option("--explain", help="Show the lowered query, what applies, and the plan; decide nothing."),
     ] = False,
     json: Json = None,
     device: Device = None,
@@ -83,14 +84,16 @@ def verify(
     debug: Debug = False,
 ) -> None:
     """Decide a property: HOLDS, VIOLATED with a counterexample, or UNKNOWN with the violation's bracket."""
-    from robustbench_local.cascade import DEFAULT_STAGES, cascade_all, find_methods
+    from robustbench_local.cascade import cascade_all, find_methods
+    from robustbench_local.planner import decide, plans_of
 
-    stages = find_methods(DEFAULT_STAGES if method is None else (method,))
+    stages = None if method is None else find_methods((method,))
     if spec.endswith(".rbspec"):
         shown = images(dataset, image or [], first) if image or first else None
         text = TextCall(model, spec, prop, shown, eps, set_ or [], device)
         if explain:
-            show_explanation(text.query(), printer(json), json)
+            cases = text.cases()
+            show_explanation(cases.query, plans_of([cases])[0], printer(json), json)
         else:
             text.verify(timeout=timeout, method=method, seed=seed).show(json)
         return
@@ -99,9 +102,12 @@ def verify(
     else:
         batches = [_cases(model, spec, _Around(dataset, image, first, eps, norm, set_ or []), device)]
     if explain:
-        show_explanation(batches[0].query, printer(json), json)
+        show_explanation(batches[0].query, plans_of(batches[:1])[0], printer(json), json)
         return
-    result = cascade_all(batches, stages, timeout=timeout, seed=seed)
+    if stages is None:
+        result = decide(batches, timeout=timeout, seed=seed, first=_is_vnnlib(spec))
+    else:
+        result = cascade_all(batches, stages, timeout=timeout, seed=seed)
     _show(result, batches, printer(json))
     write_json(_as_json(result, batches), json)
 

@@ -1,0 +1,180 @@
+"""Which methods a verification runs, in which order and for how long: chosen from structure alone.
+
+What counts is how many inputs vary, how many neurons intervals leave undecided, how large the network and
+the property are, what kind of sets the problems have, and how many problems there are: never a name. Shares
+are of the time that is left when a step begins, so that what one step does not need goes to the next ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from robustbench_local.attacks import ATTACKS, Attack
+from robustbench_local.errors import RobustBenchError
+from robustbench_local.evaluation import Subject
+from robustbench_local.specs import Query
+from robustbench_local.verifiers import VERIFIERS, Budget, Structure, Verifier, structure_of
+
+__all__ = ["Method", "Plan", "Step", "plan_for", "screening", "steps_of"]
+
+Method = Attack | Verifier
+
+_FEW = 20  # inputs that vary: up to here boxes of inputs are worth cutting
+_SURE = 8  # inputs that vary: up to here cutting them is all that is needed
+_NEURONS_PER_INPUT = (
+    4  # undecided neurons for each input that varies: below, there are fewer patterns than boxes
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A method of a plan.
+
+    name: of the method, as it stands in results. share: of the time left, in (0, 1]. reason: why it is here.
+    members: the steps `before` are run on the members of the open problems' sets, instead of a method.
+    """
+
+    name: str
+    method: Method | None
+    share: float = 1.0
+    reason: str = ""
+    members: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps for what the screening attack leaves open of one batch of problems.
+
+    Attributes:
+        steps: in order.
+        structure: what they were chosen by; None where the network cannot be bounded, `obstacle` says why.
+        memory_bytes: predicted peak: weights and their float64 copies, all nodes' bounds, a batch of rows.
+    """
+
+    steps: tuple[Step, ...]
+    structure: Structure | None
+    obstacle: str
+    memory_bytes: int
+
+    def lines(self) -> tuple[str, ...]:
+        """The plan as text: the numbers, the steps with reasons, the memory."""
+        found = self.structure
+        if found is None:
+            head = [f"no bounds: {self.obstacle}"]
+        else:
+            head = [
+                f"{found.problems:,} problem(s), {found.varying:,} of {found.inputs:,} inputs vary, "
+                f"{found.atoms:,} atom(s) in {found.clauses:,} clause(s)",
+                f"{found.nodes:,} operations, {found.bent:,} not affine; by intervals {found.undecided:,} of "
+                f"{found.neurons:,} neurons undecided",
+            ]
+        steps = [
+            f"{k}. {step.name}, up to {step.share:.0%} of the time left: {step.reason}"
+            for k, step in enumerate((screening(), *self.steps), 1)
+        ]
+        return (*head, *steps, f"memory: about {max(1, round(self.memory_bytes / 2**20)):,} MiB beside torch")
+
+
+def screening() -> Step:
+    """The attack that comes before a plan is made: it needs neither a graph nor bounds."""
+    return Step("pgd", ATTACKS["pgd"], 0.1, "most violated properties fall to a short attack")
+
+
+def steps_of(methods: dict[str, Method]) -> tuple[Step, ...]:
+    """Given methods in order, each with all the time that is left."""
+    return tuple(Step(name, method) for name, method in methods.items())
+
+
+def plan_for(
+    subject: Subject, query: Query, *, attacks: bool = True, memory_bytes: int | None = None
+) -> Plan:
+    """The plan for a query; without `attacks`, of verifiers only. Never raises for what it finds."""
+    weights = sum(w.numel() * w.element_size() for w in subject.network.parameters())
+    try:
+        graph = subject.graph()
+        structure = structure_of(graph, query)
+    except (RobustBenchError, RuntimeError, MemoryError) as error:
+        text = " ".join(str(error).split())[:300]
+        return Plan(_chosen(_unbounded(), attacks), None, text, 2 * weights)
+    steps = _chosen(_steps(structure, divisible=_divisible(query)), attacks)
+    batch = Budget(memory_bytes=memory_bytes).memory(subject.device)
+    rows = structure.problems * structure.atoms * structure.row_bytes
+    size = graph.like.element_size()
+    boxes = 4 * size * structure.problems * sum(node.numel for node in graph.nodes)
+    return Plan(steps, structure, "", 4 * weights + boxes + min(rows, batch))
+
+
+def _steps(found: Structure, *, divisible: bool) -> tuple[Step, ...]:
+    cheap = [
+        Step("ibp", VERIFIERS["ibp"], 0.1, "one pass; easy properties hold by intervals"),
+    ]
+    if found.bent > 1:
+        cheap.append(Step("crown-ibp", VERIFIERS["crown-ibp"], 0.2, "one backward pass on interval bounds"))
+    cheap.append(Step("crown", VERIFIERS["crown"], 0.4, "a backward pass for every layer"))
+    strong = Step("apgd-t", ATTACKS["apgd-t"], 0.15, "a walk towards every clause, before bounds get dear")
+    members: list[Step] = []
+    if divisible:
+        own = (
+            screening(),
+            *cheap,
+            Step("alpha-crown", VERIFIERS["alpha-crown"], 1.0, "tuned slopes for every member"),
+        )
+        members.append(Step("members", None, 0.5, "the sets are unions: member by member", own))
+    alpha: list[Step] = []
+    if found.problems > 1:
+        share = 0.3
+        alpha.append(
+            Step(
+                "alpha-crown",
+                VERIFIERS["alpha-crown"],
+                share,
+                "tuned slopes before trees of so many problems",
+            )
+        )
+    return (*cheap, strong, *members, *alpha, *_searches(found))
+
+
+def _searches(found: Structure) -> tuple[Step, ...]:
+    """Branch and bound, over inputs and neurons; the last gets all the time."""
+    bab = VERIFIERS["bab"]
+    if found.varying > _FEW:
+        reason = f"{found.varying:,} inputs vary, too many to cut; {found.undecided:,} neurons to split"
+        return (Step("bab", bab, 1.0, reason),)
+    split = VERIFIERS["split"]
+    few = f"{found.varying:,} inputs vary, {found.undecided:,} neurons are undecided"
+    if found.undecided <= _NEURONS_PER_INPUT * found.varying:
+        return (
+            Step("bab", bab, 0.5, f"{few}: fewer patterns than boxes"),
+            Step("split", split, 1.0, "boxes of inputs for the rest"),
+        )
+    if found.varying <= _SURE:
+        return (
+            Step("split", split, 0.85, f"{few}: few enough to cut their box"),
+            Step("bab", bab, 1.0, "splits of neurons for the rest"),
+        )
+    return (
+        Step("split", split, 0.4, f"{few}: cutting their box may do"),
+        Step("bab", bab, 1.0, "splits of neurons for the rest"),
+    )
+
+
+def _unbounded() -> tuple[Step, ...]:
+    return (
+        Step("apgd-t", ATTACKS["apgd-t"], 0.4, "a walk towards every clause"),
+        Step("square", ATTACKS["square"], 0.8, "needs no gradient"),
+        Step("ibp", VERIFIERS["ibp"], 1.0, "says what is in the way of bounds"),
+    )
+
+
+def _chosen(steps: tuple[Step, ...], attacks: bool) -> tuple[Step, ...]:
+    """The steps, without attacks where none are wanted."""
+    if attacks:
+        return steps
+    kept = (step for step in steps if step.method is None or isinstance(step.method, Verifier))
+    return tuple(replace(step, members=_chosen(step.members, attacks)) for step in kept)
+
+
+def _divisible(query: Query) -> bool:
+    return query.select(torch.tensor([0])).parts() is not None

@@ -1,0 +1,101 @@
+"""Problems decided within a time limit by plans of their own: what `rbl.verify` and `rbl competition` call.
+
+All batches take their first step before any takes its second, so that a batch that cannot be decided does not
+keep the time from the others.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import TypeVar
+
+from robustbench_local.evaluation import Cases, Subject
+
+from .cascade import Cascade
+from .plan import Plan, Step, plan_for, screening
+from .results import Result, together
+
+__all__ = ["decide", "in_turn", "plans_of"]
+
+Item = TypeVar("Item")
+
+import_module("torch.export._trace")  # takes seconds: with this module, rather than within a time limit
+
+
+def decide(
+    batches: Sequence[Cases],
+    *,
+    timeout: float = 60.0,
+    seed: int = 0,
+    attacks: bool = True,
+    first: bool = False,
+    memory_bytes: int | None = None,
+) -> Result:
+    """The verdict on several batches of problems (at least one) together, and on every problem.
+
+    Args:
+        batches: problems; batches of one network share its graph.
+        timeout: seconds of wall clock for everything; with 0 all is UNKNOWN (timeout).
+        seed: of the attacks' random numbers.
+        attacks: False runs verifiers only: what they prove must not rest on attacks.
+        first: stop at the first problem that is violated, where one such decides what is asked.
+        memory_bytes: for one step's intermediate results; None: what suits the device.
+
+    Raises SoundnessAlarm when an attack and a verifier contradict each other in float64 too.
+    """
+    deadline = time.monotonic() + timeout
+    subjects: dict[int, Subject] = {}
+    runs: list[Cascade] = []
+    for cases in batches:
+        subject = subjects.setdefault(id(cases.network), Subject.of(cases))
+        runs.append(Cascade(cases, subject, seed=seed, memory_bytes=memory_bytes))
+    if attacks:
+        _round(runs, [screening()] * len(runs), deadline, first)
+    plans: list[tuple[Step, ...]] = []
+    for run in runs:
+        wanted = len(run.open) > 0 and time.monotonic() < deadline and not (first and run.refuted)
+        plans.append(_planned(run, attacks) if wanted else ())
+    for number in range(max(len(steps) for steps in plans)):
+        _round(runs, [steps[number] if number < len(steps) else None for steps in plans], deadline, first)
+    return together(tuple(case for run in runs for case in run.result().cases))
+
+
+def _planned(run: Cascade, attacks: bool) -> tuple[Step, ...]:
+    part = run.cases.query.select(run.open.to(run.cases.query.inputs.device))
+    return plan_for(run.subject, part, attacks=attacks, memory_bytes=run.memory_bytes).steps
+
+
+def _round(runs: Sequence[Cascade], steps: Sequence[Step | None], deadline: float, first: bool) -> None:
+    """One step of every run that has problems open, with fair parts of the time."""
+    active = [
+        (run, step) for run, step in zip(runs, steps, strict=True) if step is not None and len(run.open)
+    ]
+    for k, (run, step) in enumerate(active):
+        if first and any(other.refuted for other in runs):
+            return
+        now = time.monotonic()
+        run.step(step, now + step.share * max(0.0, deadline - now) / (len(active) - k))
+
+
+def plans_of(batches: Sequence[Cases], *, attacks: bool = True) -> list[Plan]:
+    """The plans that `decide` would make, without running them."""
+    subjects: dict[int, Subject] = {}
+    return [
+        plan_for(subjects.setdefault(id(c.network), Subject.of(c)), c.query, attacks=attacks) for c in batches
+    ]
+
+
+def in_turn(
+    items: Sequence[Item], decide_one: Callable[[Item, float], Result], deadline: float
+) -> list[Result]:
+    """The results of items one after the other, each with a fair part of the time until `deadline`.
+
+    deadline: of time.monotonic(). What an item leaves of its part goes to the later ones.
+    """
+    results = []
+    for k, item in enumerate(items):
+        left = max(0.0, deadline - time.monotonic())
+        results.append(decide_one(item, left / (len(items) - k)))
+    return results

@@ -1,0 +1,82 @@
+"""What a verification says: the verdict, the bracket of the worst violation, and how far it got."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
+
+from robustbench_local.specs import Verdict
+
+__all__ = ["Result", "together"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """What is known about a property: the verdict and the bracket [lower, upper] of its worst violation.
+
+    Of a property of `exists`: the bracket of the best margin by which a point satisfies it.
+
+    A result over several problems (images of a data set, say) is about all of them together: HOLDS if
+    every one holds, VIOLATED if one is violated, bounds of the largest violation; `cases` has them one by
+    one.
+
+    Attributes:
+        verdict: HOLDS, VIOLATED or UNKNOWN.
+        lower: violation at the worst point found, -inf if there is none.
+        upper: upper bound of the violation, +inf if there is none. Violation > 0 is bad.
+        seconds: wall-clock time; of a single problem, its share of the batches it was part of.
+        stage: the method that decided, or the last one that ran.
+        reason: why the verdict is UNKNOWN: bound, timeout, op, resources, boundary or non-finite; else "".
+        witness: the input (*in) that breaks the property, for VIOLATED; for HOLDS of `exists`, proves it.
+        certificate: file that proves HOLDS to an independent checker; None, as no method here writes one yet.
+        error: message of the last method that failed, "" if none did.
+        proved: the part of the input set, in 0..1, on which a search has proved the property; the least over
+            the cases. 0 where no search tells.
+        cases: the results of the single problems, in order; empty in those themselves.
+    """
+
+    verdict: Verdict
+    lower: float
+    upper: float
+    seconds: float
+    stage: str
+    reason: str = ""
+    witness: Tensor | None = field(default=None, repr=False)
+    certificate: str | None = None
+    error: str = ""
+    proved: float = 0.0
+    cases: tuple[Result, ...] = field(default=(), repr=False)
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain JSON-ready fields; an infinite bound is None, the witness nested lists."""
+        return {
+            "verdict": self.verdict.value,
+            "lower": _finite(self.lower),
+            "upper": _finite(self.upper),
+            "seconds": self.seconds,
+            "stage": self.stage,
+            "reason": self.reason,
+            "witness": None if self.witness is None else self.witness.tolist(),
+            "certificate": self.certificate,
+            "error": self.error,
+            "proved": self.proved,
+        }
+
+
+def together(cases: tuple[Result, ...]) -> Result:
+    """One result that is about every case: the first violated or undecided one speaks for all."""
+    worst = next((c for c in cases if c.verdict is Verdict.VIOLATED), None)
+    worst = worst or next((c for c in cases if c.verdict is Verdict.UNKNOWN), cases[-1])
+    return replace(
+        worst,
+        lower=max(c.lower for c in cases),
+        upper=max(c.upper for c in cases),
+        seconds=sum(c.seconds for c in cases),
+        proved=min(c.proved for c in cases),
+        cases=cases,
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if abs(value) < float("inf") else None
