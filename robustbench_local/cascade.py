@@ -255,6 +255,8 @@ class Cascade:
         rows = self.open
         self.lower[rows] = torch.fmax(self.lower[rows], outcome.lower)  # fmax, fmin: NaN is "no bound"
         self.upper[rows] = torch.fmin(self.upper[rows], outcome.upper)
+        if outcome.proved is not None:
+            self.proved[rows] = torch.fmax(self.proved[rows], outcome.proved.clamp(0.0, 1.0))
         for k, b in enumerate(rows.tolist()):
             self.stage_of[b], self.reason[b] = name, outcome.reason[k]
             self.error[b] = outcome.error or self.error[b]

@@ -13,6 +13,8 @@ from .output import bracket, coloured, decided, printer, table, write_json
 from .texts import TextCall, models_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from robustbench_local.evaluation import Cases
@@ -108,8 +110,7 @@ def verify(
         result = decide(batches, timeout=timeout, seed=seed, first=_is_vnnlib(spec))
     else:
         result = cascade_all(batches, stages, timeout=timeout, seed=seed)
-    _show(result, batches, printer(json))
-    write_json(_as_json(result, batches), json)
+    _report(result, batches, json)
 
 
 def attack(
@@ -144,9 +145,7 @@ def attack(
         batches = _of_file(model, spec, input_shape, device)
     else:
         batches = [_cases(model, spec, _Around(dataset, image, first, eps, norm, set_ or []), device)]
-    result = cascade_all(batches, stages, timeout=timeout, seed=seed)
-    _show(result, batches, printer(json))
-    write_json(_as_json(result, batches), json)
+    _report(cascade_all(batches, stages, timeout=timeout, seed=seed), batches, json)
 
 
 class _Around(NamedTuple):
@@ -205,6 +204,11 @@ def _as_json(result: Result, batches: list[Cases]) -> dict[str, object]:
     single = [{"case": i, **one.as_dict()} for i, one in zip(_ids(batches), result.cases, strict=True)]
     head = {"model": cases.model, "spec": cases.spec, "norm": cases.norm, "eps": cases.eps}
     return {**result.as_dict(), **head, "cases": single}
+
+
+def _report(result: Result, batches: list[Cases], json: Path | None) -> None:
+    _show(result, batches, printer(json))
+    write_json(_as_json(result, batches), json)
 
 
 def _show(result: Result, batches: list[Cases], console: Console) -> None:

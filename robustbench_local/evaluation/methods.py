@@ -50,6 +50,7 @@ class Outcome:
     error: str = ""
     probabilistic: Tensor | None = None  # certified radii, smoothing only
     confirmed: bool = False  # narrow bounds were computed in float64 by the method itself
+    proved: Tensor | None = None  # (B,) part of the set on which a search has proved the property
     stage: str = ""  # the settings of a method that has some, for the table
 
     @property
@@ -71,6 +72,7 @@ class Outcome:
             backwards=None if self.backwards is None else self.backwards[rows],
             points=None if self.points is None else self.points[rows.to(self.points.device)],
             probabilistic=None if self.probabilistic is None else self.probabilistic[rows],
+            proved=None if self.proved is None else self.proved[rows],
         )
 
 
@@ -152,7 +154,13 @@ def run_verifier(
         reason=reason,
         points=points,
         confirmed=all(part.confirmed for part in parts),
+        proved=_proved(parts),
     )
+
+
+def _proved(parts: list[Bounds]) -> Tensor | None:
+    shares = [part.share for part in parts if part.share is not None]
+    return torch.cat(shares).to("cpu", torch.float64) if len(shares) == len(parts) else None
 
 
 def _met(query: Query, parts: list[Bounds]) -> tuple[Tensor | None, Tensor, Tensor]:
