@@ -18,7 +18,9 @@ from ..interval import Interval
 from ..rule import find_rule
 from ..slopes import Slopes
 from ..windows import WindowRows
+from .clipping import tightened
 from .domains import Splits
+from .planes import Planes
 from .problem import Roots
 
 __all__ = ["DomainRows", "boxes_of", "clipped"]
@@ -33,14 +35,22 @@ class Weights:
 
 
 def boxes_of(
-    roots: Roots, root: Tensor, splits: Splits, *, refresh: bool
+    roots: Roots,
+    root: Tensor,
+    splits: Splits,
+    *,
+    refresh: bool,
+    tight: tuple[Planes, Tensor] | None = None,
 ) -> tuple[dict[Node, Interval], Tensor]:
     """The boxes of every node in D domains, and where they are empty (D,) so that the domain has no point.
 
     With `refresh` intervals are propagated again from the splits; else only the split nodes are clipped.
+    tight: bounds (D, 2, U) of the planes' coordinates that are known besides.
     """
     problem = roots.problem[root]
     known = {node: box.select(problem) for node, box in roots.boxes.items()}
+    if tight is not None:
+        known = tightened(known, tight[0], roots.graph.nodes, tight[1])
     numbers = {int(n) for n in splits.node.unique().tolist() if n >= 0}
     empty = torch.zeros(root.shape[0], dtype=torch.bool, device=root.device)
     if not numbers:
@@ -88,6 +98,7 @@ class DomainRows:
     boxes: Mapping[Node, Interval]
     enough: float = 0.0
     seen: dict[Node, Rows] = field(default_factory=dict)
+    last: list[Tensor] = field(default_factory=list)
 
     def lower(self, slopes: Slopes) -> Tensor:
         """Lower bounds (D, 1)."""
@@ -108,7 +119,19 @@ class DomainRows:
             slopes=slopes,
             seen=self.seen,
         )
-        return found - d + offset
+        bounds = found - d + offset
+        self.last[:] = [bounds.detach()]
+        return bounds
+
+    def plane(self) -> tuple[Tensor, Tensor]:
+        """The linear function of the input behind the last bounds: coefficients (D, n), constant (D,)."""
+        a = (
+            dense_rows(self.seen[self.roots.graph.input])
+            .detach()
+            .expand(self.root.shape[0], -1, *self.roots.graph.input_shape)
+        )
+        least = self.boxes[self.roots.graph.input].minimum(a)
+        return a.flatten(1), (self.last[0] - least).squeeze(1)
 
     def _weights(self, slopes: Slopes) -> Tensor:
         """Weights (D, 1, k) of the clause's atoms, which add up to one."""

@@ -17,6 +17,7 @@ from ..slopes import Slopes
 from ..tuning import best_lower_bounds
 from .bounding import DomainRows, Multipliers, boxes_of, dense_rows
 from .candidates import candidates
+from .clipping import Clipping
 from .domains import Domains, Splits
 from .leaves import leaf_multipliers
 from .ledger import Ledger
@@ -28,7 +29,10 @@ __all__ = ["Batch", "Evaluator"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Domains to be bounded: roots, splits, where their tuning starts; `before`: a known bound (D,)."""
+    """Domains to be bounded: roots, splits, where their tuning starts; `before`: a known bound (D,).
+
+    tight, plane and branch are the parents', as in `Domains`.
+    """
 
     root: Tensor
     splits: Splits
@@ -36,6 +40,25 @@ class Batch:
     scale: Tensor
     slopes: Mapping[Node, Tensor]
     before: Tensor
+    tight: Tensor
+    plane: tuple[Tensor, Tensor]
+    branch: tuple[Tensor, Tensor, Tensor] | None = None
+
+    @staticmethod
+    def of_roots(root: Tensor, slopes: Mapping[Node, Tensor], like: Tensor) -> Batch:
+        """Whole roots (D,)."""
+        count = root.shape[0]
+        empty, none = like.new_zeros(count, 0), like.new_full((count,), -torch.inf)
+        return Batch(
+            root,
+            Splits.none(count, like),
+            empty,
+            empty,
+            slopes,
+            none,
+            like.new_zeros(count, 2, 0),
+            (empty, like.new_zeros(count)),
+        )
 
     def values(self, index: Tensor) -> dict[object, Tensor]:
         """The tuned values of some domains, as `Slopes` hold them."""
@@ -50,6 +73,7 @@ class Evaluator:
     def __init__(self, ledger: Ledger, roots: Roots, settings: Settings) -> None:
         self.ledger, self.roots, self.settings = ledger, roots, settings
         self._wide: Roots | None = None
+        self.clipping = Clipping(roots, ledger, settings)
         plan = tuning_plan(roots.graph, roots.graph.output, 1, roots.d, ledger.budget)
         memory = ledger.budget.memory(roots.d.device)
         self.at_once = max(2, settings.batch or min(1024, max(8, memory // plan.row_bytes)))
@@ -69,6 +93,9 @@ class Evaluator:
             torch.cat((many.scale, size), 1),
             slopes,
             many.lower,
+            many.tight,
+            many.plane,
+            many.branch,
         )
 
     def choose(self, parents: Domains) -> tuple[Tensor, Tensor, Tensor]:
@@ -85,7 +112,8 @@ class Evaluator:
         bounds = []
         for part in torch.arange(count * tries * 2, device=device).split(4 * self.at_once):
             splits = many.splits.select(part)
-            boxes, empty = boxes_of(self.roots, many.root[part], splits, refresh=False)
+            tight = self.clipping.known(many.tight[part])
+            boxes, empty = boxes_of(self.roots, many.root[part], splits, refresh=False, tight=tight)
             rows = DomainRows(self.roots, many.root[part], splits, many.scale[part], boxes)
             lower = rows.lower(Slopes(values=many.values(part))).squeeze(1)
             bounds.append(torch.where(empty, torch.inf, lower))
@@ -96,8 +124,18 @@ class Evaluator:
         return nodes.gather(1, best)[:, 0], places.gather(1, best)[:, 0], points.gather(1, best)[:, 0]
 
     def bound(self, batch: Batch) -> tuple[Tensor, Domains]:
-        """Lower bounds (D,), and the domains with what their children start from."""
-        boxes, empty = boxes_of(self.roots, batch.root, batch.splits, refresh=self.settings.refresh)
+        """Lower bounds (D,), and the domains with what their children start from.
+
+        Bounds are of the points at which the parents' planes leave a counterexample possible; the others are
+        above zero by `ledger.above`, which caps the bound.
+        """
+        tight, hollow = self.clipping.clipped(
+            batch.root, batch.splits, batch.tight, batch.plane, batch.branch
+        )
+        refresh = self.settings.refresh
+        boxes, empty = boxes_of(
+            self.roots, batch.root, batch.splits, refresh=refresh, tight=self.clipping.known(tight)
+        )
         rows = DomainRows(self.roots, batch.root, batch.splits, batch.scale, boxes)
         every = torch.arange(batch.root.shape[0], device=batch.root.device)
         start = {key: v.clone().requires_grad_() for key, v in batch.values(every).items()}
@@ -105,17 +143,32 @@ class Evaluator:
         lower, free, _ = best_lower_bounds(
             rows, self.settings.tuning, slopes=Slopes(values=start), deadline=deadline, keep=True
         )
-        lower = torch.where(empty, torch.inf, torch.maximum(lower.squeeze(1), batch.before))
+        lower = torch.where(empty | hollow, torch.inf, torch.maximum(lower.squeeze(1), batch.before))
         self.ledger.domains += batch.root.shape[0]
         found = {key: value.detach() for key, value in free.values.items()}
-        lower = self._checked(batch, found, lower)
+        lower = self.clipping.capped(self._checked(batch, tight, found, lower), tight)
         open_ = (lower > 0).logical_not().nonzero().squeeze(1)
         if open_.shape[0]:
             self._look(rows, open_)
-        branch = candidates(self.roots.graph, boxes, rows.seen, max(1, self.settings.tries))
+        return lower, self._kept(batch, rows, (lower, tight), found)
+
+    def _kept(
+        self, batch: Batch, rows: DomainRows, known: tuple[Tensor, Tensor], found: Mapping[object, Tensor]
+    ) -> Domains:
+        """The domains of a batch, with their bounds and those of clipped coordinates."""
+        lower, tight = known
+        plane = batch.plane
+        if not bool((lower > 0).all()):  # some will be split
+            tight = self.clipping.begun(batch.root, tight)
+            if tight.shape[2] and self.roots.graph.input in rows.seen:
+                plane = rows.plane()
+        wanted = max(1, self.settings.tries, self.clipping.width if tight.shape[2] else 0)
+        branch = candidates(self.roots.graph, rows.boxes, rows.seen, wanted)
         slopes = {node: v for node, v in found.items() if isinstance(node, Node)}
         multipliers = found[Multipliers].squeeze(1)
-        return lower, Domains(batch.root, lower, batch.splits, multipliers, batch.scale, slopes, branch[:3])
+        return Domains(
+            batch.root, lower, batch.splits, multipliers, batch.scale, slopes, branch[:3], tight, plane
+        )
 
     def _look(self, rows: DomainRows, index: Tensor) -> None:
         """The points at which the linear bounds of open domains are smallest."""
@@ -127,13 +180,14 @@ class Evaluator:
         inputs = self.ledger.query.inputs.select(problem)
         self.ledger.look(inputs.centre().to(a) - inputs.steepest(a), problem)
 
-    def _checked(self, batch: Batch, found: dict[object, Tensor], lower: Tensor) -> Tensor:
+    def _checked(self, batch: Batch, tight: Tensor, found: dict[object, Tensor], lower: Tensor) -> Tensor:
         """Bounds that refute by less than rounding may explain, computed once more in float64."""
         narrow = ((lower > 0) & (lower < self.ledger.narrow)).nonzero().squeeze(1)
         if lower.dtype == torch.float64 or narrow.shape[0] == 0:
             return lower
         wide, splits, root = self._doubled(), batch.splits.select(narrow).double(), batch.root[narrow]
-        boxes, empty = boxes_of(wide, root, splits, refresh=self.settings.refresh)
+        known = self.clipping.known(tight[narrow])
+        boxes, empty = boxes_of(wide, root, splits, refresh=self.settings.refresh, tight=known)
         rows = DomainRows(wide, root, splits, batch.scale[narrow].double(), boxes)
         values: dict[object, Tensor] = {}
         for key, value in found.items():
@@ -144,14 +198,14 @@ class Evaluator:
         result = torch.where(exact > self.ledger.sure, least, torch.zeros_like(least))
         return lower.index_copy(0, narrow, result)
 
-    def leaf(self, one: Domains) -> float | None:
-        """The best lower bound of a domain with nothing left to split; None where it has no point."""
+    def leaf(self, one: Domains) -> float:
+        """The best lower bound of a domain with nothing left to split; infinite where it has no point."""
         wide = self._doubled()
         lower = float(one.lower.nan_to_num(nan=-torch.inf))
         splits = one.splits.double()
-        boxes, empty = boxes_of(wide, one.root, splits, refresh=True)
+        boxes, empty = boxes_of(wide, one.root, splits, refresh=True, tight=self.clipping.known(one.tight))
         if bool(empty):
-            return None
+            return float(self.clipping.capped(torch.full_like(one.lower, torch.inf), one.tight))
         able = isinstance(self.ledger.query.inputs, Box) and wide.C.shape[1] == 1
         return self._solved(one, splits, boxes, lower) if able and not self.ledger.late() else min(lower, 0.0)
 
@@ -166,7 +220,7 @@ class Evaluator:
         share = (found[0] / scale[0]).reshape(1, 1, -1)
         exact = float(rows.lower(Slopes(values={Multipliers: share})))
         if exact > self.ledger.sure:
-            return exact
+            return float(self.clipping.capped(one.lower.new_tensor(exact), one.tight))
         self.ledger.look(found[1].unsqueeze(0).to(one.lower), self.roots.problem[one.root])
         return min(max(lower, exact), 0.0)
 

@@ -25,6 +25,7 @@ class Ledger:
         points: (B, *in), the worst points met so far, each in its set; found: (B,), their violations.
         broken: (B,), problems with a point that breaks the property: nothing more is to be done for them.
         narrow: bounds closer to zero than this need float64; sure: what a float64 bound must exceed.
+        above: points with a bound of at least this are no counterexamples, and left out further down.
         domains: how many have been bounded.
     """
 
@@ -37,6 +38,7 @@ class Ledger:
         self.scale = max(1.0, float(graph.run(self.points).abs().max().nan_to_num()))
         self.narrow = 0.0 if like.dtype == torch.float64 else _NARROW * self.scale
         self.sure = 1e-9 * self.scale
+        self.above = 2 * max(self.narrow, self.sure)
         self.domains = 0
         self.most = settings.parts if deadline == float("inf") else None
 

@@ -17,6 +17,7 @@ class Settings:
 
     parts: domains in all, where the budget sets no time. batch: domains bounded at once; None: what memory
     holds, up to 1,024. refresh: propagate intervals again from every split, which pays in narrow layers.
+    clip: numbers of the planes whose bounds are clipped in every domain (coordinates times inputs); 0: none.
     """
 
     tuning: Tuning = _TUNING
@@ -24,3 +25,4 @@ class Settings:
     parts: int = 4096
     batch: int | None = None
     refresh: bool = False
+    clip: int = 2**15

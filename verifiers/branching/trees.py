@@ -11,7 +11,7 @@ import itertools
 import torch
 from torch import Tensor
 
-from .domains import Domains, Splits, joined
+from .domains import Domains, joined
 from .evaluator import Batch, Evaluator
 from .ledger import Ledger
 from .problem import Roots
@@ -43,9 +43,7 @@ class Trees:
                 self.complete = False
                 continue
             slopes = {node: values[part] for node, values in self.roots.slopes.items()}
-            empty = like.new_zeros(part.shape[0], 0)
-            none = torch.full_like(like[part, 0], -torch.inf)
-            self._bound(Batch(part, Splits.none(part.shape[0], like), empty, empty, slopes, none))
+            self._bound(Batch.of_roots(part, slopes, like[:, 0]))
         while self.heap and not self.ledger.late():
             batch = self._pop(self.evaluator.at_once // 2)
             if batch is not None:
@@ -119,6 +117,4 @@ class Trees:
         """Bounds domains in which nothing is left to split."""
         for k in range(leaves.count):
             one = leaves.select(torch.tensor([k], device=leaves.root.device))
-            lower = self.evaluator.leaf(one)
-            if lower is not None:
-                self._close(int(one.root), lower)
+            self._close(int(one.root), self.evaluator.leaf(one))
