@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .api import supports as supports
     from .api import train as train
     from .api import verify as verify
+    from .certifying import check as check
     from .explanation import explain as explain
     from .exporting import export_onnx as export_onnx
     from .report import report as report
@@ -38,6 +39,7 @@ __all__ = [
     "attack",
     "bounds",
     "chance",
+    "check",
     "evaluate",
     "explain",
     "export_onnx",
@@ -58,7 +60,12 @@ if (_CHECKOUT / "pyproject.toml").is_file() and (_CHECKOUT / "specs").is_dir():
 
 
 #: Names that are not of `api`, and where they are from.
-_ELSEWHERE = {"explain": ".explanation", "export_onnx": ".exporting", "report": ".report"}
+_ELSEWHERE = {
+    "check": ".certifying",
+    "explain": ".explanation",
+    "export_onnx": ".exporting",
+    "report": ".report",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -21,6 +21,7 @@ from robustbench_local.verifiers import Verifier, find_verifier, from_torch, out
 from .aggregates import chance_result, every_result, rate_result
 from .brackets import chance, measure, radius
 from .cascade import cascade_all, find_any_method, find_method, find_methods
+from .certifying import certified, check_certifiable
 from .device import find_device
 from .named_models import find_model
 from .planner import decide as decide_all
@@ -63,6 +64,7 @@ def verify(
     method: str | None = None,
     device: str | torch.device | None = None,
     seed: int = 0,
+    certificate: str | Path | None = None,
 ) -> Result:
     """The verdict on a property of `model`, and the bracket of its worst violation.
 
@@ -84,6 +86,8 @@ def verify(
         method: name of a single attack or verifier to use instead of the plan.
         device: where to compute; default: the CPU, or where the module is.
         seed: of the attack.
+        certificate: file to write for a HOLDS of a single property: a proof that `check` replays. Finding it
+            may take as long as `timeout` again; where there is none, the result's `error` says why.
 
     Returns:
         The result over all problems; its `cases` are the results of the single ones.
@@ -92,6 +96,7 @@ def verify(
     """
     stages = None if method is None else find_methods((method,))
     deadline = time.monotonic() + timeout
+    check_certifiable(spec, certificate)
     if isinstance(spec, SpecFile) or (isinstance(spec, str | Path) and is_text(spec)):
 
         def part(one: BoundClaim, left: float) -> Result:
@@ -105,9 +110,11 @@ def verify(
         batches = problems_of(model, one, values, device=device, input_shape=input_shape)
         left = max(0.0, until - time.monotonic())
         if stages is not None:
-            return cascade_all(batches, stages, timeout=left, seed=seed)
-        whole = isinstance(one, VnnlibProperty | Vnnlib2Property | str | Path)
-        return decide_all(batches, timeout=left, seed=seed, first=whole)
+            result = cascade_all(batches, stages, timeout=left, seed=seed)
+        else:
+            whole = isinstance(one, VnnlibProperty | Vnnlib2Property | str | Path)
+            result = decide_all(batches, timeout=left, seed=seed, first=whole)
+        return certified(result, batches, certificate, timeout=timeout, files=(model, one))
 
     if isinstance(spec, RateClaim):
         return rate_result(spec, decide(spec.rate.spec, timeout))

@@ -29,7 +29,7 @@ class Result:
         stage: the method that decided, or the last one that ran.
         reason: why the verdict is UNKNOWN: bound, timeout, op, resources, boundary or non-finite; else "".
         witness: the input (*in) that breaks the property, for VIOLATED; for HOLDS of `exists`, proves it.
-        certificate: file that proves HOLDS to an independent checker; None, as no method here writes one yet.
+        certificate: file that proves HOLDS to the separate checker, where one was asked for; else None.
         error: message of the last method that failed, "" if none did.
         proved: the part of the input set, in 0..1, on which a search has proved the property; the least over
             the cases. 0 where no search tells.

@@ -29,7 +29,7 @@ COMMANDS = [
     "zoo train",
     "zoo evaluate",
 ]
-COMMANDS += ["doctor", "export"]
+COMMANDS += ["doctor", "export", "check"]
 MODEL = "digits-mlp:nominal"
 
 

@@ -15,6 +15,7 @@ RANK = {
     "errors": 0,
     "version": 0,
     "atomic": 1,
+    "checker": 0,
     "specs": 1,
     "models": 2,
     "attacks": 2,

@@ -14,6 +14,7 @@ import pkgutil as _pkgutil
 from .alpha_crown import AlphaCROWN
 from .auto_lirpa import AutoLirpa
 from .branching import BranchAndBound
+from .certificates import Certified, certify, network_hash
 from .crown import CROWN, CrownIBP
 from .forward import Forward, ForwardBackward, ForwardCROWN, forward_bounds
 from .graph import Graph, Node
@@ -52,6 +53,7 @@ __all__ = [
     "BranchAndBound",
     "Budget",
     "Certificates",
+    "Certified",
     "CrownIBP",
     "Elementwise",
     "Forward",
@@ -80,6 +82,7 @@ __all__ = [
     "Verifier",
     "Warm",
     "binomial_lower_bound",
+    "certify",
     "find_rule",
     "find_verifier",
     "forward_bounds",
@@ -91,6 +94,7 @@ __all__ = [
     "jacobian_bounds",
     "labels_of",
     "local_lipschitz",
+    "network_hash",
     "output_bounds",
     "register",
     "resumed",

@@ -15,7 +15,18 @@ import typer
 from robustbench_local.errors import LocatedError, RobustBenchError, SoundnessAlarm, SpecErrors
 from robustbench_local.version import __version__
 
-from . import competition, demo, doctor, evaluating, exporting, reporting, training, verifying, zoo
+from . import (
+    checking,
+    competition,
+    demo,
+    doctor,
+    evaluating,
+    exporting,
+    reporting,
+    training,
+    verifying,
+    zoo,
+)
 from .output import help_without_command, message, write_json
 
 __all__ = ["ALARM", "BAD_INPUT", "BUG", "app", "main", "run"]
@@ -32,6 +43,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("verify")(verifying.verify)
 app.command("attack")(verifying.attack)
+app.command("check")(checking.check)
 app.command("evaluate")(evaluating.evaluate)
 app.command("competition")(competition.competition)
 app.command("vnncomp")(competition.vnncomp)

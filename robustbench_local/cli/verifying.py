@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from .checking import show_certificate
 from .explaining import show_explanation
 from .images import images
 from .options import Debug, Device, Json, Seed
@@ -57,6 +59,11 @@ Set = Annotated[
         help="What else the property takes, e.g. k=3, eps=8/255 or x0=image.npy; repeat.",
     ),
 ]
+Explain = Annotated[
+    bool,
+    typer.Option("--explain", help="Show the lowered query, what applies, and the plan; decide nothing."),
+]
+Certificate = Annotated[Path | None, typer.Option(help="File for a proof of HOLDS that `rbl check` replays.")]
 Prop = Annotated[str | None, typer.Option("--prop", metavar="NAME", help="Property of a .rbspec file.")]
 
 
@@ -76,10 +83,8 @@ def verify(
         str | None,
         typer.Option(help="A single attack or verifier. [default: a plan, see --explain]"),
     ] = None,
-    explain: Annotated[
-        bool,
-        typer.Option("--explain", help="Show the lowered query, what applies, and the plan; decide nothing."),
-    ] = False,
+    explain: Explain = False,
+    certificate: Certificate = None,
     json: Json = None,
     device: Device = None,
     seed: Seed = 0,
@@ -87,9 +92,11 @@ def verify(
 ) -> None:
     """Decide a property: HOLDS, VIOLATED with a counterexample, or UNKNOWN with the violation's bracket."""
     from robustbench_local.cascade import cascade_all, find_methods
+    from robustbench_local.certifying import certified, check_certifiable
     from robustbench_local.planner import decide, plans_of
 
     stages = None if method is None else find_methods((method,))
+    check_certifiable(spec, certificate)
     if spec.endswith(".rbspec"):
         shown = images(dataset, image or [], first) if image or first else None
         text = TextCall(model, spec, prop, shown, eps, set_ or [], device)
@@ -110,7 +117,7 @@ def verify(
         result = decide(batches, timeout=timeout, seed=seed, first=_is_vnnlib(spec))
     else:
         result = cascade_all(batches, stages, timeout=timeout, seed=seed)
-    _report(result, batches, json)
+    _report(certified(result, batches, certificate, timeout=timeout, files=(model, spec)), batches, json)
 
 
 def attack(
@@ -218,6 +225,7 @@ def _show(result: Result, batches: list[Cases], console: Console) -> None:
         row = f", {cases.dataset} row {cases.ids[0]}" if cases.dataset else ""
         console.print(f"[bold]{coloured(result)}[/bold]  {subject}{row}")
         console.print(f"violation in {bracket(result)}, {decided(result)}, {result.seconds:.2f} s")
+        show_certificate(result, console)
         return
     counts = {
         word: sum(c.verdict.value == word for c in result.cases) for word in ("HOLDS", "VIOLATED", "UNKNOWN")
@@ -235,4 +243,5 @@ def _show(result: Result, batches: list[Cases], console: Console) -> None:
     console.print(table("", header, rows))
     if many > SHOWN:
         console.print(f"... and {many - SHOWN} more; --json FILE has all")
+    show_certificate(result, console)
     console.print(f"{result.seconds:.2f} s")

@@ -1,0 +1,108 @@
+"""A checker of certificates that shares no code with the engine, and needs neither torch nor a solver.
+
+`python -m robustbench_local.checker FILE`; docs/certificates.md specifies the file. NumPy in float64, every
+rounding error accounted for outwards: what it accepts is true in exact arithmetic.
+"""
+
+import hashlib
+import json
+import time
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .bounds import Bounds
+from .curves import Array, Rejected
+from .network import Network
+from .replay import replay
+
+__all__ = [  # Bounds and Network are for those who write certificates
+    "FORMAT",
+    "Array",
+    "Bounds",
+    "Check",
+    "Network",
+    "Rejected",
+    "Unreadable",
+    "check",
+    "digest",
+    "read",
+    "replay",
+]
+FORMAT = {"format": "robustbench_local certificate", "version": 1, "arithmetic": "real"}
+_LARGEST = 2**33  # bytes of all members together, unpacked
+
+
+class Unreadable(Exception):
+    """The file is missing, cut short, or no certificate of a known version."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What the checker says of a file: `reason` if not accepted, else what was proved and how narrowly."""
+
+    accepted: bool
+    reason: str = ""
+    readable: bool = True
+    problems: int = 0
+    clauses: int = 0
+    leaves: int = 0
+    margin: float = 0.0
+    network: str = ""
+    spec: str = ""
+    seconds: float = 0.0
+
+
+def check(path: str | Path) -> Check:
+    """Whether the file proves the claim that it states."""
+    start = time.perf_counter()
+    wide: dict[str, Any] = {"f": np.float64, "i": np.int64, "u": np.float64}
+    try:
+        header, arrays = read(Path(path))
+        exact = {key: array.astype(wide[array.dtype.kind]) for key, array in arrays.items()}
+        exact |= {key: exact[key] / 255 for key, array in arrays.items() if array.dtype == np.uint8}
+        with np.errstate(all="ignore"):  # what overflows is not finite, and rejected
+            leaves, margin = replay(header, exact)
+        known = (len(arrays["spec/d"]), len(header["spec"]["clauses"]), leaves, margin)
+        return Check(True, "", True, *known, **header["sha256"], seconds=time.perf_counter() - start)
+    except (Unreadable, Rejected) as error:
+        return Check(False, str(error), isinstance(error, Rejected))
+    except Exception as error:  # an entry of another kind, form or size than it should have
+        return Check(False, f"malformed: {type(error).__name__}: {error}")
+
+
+def digest(about: Any, arrays: Mapping[str, Array], part: str) -> str:
+    """SHA-256 of one part: its entry of the header as canonical JSON, then its arrays sorted by name."""
+    found = hashlib.sha256(json.dumps(about, sort_keys=True, separators=(",", ":")).encode())
+    for name in sorted(key for key in arrays if key.startswith(part + "/")):
+        found.update(f"\n{name} {arrays[name].dtype.str} {list(arrays[name].shape)}\n".encode())
+        found.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return found.hexdigest()
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Header and arrays. Unreadable: it is no certificate; Rejected: its hashes differ from its contents."""
+    arrays: dict[str, Array] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if sum(m.file_size for m in archive.infolist()) > _LARGEST or len(set(names)) != len(names):
+                raise Unreadable("the archive is too large, or names a member twice")
+            header = json.loads(archive.read("header.json"))
+            for name in (n for n in names if n != "header.json"):
+                with archive.open(name) as member:
+                    array = np.lib.format.read_array(member, allow_pickle=False)
+                if array.dtype.str not in {"<f2", "<f4", "<f8", "<i4", "<i8", "|u1"}:
+                    raise Unreadable(f"{name} is no array of a known kind")
+                arrays[name.removesuffix(".npy")] = array
+    except Exception as error:  # zipfile, zlib, json and numpy raise many kinds for a damaged file
+        raise Unreadable(str(error) or type(error).__name__) from error
+    if not isinstance(header, dict) or any(header.get(k) != v for k, v in FORMAT.items()):
+        raise Unreadable("the header is none of a certificate of version 1")
+    if header.get("sha256") != {part: digest(header.get(part), arrays, part) for part in ("network", "spec")}:
+        raise Rejected("a hash of the network or the specification differs from its contents")
+    return header, arrays

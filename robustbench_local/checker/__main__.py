@@ -1,0 +1,21 @@
+"""`python -m robustbench_local.checker [--json] FILE`: exit code 0 accepted, 1 rejected, 2 unreadable."""
+
+import json
+import sys
+from dataclasses import asdict
+
+from . import check
+
+
+def main(arguments: list[str]) -> int:
+    """Checks the last argument, writes what was found, and returns the exit code."""
+    found = check(arguments[-1])
+    text = (
+        "accepted" if found.accepted else f"{'rejected' if found.readable else 'unreadable'}: {found.reason}"
+    )
+    sys.stdout.write(f"{json.dumps(asdict(found)) if '--json' in arguments else text}\n")
+    return 0 if found.accepted else 1 if found.readable else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:] or [""]))

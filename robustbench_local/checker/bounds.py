@@ -1,0 +1,131 @@
+"""Sound bounds of every node over boxes, and lower bounds of linear functions by one backward pass."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .curves import TINY, Array, Rejected, Relu, Sigmoid, finite
+from .network import Affine, Network
+
+
+class Bounds:
+    """Of every node arrays (L, n) for L boxes: lower, upper, and of affine ones reach >= |W| |x| + |bias|.
+
+    stored: the proof's slopes; `sets` (L,) says which of them a pass takes, -1 for the usual ones.
+    """
+
+    def __init__(self, network: Network, stored: Mapping[str, Array], *parts: list[Array]) -> None:
+        self.network, self.stored, (self.lower, self.upper, self.reach) = network, stored, parts
+        self.slack = network.slack
+        self.lines: dict[tuple[int, bytes], tuple[Array, ...]] = {}
+
+    def take(self, index: Array) -> "Bounds":
+        """Copies of the bounds for some of the boxes, repetitions allowed."""
+        return Bounds(
+            self.network, self.stored, *([a[index] for a in p] for p in (self.lower, self.upper, self.reach))
+        )
+
+    def size(self, node: int) -> Array:
+        """The largest absolute value of every coordinate."""
+        return np.maximum(np.abs(self.lower[node]), np.abs(self.upper[node]))
+
+    def add(self, node: int) -> None:
+        """Bounds of the next node from those of its parents, by intervals."""
+        parents, operator, slack = self.network.parents[node], self.network.operators[node], self.slack
+        lower, upper = (np.sum([part[p] for p in parents], 0) for part in (self.lower, self.upper))
+        size = np.sum([self.size(p) for p in parents], 0)
+        if isinstance(operator, Affine):
+            middle = 0.5 * (lower + upper)
+            radius = np.nextafter(np.maximum(upper - middle, middle - lower), np.inf)
+            size, bias = np.nextafter(np.abs(middle) + radius, np.inf), np.abs(operator.bias)
+            spread = (operator.absolute(radius + slack * size) + slack * bias) * (1 + slack) + TINY
+            lower = upper = operator.apply(middle) + operator.bias
+            size = (operator.absolute(size) + bias) * (1 + slack) + TINY
+        elif operator is None:
+            spread = slack * size
+        else:
+            (lower, upper), spread = operator.interval(lower, upper), np.zeros_like(size)
+        self.lower.append(finite(np.nextafter(lower - spread, -np.inf), f"node {node}"))
+        self.upper.append(finite(np.nextafter(upper + spread, np.inf), f"node {node}"))
+        self.reach.append(size)
+
+    def refine(self, node: int, sets: Array) -> None:
+        """Tightens by backward passes what is undecided in some box: the sign for relu, all for sigmoid."""
+        lower, upper, network = self.lower[node], self.upper[node], self.network
+        smooth = any(
+            isinstance(o, Sigmoid) and node in p
+            for o, p in zip(network.operators, network.parents, strict=True)
+        )
+        open_ = np.flatnonzero(((lower < 0) & (upper > 0)).any(0) | smooth)
+        step = max(1, 2**23 // (len(lower) * max(network.sizes)))  # so that a block has at most 2^24 numbers
+        for part in (open_[i : i + step] for i in range(0, len(open_), step)):
+            rows, place = np.zeros((len(lower), 2 * len(part), lower.shape[1])), np.arange(len(part))
+            rows[:, place, part], rows[:, len(part) + place, part] = 1.0, -1.0
+            found = self.least({node: rows}, sets, 0.0, 0.0)
+            lower[:, part] = np.maximum(lower[:, part], found[:, : len(part)])
+            upper[:, part] = np.minimum(upper[:, part], -found[:, len(part) :])
+
+    def least(
+        self, start: Mapping[int, Array], sets: Array, constant: Array | float, error: Array | float
+    ) -> Array:
+        """Lower bounds (L, K) of constant - error + sum of <a, node> over rows a (L, K, n) in `start`.
+
+        At every moment the sum over the waiting rows + constant - error, exactly, stays below that quantity.
+        """
+        network, slack, waiting = self.network, self.slack, dict(start)
+        for node in range(max(start), 0, -1):
+            if node not in waiting:
+                continue
+            a, operator = waiting.pop(node), network.operators[node]
+            if isinstance(operator, Affine):
+                constant, error = (
+                    constant + a @ operator.bias,
+                    error + slack * _dot(np.abs(a), self.reach[node]),
+                )
+                a = operator.pull(a.reshape(-1, a.shape[2])).reshape(*a.shape[:2], -1)
+            elif operator is not None:
+                below, above, under, over = self._lines(node, sets)
+                positive, negative = np.maximum(a, 0), np.minimum(a, 0)
+                a = positive * below[:, None] + negative * above[:, None]
+                constant = constant + _dot(positive, under) + _dot(negative, over)
+                lost = _dot(positive, np.abs(under)) - _dot(negative, np.abs(over))
+                error = error + slack * (lost + _dot(np.abs(a), self.size(network.parents[node][0])))
+            error = error + slack * np.abs(constant) + TINY
+            for parent in network.parents[node]:
+                if parent in waiting:
+                    waiting[parent] = waiting[parent] + a
+                    error = error + slack * _dot(np.abs(waiting[parent]), self.size(parent))
+                else:
+                    waiting[parent] = a
+        a = waiting[0]
+        least = _dot(np.maximum(a, 0), self.lower[0]) + _dot(np.minimum(a, 0), self.upper[0])
+        error = error + slack * (_dot(np.abs(a), self.size(0)) + np.abs(constant)) + TINY
+        return finite(np.nextafter(constant + least - error * (1 + slack), -np.inf), "a bound")
+
+    def _lines(self, node: int, sets: Array) -> tuple[Array, ...]:
+        """Slopes below and above, and their offsets, each (L, n)."""
+        if (node, sets.tobytes()) not in self.lines:
+            parent, curve = self.network.parents[node][0], self.network.operators[node]
+            lower, upper = self.lower[parent], self.upper[parent]
+            assert isinstance(curve, Relu | Sigmoid)
+            slopes = curve.slopes(lower, upper)
+            each = np.broadcast_to(sets, len(lower))
+            some = np.flatnonzero(each >= 0)
+            for side, slope in zip(("below", "above"), slopes, strict=True):
+                if f"proof/{node}.{side}" in self.stored and len(some):
+                    ids, given = (
+                        self.stored[f"proof/{node}.ids"],
+                        self.stored[f"proof/{node}.{side}"][each[some]],
+                    )
+                    if not bool(np.all(np.abs(given) <= 1e6) and np.all(ids >= 0)):
+                        raise Rejected("a slope or its place is out of range")
+                    slope[some[:, None], ids[None]] = given
+            offsets = (curve.offset(s, side, lower, upper) for s, side in zip(slopes, (-1, 1), strict=True))
+            self.lines[node, sets.tobytes()] = (*slopes, *offsets)
+        return self.lines[node, sets.tobytes()]
+
+
+def _dot(a: Array, v: Array) -> Array:
+    """<a_k, v> per box and row: (L, K, n), (L, n) -> (L, K)."""
+    found: Array = np.matmul(a, v[:, :, None])[..., 0]
+    return found

@@ -1,0 +1,245 @@
+"""What the checker computes encloses exact arithmetic; no proof whatever makes it accept what is false."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import sys
+from decimal import Decimal, getcontext
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from robustbench_local import checker
+from robustbench_local.checker import Bounds, Network, check
+from robustbench_local.checker.curves import Relu, Sigmoid, sigmoid
+
+from .samples import Parts, write
+
+FOLDER = Path(checker.__file__).parent
+getcontext().prec = 60
+Row = list[Fraction]
+
+
+def exact_sigmoid(z: float) -> Decimal:
+    return 1 / (1 + (-Decimal(z)).exp())
+
+
+@given(st.floats(-800, 800) | st.floats(-1e-3, 1e-3) | st.floats(-40, 40))
+@settings(max_examples=300)
+def test_sigmoid_is_enclosed(z: float) -> None:
+    lower, upper = sigmoid(np.array([z]))
+    assert Decimal(float(lower[0])) <= exact_sigmoid(z) <= Decimal(float(upper[0]))
+    assert upper[0] - lower[0] <= 1e-13 * upper[0] + 1e-300 or abs(z) > 700
+
+
+@given(st.floats(-30, 30), st.floats(0, 30), st.floats(-2, 2), st.floats(0, 1), st.floats(0, 1))
+@settings(max_examples=200)
+def test_lines_of_any_slope_are_valid(low: float, width: float, slope: float, leak: float, at: float) -> None:
+    lower, upper, s = (np.array([v]) for v in (low, low + width, slope))
+    points = {
+        low,
+        float(upper[0]),
+        min(max(0.0, low), float(upper[0])),
+        min(low + at * width, float(upper[0])),
+    }
+    for curve in (Relu(leak), Sigmoid()):
+        below, above = (Decimal(float(curve.offset(s, side, lower, upper)[0])) for side in (-1, 1))
+        first, last = (Decimal(float(v[0])) for v in curve.interval(lower, upper))
+        for z in points:
+            linear = max(Decimal(z), Decimal(leak) * Decimal(z))
+            value = linear if isinstance(curve, Relu) else exact_sigmoid(z)
+            assert below <= value - Decimal(slope) * Decimal(z) <= above
+            assert first <= value <= last
+        for usual in curve.slopes(lower, upper):
+            assert np.isfinite(usual).all()
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
+    """Header entries and arrays: linear, conv, pick, add and leaky relu on vectors of 4, scales far apart."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    nodes: list[dict[str, Any]] = [{"op": "input", "inputs": [], "size": 4}]
+    arrays: dict[str, NDArray[Any]] = {}
+    for number in range(1, draw(st.integers(2, 6))):
+        op = draw(st.sampled_from(["linear", "conv", "pick", "add", "relu"]))
+        parent = draw(st.integers(max(0, number - 2), number - 1))
+        about: dict[str, Any] = {"op": op, "inputs": [parent]}
+        scale = 10.0 ** draw(st.integers(-6, 6))
+        if op == "add":
+            about["inputs"] = [parent, draw(st.integers(0, number - 1))]
+        elif op == "relu":
+            about["slope"] = draw(st.sampled_from([0.0, 0.1, 1.0]))
+        else:
+            shape = {"linear": (4, 4), "conv": (1, 1, 2, 2), "pick": (4,)}[op]
+            arrays[f"network/{number}.weight"] = scale * rng.standard_normal(shape)
+            arrays[f"network/{number}.bias"] = scale * rng.standard_normal(shape[0])
+            about["size"] = 4
+            if op == "conv":
+                about |= {"shape": [1, 2, 2], "stride": [1, 1], "padding": [1, 0, 0, 1]}
+            if op == "pick":
+                arrays[f"network/{number}.index"] = rng.integers(0, 4, 4)
+        nodes.append(about)
+    return nodes, arrays
+
+
+def run(nodes: list[dict[str, Any]], arrays: dict[str, NDArray[Any]], x: Row) -> list[Row]:
+    """The values of all nodes at x, without any rounding."""
+    values = [x]
+    for number, about in enumerate(nodes[1:], 1):
+        first = values[about["inputs"][0]]
+        if about["op"] == "add":
+            values.append([a + b for a, b in zip(first, values[about["inputs"][1]], strict=True)])
+            continue
+        if about["op"] == "relu":
+            values.append([max(v, Fraction(about["slope"]) * v) for v in first])
+            continue
+        weight, bias = (arrays[f"network/{number}.{k}"] for k in ("weight", "bias"))
+        if about["op"] == "pick":
+            index = arrays[f"network/{number}.index"]
+            made = [Fraction(w) * first[i] + Fraction(b) for w, i, b in zip(weight, index, bias, strict=True)]
+        elif about["op"] == "linear":
+            made = [
+                sum((Fraction(w) * v for w, v in zip(row, first, strict=True)), Fraction(b))
+                for row, b in zip(weight, bias, strict=True)
+            ]
+        else:  # padding above and to the right of a 2 x 2 image
+            image = {(i + 1, j): first[2 * i + j] for i in range(2) for j in range(2)}
+            made = [
+                sum(
+                    (
+                        Fraction(weight[0, 0, p, q]) * image.get((i + p, j + q), Fraction(0))
+                        for p in range(2)
+                        for q in range(2)
+                    ),
+                    Fraction(bias[0]),
+                )
+                for i in range(2)
+                for j in range(2)
+            ]
+        values.append(made)
+    return values
+
+
+@given(networks(), st.lists(st.floats(-2, 2), min_size=4, max_size=4), st.sampled_from([0.0, 1e-9, 0.5]))
+@settings(max_examples=80, deadline=None)
+def test_bounds_of_all_nodes_enclose_exact_values(
+    network: tuple[list[dict[str, Any]], dict[str, NDArray[Any]]], centre: list[float], radius: float
+) -> None:
+    """Boxes of radius zero leave nothing to hide rounding errors in."""
+    nodes, arrays = network
+    made = Network(nodes, arrays)
+    lower, upper = np.array([centre]) - radius, np.array([centre]) + radius
+    bounds = Bounds(made, {}, [lower], [upper], [np.zeros_like(lower)])
+    for node in range(1, len(nodes)):
+        bounds.add(node)
+        bounds.refine(node, np.array([-1]))
+    rows = np.stack([np.eye(4), -np.eye(4)]).reshape(1, 8, 4)
+    least = bounds.least({len(nodes) - 1: rows}, np.array([-1]), 0.0, 0.0)[0]
+    for corner in (
+        (lower[0, i] if c else upper[0, i] for i, c in enumerate(cs))
+        for cs in itertools.product((0, 1), repeat=4)
+    ):
+        values = run(nodes, arrays, [Fraction(float(v)) for v in corner])
+        for node, value in enumerate(values):
+            for i, v in enumerate(value):
+                assert (
+                    Fraction(float(bounds.lower[node][0, i]))
+                    <= v
+                    <= Fraction(float(bounds.upper[node][0, i]))
+                )
+        for i, v in enumerate(values[-1]):
+            assert Fraction(float(least[i])) <= v and Fraction(float(least[4 + i])) <= -v
+
+
+def random_proof(data: st.DataObject, nodes: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
+    """Any trees, multipliers, slopes and weights of the right form."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    kinds: list[tuple[int, int, float]] = []
+    hidden = 0
+    open_, depths = 1, [0]
+    while open_:
+        depth = depths.pop()
+        if len(depths) < 12 and rng.random() < 0.5 and len(kinds) < 20:
+            kinds.append((int(rng.integers(1, len(nodes))), int(rng.integers(0, 4)), float(rng.normal())))
+            depths += [depth + 1, depth + 1]
+            open_ += 1
+        else:
+            kinds.append((-1, 0, 0.0))
+            hidden += depth
+            open_ -= 1
+    leaves = sum(k[0] < 0 for k in kinds)
+    arrays: dict[str, NDArray[Any]] = {
+        "nodes": np.array([k[0] for k in kinds], np.int32),
+        "coordinates": np.array([k[1] for k in kinds], np.int32),
+        "points": np.array([k[2] for k in kinds]),
+        "weights": rng.random((leaves, 1)) + 0.1,
+        "multipliers": rng.exponential(10.0 ** rng.integers(-3, 4), hidden),
+        "sets": rng.integers(-1, 2, leaves).astype(np.int32),
+    }
+    for number, about in enumerate(nodes):
+        if about["op"] == "relu":
+            arrays[f"{number}.ids"] = np.arange(4, dtype=np.int32)
+            arrays[f"{number}.below"], arrays[f"{number}.above"] = (
+                rng.normal(size=(2, 4)) * 2 for _ in range(2)
+            )
+    return {f"proof/{name}": array for name, array in arrays.items()}
+
+
+@given(networks(), st.data(), st.sampled_from([0.0, 0.3]), st.booleans())
+@settings(max_examples=120, deadline=None)
+def test_no_proof_of_a_false_claim_is_accepted(
+    tmp_path_factory: Any,
+    network: tuple[list[dict[str, Any]], dict[str, NDArray[Any]]],
+    data: st.DataObject,
+    radius: float,
+    strict: bool,
+) -> None:
+    """The claim y_0 + d < 0 is false at the centre by a unit in the last place, in exact arithmetic."""
+    nodes, arrays = network
+    centre = np.array([data.draw(st.lists(st.floats(-2, 2), min_size=4, max_size=4))])
+    value = run(nodes, arrays, [Fraction(float(v)) for v in centre[0]])[-1][0]
+    threshold = float(value)
+    while Fraction(threshold) > value or (strict and Fraction(threshold) == value):
+        threshold = float(np.nextafter(threshold, -np.inf))
+    C = np.zeros((1, 1, 4))
+    C[0, 0, 0] = 1.0
+    spec = {"lower": centre - radius, "upper": centre + radius, "C": C, "d": np.array([[-threshold]])}
+    refined = [[k, int(data.draw(st.integers(-1, 1)))] for k in range(1, len(nodes))]
+    header = {
+        **checker.FORMAT,
+        "network": {"nodes": nodes},
+        "spec": {"clauses": [[[0, int(strict)]]]},
+        "proof": {"refined": refined},
+    }
+    whole = {**arrays, **{f"spec/{k}": v for k, v in spec.items()}, **random_proof(data, nodes)}
+    found: Parts = (header, whole)
+    path = write(tmp_path_factory.mktemp("false") / "proof", found, rehash=True)
+    checked = check(path)
+    assert not checked.accepted and "malformed" not in checked.reason
+
+
+def test_the_checker_is_small_and_stands_alone() -> None:
+    """Fewer than 500 lines of code (docstrings, comments and blank lines apart), only NumPy and Python."""
+    lines, imported = 0, set()
+    for path in FOLDER.glob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        tree = ast.parse(source)
+        apart: set[int] = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+                apart |= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            if isinstance(node, ast.ImportFrom):
+                assert node.level <= 1
+                imported |= {node.module.split(".")[0]} if node.module and node.level == 0 else set()
+        for number, line in enumerate(source.splitlines(), 1):
+            lines += bool(line.strip()) and not line.strip().startswith("#") and number not in apart
+    assert lines < 500
+    assert imported - {"numpy"} <= sys.stdlib_module_names

@@ -1,0 +1,223 @@
+"""A proof by slopes, and where they do not suffice by splits of hidden coordinates (beta-CROWN).
+
+Wang et al. 2021, arXiv 2103.06624. The hidden nodes' boxes are the checker's own. Trees of all problems and
+clauses are bounded in common batches; a split is the best of the few with the highest scores, tried for real.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustbench_local.specs import Box
+
+from ..graph import Node
+from ..interval import Interval
+from ..rule import Elementwise, find_rule
+from ..slopes import Slopes
+from .ascent import Ascent
+from .candidates import candidates
+from .claim import Claim
+from .enclosure import checker_network, enclosed, refined_nodes
+from .leaves import Domain, DomainBatch, Multipliers
+from .rebuilt import rebuilt
+from .trees import Branch, Proof, Refuted, Tree
+
+__all__ = ["HiddenSearch"]
+
+_AT_ONCE = 2**23  # numbers in the rows of one batch
+_FIRST, _LATER, _LONG = Ascent(20, 0.3, 0.95), Ascent(8, 0.1, 0.9), Ascent(200, 0.05, 0.98)
+
+
+@dataclass(slots=True, eq=False)
+class _Root:
+    """Holds the tree of one clause."""
+
+    tree: Tree = None
+
+
+class HiddenSearch:
+    """The search for one claim; `run` gives the proof, complete or not."""
+
+    def __init__(self, claim: Claim, deadline: float, *, cushion: float = 1e-7) -> None:
+        self.claim, self.deadline = claim, deadline
+        self.graph, self.nodes = rebuilt(claim.network)
+        self.number = {node: k for k, node in enumerate(self.nodes)}
+        self.refined = refined_nodes(claim)
+        self.network = checker_network(claim)
+        lower, upper = (torch.from_numpy(a) for a in (claim.lower, claim.upper))
+        self.inputs = Box(lower, upper)
+        self.C, self.d = torch.from_numpy(claim.C), torch.from_numpy(claim.d)
+        sizes = torch.matmul(self.C.abs(), self.graph.run((lower + upper) / 2).abs().unsqueeze(2)).squeeze(2)
+        self.enough = cushion * (sizes + self.d.abs()).clamp(min=1e-3)  # (B, m)
+        self.roots = [_Root() for _ in range(claim.batch * len(claim.clauses))]
+        self.domains = 0
+
+    def run(self) -> Proof:
+        """The proof as far as time allows."""
+        self._enclose()
+        open_ = self._quick()
+        step = max(1, _AT_ONCE // sum(node.numel for node in self.graph.nodes))
+        while open_ and time.monotonic() < self.deadline:
+            batch = [d for d in open_ if d.last == open_[0].last][:step]
+            taken = {id(d) for d in batch}
+            open_ = [d for d in open_ if id(d) not in taken] + self._bounded(batch)
+        return Proof([root.tree for root in self.roots], self.refined, self.ids)
+
+    def _enclose(self) -> None:
+        """The checker's boxes of all problems, and which coordinates of each function are open in some."""
+        parts = [
+            enclosed(self.network, self.claim.lower[b : b + 1], self.claim.upper[b : b + 1], self.refined)
+            for b in range(self.claim.batch)
+        ]
+        self.boxes: dict[Node, Interval] = {}
+        for number, node in enumerate(self.nodes):
+            ends = (np.concatenate([getattr(p, side)[number] for p in parts]) for side in ("lower", "upper"))
+            low, high = (torch.from_numpy(e).reshape(-1, *node.shape) for e in ends)
+            self.boxes[node] = Interval(low, high)
+        self.ids = {}
+        for node in self.graph.nodes[1:]:
+            if isinstance(find_rule(node), Elementwise):
+                low, high = (
+                    e.flatten(1) for e in (self.boxes[node.inputs[0]].lower, self.boxes[node.inputs[0]].upper)
+                )
+                smooth = self._is_smooth(node)
+                wanted = (low < high) if smooth else (low < 0) & (high > 0)
+                self.ids[self.number[node]] = wanted.any(0).nonzero().squeeze(1).numpy()
+
+    def _quick(self) -> list[Domain]:
+        """Refutes what the usual slopes refute; the domains of the other clauses, each with its best atom."""
+        with torch.no_grad():
+            batch = self.claim.batch
+            every = [
+                Domain(b, 0, a, (), np.zeros(0), {}, (None, ""))
+                for b in range(batch)
+                for a in range(self.C.shape[1])
+            ]
+            bounds = torch.cat(
+                [self._batch(every[i : i + 64]).lower(Slopes()) for i in range(0, len(every), 64)]
+            ).reshape(batch, -1)
+        smooth = any(about["op"] == "sigmoid" for about in self.claim.network.nodes)  # the checker's differ
+        open_ = []
+        for b in range(batch):
+            for c, clause in enumerate(self.claim.clauses):
+                atoms = [atom for atom, _ in clause]
+                best = int(bounds[b, atoms].nan_to_num(nan=-torch.inf).argmax())
+                root = self.roots[b * len(self.claim.clauses) + c]
+                if not smooth and bounds[b, atoms[best]] > self.enough[b, atoms[best]]:
+                    root.tree = Refuted(np.array([float(k == best) for k in range(len(atoms))]))
+                    continue
+                open_.append(Domain(b, c, atoms[best], (), np.zeros(0), {}, (root, "tree")))
+        return open_
+
+    def _batch(self, domains: list[Domain]) -> DomainBatch:
+        return DomainBatch.of(self.graph, self.inputs, self.boxes, (self.C, self.d), domains)
+
+    def _bounded(self, domains: list[Domain]) -> list[Domain]:
+        """Bounds domains: hangs leaves where they are refuted; the halves of the others."""
+        self.domains += len(domains)
+        batch = self._batch(domains)
+        needed = self.enough[[d.problem for d in domains], [d.atom for d in domains]].unsqueeze(1)
+        ascent = _LONG if domains[0].last else _LATER if domains[0].splits else _FIRST
+        slopes = ascent.best(batch, batch.start(domains), needed, self.deadline)
+        with torch.no_grad():
+            rounded = _rounded(slopes, batch)
+            bound = batch.lower(rounded)
+            done = (bound > needed).squeeze(1)
+            lines = batch.lines(rounded)
+            sizes = (rounded.values[Multipliers] * batch.unit()) if domains[0].splits else None
+            for k in done.nonzero().squeeze(1).tolist():
+                _hang(domains[k], self._leaf(domains[k], k, lines, sizes))
+            rest = (~done).nonzero().squeeze(1)
+            if len(rest) == 0:
+                return []
+            left = [domains[k] for k in rest.tolist()]
+            for k, d in zip(rest.tolist(), left, strict=True):
+                d.slopes = {
+                    n: v[k : k + 1].detach() for n, v in rounded.values.items() if n is not Multipliers
+                }
+                d.multipliers = np.zeros(0) if sizes is None else sizes[k, 0, : len(d.splits)].numpy()
+            curves = {node: self._is_smooth(node) for node in lines}
+            return self._split(left, candidates(batch, lines, rest, curves))
+
+    def _leaf(
+        self, domain: Domain, k: int, lines: Mapping[Node, tuple[Tensor, Tensor]], sizes: Tensor | None
+    ) -> Refuted:
+        clause = self.claim.clauses[domain.clause]
+        weights = np.array([float(atom == domain.atom) for atom, _ in clause])
+        slopes = {}
+        for node, (below, above) in lines.items():
+            number = self.number[node]
+            slopes[number, "below"] = below[k, self.ids[number]].numpy()
+            if self.claim.network.nodes[number]["op"] == "sigmoid":
+                slopes[number, "above"] = above[k, self.ids[number]].numpy()
+        multipliers = np.zeros(0) if sizes is None else sizes[k, 0, : len(domain.splits)].numpy()
+        return Refuted(weights, multipliers, slopes)
+
+    def _is_smooth(self, node: Node) -> bool:
+        return bool(self.claim.network.nodes[self.number[node]]["op"] == "sigmoid")
+
+    def _split(self, domains: list[Domain], splits: tuple[Tensor, ...]) -> list[Domain]:
+        """The halves of the domains at the best of the candidates; once more what has none: linear by now."""
+        node, coordinate, point, score, unit = splits
+        tries = node.shape[1]
+        halves: list[list[tuple[Domain, Domain]]] = []
+        for k, d in enumerate(domains):
+            halves.append([])
+            for t in range(tries):
+                if score[k, t] > 0:
+                    at = (int(node[k, t]), int(coordinate[k, t]), float(point[k, t]), float(unit[k, t]))
+                    halves[k].append((_half(d, at, -1), _half(d, at, 1)))
+        flat = [half for pairs in halves for pair in pairs for half in pair]
+        most = max(1, _AT_ONCE // sum(n.numel for n in self.graph.nodes))
+        values: list[float] = []
+        for part in (flat[i : i + most] for i in range(0, len(flat), most)):
+            batch = self._batch(part)
+            values += batch.lower(batch.start(part)).squeeze(1).nan_to_num(nan=-1e30).tolist()
+        children: list[Domain] = []
+        for d, pairs in zip(domains, halves, strict=True):
+            if not pairs:
+                children += [] if d.last else [replace(d, last=True)]
+                continue
+            own, values = values[: 2 * len(pairs)], values[2 * len(pairs) :]
+            best = max(
+                range(len(pairs)),
+                key=lambda t: (min(own[2 * t], own[2 * t + 1], 0.0), own[2 * t] + own[2 * t + 1]),
+            )
+            low, high = pairs[best]
+            index, place, _, at_point, _ = low.splits[-1]
+            branch = Branch(self.number[self.graph.nodes[index]], place, at_point, None, None)
+            _hang(d, branch)
+            low.parent, high.parent = (branch, "low"), (branch, "high")
+            children += [low, high]
+        return children
+
+
+def _hang(domain: Domain, tree: Tree) -> None:
+    """Puts a tree where the domain's place is."""
+    holder, side = domain.parent
+    setattr(holder, side, tree)
+
+
+def _half(domain: Domain, at: tuple[int, int, float, float], side: int) -> Domain:
+    node, coordinate, point, unit = at
+    splits = (*domain.splits, (node, coordinate, side, point, unit))
+    multipliers = np.append(domain.multipliers, 0.0)
+    return replace(domain, splits=splits, multipliers=multipliers)
+
+
+def _rounded(slopes: Slopes, batch: DomainBatch) -> Slopes:
+    """The parameters as a certificate stores them: slopes in steps of 1 / 255, multipliers in float32."""
+    made = Slopes()
+    for key, value in slopes.values.items():
+        if key is Multipliers:
+            unit = batch.unit().clamp(min=1e-30)
+            made.values[key] = (value.detach() * unit).float().double() / unit
+        else:
+            made.values[key] = (value.detach() * 255).round() / 255
+    return made

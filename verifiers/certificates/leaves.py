@@ -1,0 +1,171 @@
+"""Domains of hidden splits as a batch of rows: what tuning raises, and what is written of it afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from robustbench_local.specs import Box
+
+from ..backward import Rows, lower_bounds
+from ..graph import Graph, Node
+from ..interval import Interval
+from ..rule import Elementwise, find_rule
+from ..slopes import Slopes
+from ..windows import WindowRows
+
+__all__ = ["Domain", "DomainBatch", "Multipliers", "dense"]
+
+
+class Multipliers:
+    """The key of the splits' multipliers among the tuned parameters."""
+
+
+@dataclass(slots=True, eq=False)
+class Domain:
+    """A part of a problem: splits (node, coordinate, side, point, unit) by the graph, an atom to refute.
+
+    slopes: parameters by node, (1, R, ...), from which tuning starts; parent: where its tree
+    hangs; last: nothing is left to be split, only to be tuned.
+    """
+
+    problem: int
+    clause: int
+    atom: int
+    splits: tuple[tuple[int, int, int, float, float], ...]
+    multipliers: NDArray[np.float64]
+    slopes: dict[object, Tensor]
+    parent: tuple[object, str]
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DomainBatch:
+    """One row for each of D domains: minus the atom, less the multiples of the splits. A `RowBatch`.
+
+    rows (D, 1, out) and constants (D, 1): the atom's; boxes of every node (D, ...), clipped by the splits;
+    node, coordinate (long), side, point, unit: (D, S), node -1 where a domain has fewer splits; a
+    multiplier is its parameter, within [0, 1], times four units.
+    """
+
+    graph: Graph
+    inputs: Box
+    rows: Tensor
+    constants: Tensor
+    boxes: Mapping[Node, Interval]
+    splits: tuple[Tensor, ...]
+    seen: dict[Node, Rows] = field(default_factory=dict)
+
+    @staticmethod
+    def of(
+        graph: Graph,
+        inputs: Box,
+        boxes: Mapping[Node, Interval],
+        atoms: tuple[Tensor, Tensor],
+        domains: Sequence[Domain],
+    ) -> DomainBatch:
+        """The batch of some domains; `boxes` (B, ...) and atoms C (B, m, out), d (B, m) of all problems."""
+        problem = torch.tensor([d.problem for d in domains])
+        atom = torch.tensor([d.atom for d in domains])
+        most = max(len(d.splits) for d in domains)
+        table = np.zeros((5, len(domains), most))
+        table[0] = -1
+        for k, d in enumerate(domains):
+            if d.splits:
+                table[:, k, : len(d.splits)] = np.array(d.splits).T
+        node, coordinate, side, point, unit = (torch.from_numpy(t) for t in table)
+        splits = (node.long(), coordinate.long(), side, point, unit)
+        own = {n: box.select(problem) for n, box in boxes.items()}
+        for number in set(splits[0].unique().tolist()) - {-1}:
+            own[graph.nodes[number]] = _clipped(own[graph.nodes[number]], number, splits)
+        C, shift = atoms
+        return DomainBatch(
+            graph, inputs, C[problem, atom].unsqueeze(1), shift[problem, atom].unsqueeze(1), own, splits
+        )
+
+    def start(self, domains: Sequence[Domain]) -> Slopes:
+        """The parameters that the domains bring along; missing ones are set up by the pull."""
+        slopes = Slopes()
+        for key in domains[0].slopes:
+            slopes.values[key] = torch.cat([d.slopes[key] for d in domains]).requires_grad_()
+        if self.splits[0].shape[1]:
+            size = np.zeros((len(domains), 1, self.splits[0].shape[1]))
+            for k, domain in enumerate(domains):
+                size[k, 0, : len(domain.multipliers)] = domain.multipliers
+            start = torch.from_numpy(size) / self.unit().clamp(min=1e-30)
+            slopes.values[Multipliers] = start.clamp(0, 1).requires_grad_()
+        return slopes
+
+    def unit(self) -> Tensor:
+        """What multipliers of parameter 1 are, (D, 1, S)."""
+        return 4.0 * self.splits[4].unsqueeze(1)
+
+    def lower(self, slopes: Slopes) -> Tensor:
+        """Lower bounds (D, 1)."""
+        start = {self.graph.output: -self.rows}
+        extra: dict[Node, Tensor] = {}
+        offset: Tensor | float = 0.0
+        node, coordinate, side, point, _ = self.splits
+        if node.shape[1]:
+            size = slopes.values[Multipliers].squeeze(1) * self.unit().squeeze(1) * side
+            for number in set(node.unique().tolist()) - {-1}:
+                at = self.graph.nodes[number]
+                share = torch.where(node == number, size, torch.zeros_like(size))
+                flat = size.new_zeros(size.shape[0], at.numel).scatter_add(1, coordinate, -share)
+                extra[at] = flat.reshape(-1, 1, *at.shape)
+            offset = (size * point).sum(1, keepdim=True)
+        self.seen.clear()
+        found = lower_bounds(
+            self.graph, start, self.inputs, self.boxes, extra=extra, slopes=slopes, seen=self.seen
+        )
+        return found - self.constants + offset
+
+    def open(self, best: Tensor) -> Tensor:
+        """Where the bound is not above zero yet."""
+        return (best > 0).logical_not()
+
+    def take(self, samples: Tensor, groups: Tensor) -> DomainBatch:
+        """Some of the domains."""
+        splits = tuple(part[samples] for part in self.splits)
+        boxes = {node: box.select(samples) for node, box in self.boxes.items()}
+        return replace(
+            self,
+            rows=self.rows[samples],
+            constants=self.constants[samples],
+            boxes=boxes,
+            splits=splits,
+            seen={},
+        )
+
+    def lines(self, slopes: Slopes) -> dict[Node, tuple[Tensor, Tensor]]:
+        """Slopes below and above of every function, (D, n) each."""
+        found = {}
+        for node in self.graph.nodes[1:]:
+            rule = find_rule(node)
+            if isinstance(rule, Elementwise):
+                free = slopes.values.get(node)
+                parts = () if free is None else free.squeeze(1).unbind(1)
+                lines = rule.lines(node, self.boxes[node.inputs[0]], parts)
+                found[node] = (lines.lower_slope.flatten(1), lines.upper_slope.flatten(1))
+        return found
+
+
+def _clipped(box: Interval, number: int, splits: tuple[Tensor, ...]) -> Interval:
+    """The boxes of a node with its splits applied."""
+    node, coordinate, side, point, _ = splits
+    infinite = torch.full_like(point, torch.inf)
+    low = torch.where((node == number) & (side > 0), point, -infinite)
+    high = torch.where((node == number) & (side < 0), point, infinite)
+    lower = box.lower.flatten(1).scatter_reduce(1, coordinate, low, "amax")
+    upper = box.upper.flatten(1).scatter_reduce(1, coordinate, high, "amin")
+    return Interval(lower.reshape(box.lower.shape), upper.reshape(box.upper.shape))
+
+
+def dense(rows: Rows) -> Tensor:
+    """Rows (D, 1, *shape) in dense form."""
+    return rows.dense() if isinstance(rows, WindowRows) else rows
