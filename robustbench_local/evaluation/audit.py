@@ -31,24 +31,29 @@ ROUNDING = 1e-4
 """Relative to the largest output at the sets' centres: a bound closer to zero than this is re-computed."""
 
 _EXACT_ROUNDING = 1e-9  # the same for float64, where nothing more exact is at hand
+_LEAST = 2.0**-44  # relative, too: a float64 bound nearer to zero is one of rounding; exact zeros count
 
 
 def confirm(verifier: Verifier, subject: Subject, query: Query, outcome: Outcome, budget: Budget) -> None:
     """Re-bounds in float64 the HOLDS of `outcome` that are within rounding of zero; updates it in place.
 
-    Where the float64 bound does not hold, the problem becomes UNKNOWN (boundary).
+    Where the float64 bound does not hold, or is itself as small as rounding in float64, the problem becomes
+    UNKNOWN (boundary).
     """
-    if subject.dtype == torch.float64 or outcome.confirmed:
+    if not bool(outcome.holds.any()):
         return
-    narrow = outcome.holds & (outcome.upper > -ROUNDING * _scale(subject, query))
-    rows = torch.nonzero(narrow).flatten()
-    if len(rows) == 0:
-        return
-    upper, holds = _exact_bound(verifier, subject, query.select(rows.to(query.inputs.device)), budget)
-    outcome.upper[rows] = upper
-    outcome.holds[rows] = holds
-    for row, held in zip(rows.tolist(), holds.tolist(), strict=True):
-        outcome.reason[row] = "" if held else "boundary"
+    scale = _scale(subject, query)
+    if subject.dtype != torch.float64 and not outcome.confirmed:
+        rows = torch.nonzero(outcome.holds & (outcome.upper > -ROUNDING * scale)).flatten()
+        if len(rows):
+            part = query.select(rows.to(query.inputs.device))
+            outcome.upper[rows], outcome.holds[rows] = _exact_bound(verifier, subject, part, budget)
+            for row in rows.tolist():
+                outcome.reason[row] = "" if outcome.holds[row] else "boundary"
+    near = outcome.holds & (outcome.upper != 0) & (outcome.upper > -_LEAST * scale)
+    outcome.holds &= ~near
+    for row in near.nonzero().flatten().tolist():
+        outcome.reason[row] = "boundary"
 
 
 def cross_check(

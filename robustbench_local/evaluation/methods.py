@@ -25,6 +25,8 @@ from .subject import Subject
 
 __all__ = ["Limits", "Outcome", "failed", "run_attack", "run_verifier"]
 
+_ROUNDING = 1e-4  # relative to the outputs: a violation closer to zero may be one of rounding
+
 
 @dataclass(slots=True, eq=False)
 class Outcome:
@@ -100,7 +102,7 @@ def run_attack(attack: Attack, subject: Subject, cases: Cases, *, seed: int, lim
     points = torch.cat([part.points for part in parts]).detach()
     violation = torch.cat([part.violation for part in parts]).detach().to("cpu", torch.float64)
     claimed = torch.cat([part.violated for part in parts])
-    violated = (claimed & query.inputs.contains(points) & query.violated(points)).cpu()
+    violated = _replayed(query, points, claimed)
     complete = torch.cat([part.complete for part in parts]).cpu()
     reason = ["" if bad else "search" for bad in violated]
     reason = _marked(reason, ~complete, "timeout")
@@ -172,9 +174,27 @@ def _met(query: Query, parts: list[Bounds]) -> tuple[Tensor | None, Tensor, Tens
     with torch.no_grad():
         violation = query.violation(points).to("cpu", torch.float64)
         inside = query.inputs.contains(points)
-        violated = (inside & query.violated(points)).cpu()
+        violated = _replayed(query, points, inside)
     lower = torch.where(inside.cpu() & violation.isfinite(), violation, -torch.inf)
     return points, lower, violated
+
+
+def _replayed(query: Query, points: Tensor, claimed: Tensor) -> Tensor:
+    """Which of the claimed points (B, *in) lie in their sets and break the property, (B,) on the CPU.
+
+    Where rounding could decide, also on a forward pass of the point alone: the rounding of a matrix product
+    may depend on what else is in the batch, and a user replays a witness by itself.
+    """
+    with torch.no_grad():
+        y = query.network(points)
+        broken = claimed & query.inputs.contains(points) & query.violated_by(y).to(claimed.device)
+        size = 1 + y.abs().flatten(1).amax(1) + query.d.abs().amax(1).to(y)
+        narrow = query.combine(query.atoms(y)).abs() <= _ROUNDING * size
+        for b in (broken & narrow.to(broken.device)).nonzero().flatten().tolist():
+            index = torch.tensor([b], device=points.device)
+            one = query.select(index.to(query.inputs.device))
+            broken[b] = bool(one.violated(points[index]))
+    return broken.cpu()
 
 
 def failed(kind: str, batch: int, error: Exception) -> Outcome:

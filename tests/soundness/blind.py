@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from robustbench_local.attacks import ATTACKS, AttackResult, Ids
 from robustbench_local.specs import Query
@@ -22,7 +22,8 @@ def looks_away(
     deadline: float | None = None,
 ) -> AttackResult:
     """An attack that looks at nothing but the centre, and reports nothing."""
-    points = query.inputs.centre()
+    like = next(query.network.parameters()) if isinstance(query.network, nn.Module) else torch.zeros(())
+    points = query.inputs.project(query.inputs.centre().to(like.dtype))
     count = torch.zeros(query.batch, dtype=torch.long)
     no, yes = count > 0, count == 0
     return AttackResult(points, torch.full((query.batch,), -torch.inf).double(), no, count, count, yes, yes)

@@ -59,12 +59,13 @@ class BranchAndBound:
             ledger = Ledger(graph, some, rows, replace(budget, seconds=_left(deadline)), self.settings)
             upper, complete = self._search(ledger, warm, rows)
             points = query.inputs.project(query.inputs.centre().to(rows))
+            sure = quick.upper < -ledger.narrow  # what holds at the root has not been looked at again
             return Bounds(
                 quick.rows.index_copy(0, wanted, rows),
                 quick.upper.index_copy(0, wanted, torch.minimum(upper, quick.upper[wanted])),
                 complete,
                 points.index_copy(0, wanted, ledger.points),
-                confirmed=True,
+                confirmed=bool((open_ | sure | quick.upper.isfinite().logical_not()).all()),
             )
 
     def _search(self, ledger: Ledger, warm: Warm, rows: Tensor) -> tuple[Tensor, bool]:
