@@ -35,9 +35,14 @@ def test_every_kind_of_network(kind: str, share: float, tmp_path: Path) -> None:
 
 
 def test_some_proofs_need_splits_multipliers_and_slopes(tmp_path: Path) -> None:
-    _, arrays = parts(certificate(tmp_path / "proof", "dense", share=0.08))
+    _, arrays = parts(certificate(tmp_path / "proof", "dense", share=0.2))
     assert (arrays["proof/nodes"] > 0).any() and (arrays["proof/multipliers"] > 0).any()
     assert any(name.endswith(".below") and array.dtype == np.uint8 for name, array in arrays.items())
+
+
+def test_few_inputs_are_split_themselves(tmp_path: Path) -> None:
+    _, arrays = parts(certificate(tmp_path / "proof", "narrow", share=0.2))
+    assert (arrays["proof/nodes"] == 0).any() and not arrays["proof/multipliers"].size
 
 
 def test_several_problems_in_one_file(tmp_path: Path) -> None:
@@ -61,12 +66,12 @@ def test_sets_and_operators_without_a_certificate(tmp_path: Path) -> None:
     network, shape, _ = KINDS["dense"]
     graph = from_torch(network, torch.zeros(1, *shape))
     query = problem("dense")
-    ball = Query(network, Ball(torch.zeros(1, 4), 0.1, p=2), query.C, query.d, Atom(0, False))
+    ball = Query(network, Ball(torch.zeros(1, 12), 0.1, p=2), query.C, query.d, Atom(0, False))
     with pytest.raises(SpecError, match="boxes"):
         certify(graph, ball, tmp_path / "proof")
-    softmax = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Softmax(1))
+    softmax = torch.nn.Sequential(torch.nn.Linear(12, 3), torch.nn.Softmax(1))
     with pytest.raises(UnsupportedOpError, match="softmax"):
-        certify(from_torch(softmax, torch.zeros(1, 4)), query, tmp_path / "proof")
+        certify(from_torch(softmax, torch.zeros(1, 12)), query, tmp_path / "proof")
 
 
 def test_the_checker_runs_without_torch(tmp_path: Path) -> None:
