@@ -45,6 +45,15 @@ class Warm:
         boxes = tuple(box.select(samples) for box in self.boxes)
         return Warm(boxes, {index: values[samples] for index, values in self.slopes.items()})
 
+    def put(self, samples: Tensor, part: Warm) -> Warm:
+        """The same with what a later call on some samples (b,) left."""
+        boxes = tuple(
+            Interval(old.lower.index_copy(0, samples, new.lower), old.upper.index_copy(0, samples, new.upper))
+            for old, new in zip(self.boxes, part.boxes, strict=True)
+        )
+        slopes = {i: values.index_copy(0, samples, part.slopes[i]) for i, values in self.slopes.items()}
+        return Warm(boxes, slopes)
+
 
 def resumed(
     method: AlphaCROWN, graph: Graph, query: Query, warm: Warm | None = None, budget: Budget = DEFAULT_BUDGET

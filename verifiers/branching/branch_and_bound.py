@@ -23,6 +23,7 @@ from .trees import Trees
 __all__ = ["BranchAndBound"]
 
 _MOST_CLAUSES = 4096
+_BRIEF, _SHARE = 6, 0.15  # steps of the first tuning; the part of the time left that a longer one may take
 _ROOT = AlphaCROWN()
 _SETTINGS = Settings()
 
@@ -42,20 +43,25 @@ class BranchAndBound:
     settings: Settings = _SETTINGS
 
     def bound(self, graph: Graph, query: Query, budget: Budget = DEFAULT_BUDGET) -> Bounds:
-        """Upper bounds by splitting whatever the root method leaves open; never looser than its bounds."""
+        """Upper bounds by splitting whatever the root method leaves open.
+
+        Never looser than the bounds of the root method without tuning of hidden neurons.
+        """
         deadline = budget.deadline()
         with torch.inference_mode(False), torch.no_grad():
             graph, query = prepared(graph, query)
             graph = graph.replaced(Tensor.detach, (graph.dtype, graph.device))
-            quick = self.root.bound(graph, query, replace(budget, seconds=_left(deadline)))
+            first = replace(self.root, hidden=False)  # hidden neurons are tuned with what trees start from
+            quick = first.bound(graph, query, replace(budget, seconds=_left(deadline)))
             # splits do not make numbers out of what is none
             open_ = query.holds(quick.upper).logical_not() & quick.upper.isfinite()
             wanted = open_.nonzero().squeeze(1)
             if wanted.shape[0] == 0 or count_clauses(query.tree) > _MOST_CLAUSES:
                 return quick
-            some, left = query.select(wanted), replace(budget, seconds=_left(deadline))
-            found, warm = resumed(self.root, graph, some, budget=left)
-            rows = torch.minimum(found.rows, quick.rows[wanted])
+            some = query.select(wanted)
+            rows, warm = self._roots(
+                graph, some, quick.rows[wanted], replace(budget, seconds=_left(deadline))
+            )
             ledger = Ledger(graph, some, rows, replace(budget, seconds=_left(deadline)), self.settings)
             upper, complete = self._search(ledger, warm, rows)
             points = query.inputs.project(query.inputs.centre().to(rows))
@@ -67,6 +73,27 @@ class BranchAndBound:
                 points.index_copy(0, wanted, ledger.points),
                 confirmed=bool((open_ | sure | quick.upper.isfinite().logical_not()).all()),
             )
+
+    def _roots(self, graph: Graph, query: Query, rows: Tensor, budget: Budget) -> tuple[Tensor, Warm]:
+        """The best bounds (B, m) of the rows by the root method, and what trees start from.
+
+        Hidden neurons are tuned briefly first; the whole tuning is for problems that this leaves open, where
+        it takes a small part of the time.
+        """
+        deadline, begun = budget.deadline(), time.monotonic()
+        tuning = self.root.tuning
+        brief = replace(self.root, tuning=replace(tuning, steps=min(tuning.steps, _BRIEF), decay=0.9))
+        found, warm = resumed(brief, graph, query, budget=budget)
+        rows = torch.minimum(found.rows, rows)
+        now = time.monotonic()
+        whole = (now - begun) * tuning.steps / max(1, brief.tuning.steps)
+        open_ = query.holds(query.combine(rows)).logical_not().nonzero().squeeze(1)
+        whole = whole * open_.shape[0] / query.batch
+        if open_.shape[0] == 0 or whole > _SHARE * (deadline - now):
+            return rows, warm
+        left = replace(budget, seconds=_left(deadline))
+        more, better = resumed(self.root, graph, query.select(open_), warm.select(open_), left)
+        return rows.index_copy(0, open_, torch.minimum(rows[open_], more.rows)), warm.put(open_, better)
 
     def _search(self, ledger: Ledger, warm: Warm, rows: Tensor) -> tuple[Tensor, bool]:
         """Upper bounds (B,) of the violation, and whether every problem was decided."""
