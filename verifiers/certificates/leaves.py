@@ -116,7 +116,9 @@ class DomainBatch:
             for number in set(node.unique().tolist()) - {-1}:
                 at = self.graph.nodes[number]
                 share = torch.where(node == number, size, torch.zeros_like(size))
-                flat = size.new_zeros(size.shape[0], at.numel).scatter_add(1, coordinate, -share)
+                flat = size.new_zeros(size.shape[0], at.numel).scatter_add(
+                    1, torch.where(node == number, coordinate, 0), -share
+                )
                 extra[at] = flat.reshape(-1, 1, *at.shape)
             offset = (size * point).sum(1, keepdim=True)
         self.seen.clear()
@@ -158,6 +160,7 @@ class DomainBatch:
 def _clipped(box: Interval, number: int, splits: tuple[Tensor, ...]) -> Interval:
     """The boxes of a node with its splits applied."""
     node, coordinate, side, point, _ = splits
+    coordinate = torch.where(node == number, coordinate, 0)
     infinite = torch.full_like(point, torch.inf)
     low = torch.where((node == number) & (side > 0), point, -infinite)
     high = torch.where((node == number) & (side < 0), point, infinite)
