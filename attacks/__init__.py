@@ -13,6 +13,7 @@ from pkgutil import iter_modules
 
 from .apgd import apgd, apgd_dlr
 from .attack import ATTACKS, Attack, AttackRegistry, AttackResult, attack
+from .clause_pgd import clause_pgd
 from .ensemble import worst_of
 from .losses import (
     Loss,
@@ -41,6 +42,7 @@ __all__ = [
     "apgd_dlr",
     "apgd_targeted",
     "attack",
+    "clause_pgd",
     "cross_entropy_loss",
     "decaying",
     "derive_seed",

@@ -10,7 +10,7 @@ from robustbench_local.specs import Query
 from .attack import Attack, AttackResult
 from .random_numbers import Ids, derive_seed, sample_ids
 
-__all__ = ["worst_of"]
+__all__ = ["merged", "worst_of"]
 
 
 def worst_of(*attacks: Attack) -> Attack:
@@ -43,14 +43,14 @@ def worst_of(*attacks: Attack) -> Attack:
                 ids=numbers[left],
                 deadline=deadline,
             )
-            result = _merge(result, left, found)
+            result = merged(result, left, found)
         return result
 
     return run
 
 
-def _merge(result: AttackResult, left: Tensor, found: AttackResult) -> AttackResult:
-    """`result` with what another attack `found` for its rows `left`."""
+def merged(result: AttackResult, left: Tensor, found: AttackResult) -> AttackResult:
+    """`result` with what another attack `found` for its rows `left` (b,), where that is worse."""
     old = result.violation[left]
     better = found.violated | (found.violation > old) | (old.isnan() & ~found.violation.isnan())
     rows = left[better]

@@ -139,12 +139,19 @@ class Search:
             gradient = torch.where(_along(finite, gradient), gradient, 0.0)
         return gradient, value
 
-    def drop_broken(self) -> Tensor | None:
-        """Let broken samples leave the batch; the mask (b,) of those that stay, or None if all of them do."""
+    def drop_broken(self, group: Tensor | None = None) -> Tensor | None:
+        """Let broken samples leave the batch; the mask (b,) of those that stay, or None if all of them do.
+
+        group: (B,) of the whole batch; samples of one group leave together.
+        """
         if not self._early_stop or not bool(self._live.broken.any()):
             return None
-        keep = ~self._live.broken
-        self._settle(self._live.select(self._live.broken))
+        gone = self._live.broken
+        if group is not None:
+            own = group[self._live.rows]
+            gone = torch.isin(own, own[gone])
+        keep = ~gone
+        self._settle(self._live.select(gone))
         self._live, self.query = self._live.select(keep), self.query.select(keep)
         return keep
 

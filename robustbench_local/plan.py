@@ -22,6 +22,7 @@ __all__ = ["Method", "Plan", "Step", "plan_for", "screening", "steps_of"]
 Method = Attack | Verifier
 
 _FEW = 20  # inputs that vary: up to here boxes of inputs are worth cutting
+_WALKED = 64  # problems: up to here many walks of each fit one batch
 _SURE = 8  # inputs that vary: up to here cutting them is all that is needed
 _NEURONS_PER_INPUT = (
     4  # undecided neurons for each input that varies: below, there are fewer patterns than boxes
@@ -113,7 +114,8 @@ def _steps(found: Structure, *, divisible: bool) -> tuple[Step, ...]:
     if found.bent > 1:
         cheap.append(Step("crown-ibp", VERIFIERS["crown-ibp"], 0.2, "one backward pass on interval bounds"))
     cheap.append(Step("crown", VERIFIERS["crown"], 0.4, "a backward pass for every layer"))
-    strong = Step("apgd-t", ATTACKS["apgd-t"], 0.15, "a walk towards every clause, before bounds get dear")
+    name = "clause-pgd" if found.problems <= _WALKED else "apgd-t"
+    strong = Step(name, ATTACKS[name], 0.15, "walks towards every clause, before bounds get dear")
     members: list[Step] = []
     if divisible:
         own = (
