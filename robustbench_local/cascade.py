@@ -246,6 +246,8 @@ class Cascade:
         return together(cases)
 
     def _compare(self, part: Cases, name: str, verifier: Verifier, bound: Outcome, budget: Budget) -> None:
+        if not self.found:  # a verifier's own points may not lie above its bound, either
+            cross_check(part, self.subject, {name: bound}, {name: verifier}, budget=budget, folder=None)
         for attack, (positions, found) in self.found.items():
             same = found.select(torch.isin(positions, self.open))
             outcomes = {attack: same, name: bound}

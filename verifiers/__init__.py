@@ -25,6 +25,7 @@ from .interface import Interface, Port
 from .interval import Interval
 from .invprop import InvProp
 from .lipschitz import Lipschitz, global_lipschitz, jacobian_bounds, local_lipschitz
+from .magnitude import largest_value, rounding_of
 from .memory import is_out_of_memory
 from .onnx_reader import from_onnx
 from .onnx_writer import write_onnx
@@ -93,11 +94,13 @@ __all__ = [
     "is_out_of_memory",
     "jacobian_bounds",
     "labels_of",
+    "largest_value",
     "local_lipschitz",
     "network_hash",
     "output_bounds",
     "register",
     "resumed",
+    "rounding_of",
     "structure_of",
     "support_of",
     "unsupported",

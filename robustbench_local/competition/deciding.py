@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from robustbench_local.cascade import DEFAULT_STAGES, Result, cascade_all, find_methods
 from robustbench_local.errors import (
     DeviceError,
     GraphError,
@@ -20,9 +19,11 @@ from robustbench_local.errors import (
 )
 from robustbench_local.evaluation import Cases, is_out_of_memory
 from robustbench_local.named_models import NamedModel, find_model
+from robustbench_local.planner import decide as planned
 from robustbench_local.replay import OnnxRuntime, Replay, replay
+from robustbench_local.results import Result
 from robustbench_local.specs import Verdict, read_vnnlib
-from robustbench_local.verifiers import VERIFIERS, GraphNetwork
+from robustbench_local.verifiers import GraphNetwork
 from robustbench_local.vnnlib_cases import vnnlib_cases
 
 __all__ = ["Decider", "Decision", "Networks", "decide", "everything", "without_attacks"]
@@ -41,14 +42,13 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 
 
 def everything(batches: list[Cases], seconds: float, seed: int) -> Result:
-    """The default stages: attacks, then verifiers."""
-    return cascade_all(batches, find_methods(DEFAULT_STAGES), timeout=seconds, seed=seed)
+    """Attacks, then verifiers, as the planner chooses; the first counterexample ends it."""
+    return planned(batches, timeout=seconds, seed=seed, first=True)
 
 
 def without_attacks(batches: list[Cases], seconds: float, seed: int) -> Result:
-    """The verifiers of the default stages only: HOLDS must not rest on what attacks find."""
-    names = tuple(name for name in DEFAULT_STAGES if name in VERIFIERS)
-    return cascade_all(batches, find_methods(names), timeout=seconds, seed=seed)
+    """Verifiers only: HOLDS must not rest on what attacks find."""
+    return planned(batches, timeout=seconds, seed=seed, attacks=False, first=True)
 
 
 @dataclass(slots=True, eq=False)

@@ -6,7 +6,7 @@ row per case and method. The counterexamples themselves go to a `WitnessStore`, 
 
 from __future__ import annotations
 
-from .audit import ROUNDING, confirm, cross_check
+from .audit import confirm, cross_check
 from .cases import Cases
 from .chunks import activation_bytes, in_chunks, is_out_of_memory
 from .clean import clean
@@ -16,7 +16,6 @@ from .run import Finished, Method, Progress, evaluate
 from .subject import Subject
 
 __all__ = [
-    "ROUNDING",
     "Cases",
     "Finished",
     "Limits",

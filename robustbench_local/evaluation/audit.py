@@ -1,8 +1,8 @@
-"""Second looks: float64 re-bounds of narrow verdicts, and the alarm when two methods contradict each other.
+"""Second looks: float64 re-bounds of verdicts, and the alarm when two methods contradict each other.
 
-Bounds are statements over the reals, computed in the network's dtype. A HOLDS whose bound is as small as
-rounding could be, and an attack value above a verifier's bound, are therefore computed again in float64
-before anything is believed. What still contradicts itself then is a wrong program, and stops the run.
+Bounds are statements over the reals, computed in the network's dtype. Every HOLDS, and every attack value
+above a verifier's bound, is therefore computed again in float64 before it is believed. What still contradicts
+itself then is a wrong program, and stops the run.
 """
 
 from __future__ import annotations
@@ -19,41 +19,41 @@ from torch import Tensor
 from robustbench_local.atomic import write_atomically
 from robustbench_local.errors import SoundnessAlarm
 from robustbench_local.specs import Query
-from robustbench_local.verifiers import Budget, Verifier
+from robustbench_local.verifiers import Budget, Verifier, rounding_of
 
 from .cases import Cases
 from .methods import Outcome
 from .subject import Subject
 
-__all__ = ["ROUNDING", "confirm", "cross_check"]
+__all__ = ["confirm", "cross_check"]
 
-ROUNDING = 1e-4
-"""Relative to the largest output at the sets' centres: a bound closer to zero than this is re-computed."""
-
-_EXACT_ROUNDING = 1e-9  # the same for float64, where nothing more exact is at hand
-_LEAST = 2.0**-44  # relative, too: a float64 bound nearer to zero is one of rounding; exact zeros count
+_EXACT_ROUNDING = 1e-9
+"""Relative to the largest output: by less than this a float64 point may lie above a float64 bound."""
 
 
 def confirm(verifier: Verifier, subject: Subject, query: Query, outcome: Outcome, budget: Budget) -> None:
-    """Re-bounds in float64 the HOLDS of `outcome` that are within rounding of zero; updates it in place.
+    """Computes every HOLDS of `outcome` once more, in float64; updates it in place.
 
-    Where the float64 bound does not hold, or is itself as small as rounding in float64, the problem becomes
-    UNKNOWN (boundary).
+    A bound in float64 must leave room for its own rounding error (`verifiers.rounding_of`), or be zero, as
+    the first one was, where the property allows that: so are bounds of what is true by construction, such
+    as relu(x) >= 0, whatever is rounded. Where it does not, the problem becomes UNKNOWN: boundary, or timeout
+    where the time ran out. Methods that look again in float64 themselves (`Bounds.confirmed`) need not be run
+    again; their bounds may have lost half of that room since.
     """
-    if not bool(outcome.holds.any()):
+    rows = torch.nonzero(outcome.holds).flatten()
+    if len(rows) == 0:
         return
-    scale = _scale(subject, query)
-    if subject.dtype != torch.float64 and not outcome.confirmed:
-        rows = torch.nonzero(outcome.holds & (outcome.upper > -ROUNDING * scale)).flatten()
-        if len(rows):
-            part = query.select(rows.to(query.inputs.device))
-            outcome.upper[rows], outcome.holds[rows] = _exact_bound(verifier, subject, part, budget)
-            for row in rows.tolist():
-                outcome.reason[row] = "" if outcome.holds[row] else "boundary"
-    near = outcome.holds & (outcome.upper != 0) & (outcome.upper > -_LEAST * scale)
-    outcome.holds &= ~near
-    for row in near.nonzero().flatten().tolist():
-        outcome.reason[row] = "boundary"
+    some = query.select(rows.to(query.inputs.device))
+    wide = subject.dtype == torch.float64
+    zero, complete = outcome.upper[rows] == 0, True
+    if not wide and not outcome.confirmed:
+        outcome.upper[rows], outcome.holds[rows], complete = _exact_bound(verifier, subject, some, budget)
+    graph = subject.graph() if wide or outcome.confirmed else subject.exact()[1]
+    room = rounding_of(graph, some.inputs).cpu() * (0.5 if outcome.confirmed else 1.0)
+    upper = outcome.upper[rows]
+    outcome.holds[rows] &= (upper <= -room) | (zero & (upper == 0))
+    for row in rows[~outcome.holds[rows]].tolist():
+        outcome.reason[row] = "boundary" if complete else "timeout"
 
 
 def cross_check(
@@ -106,7 +106,7 @@ class _Pair:
         with torch.inference_mode():
             exact_query = self.query.with_network(network)
             lower = exact_query.violation(self.points.double()).cpu()
-        upper, holds = _exact_bound(self.verifier, self.subject, self.query, budget)
+        upper, holds, _ = _exact_bound(self.verifier, self.subject, self.query, budget)
         slack = _EXACT_ROUNDING * _scale(self.subject, self.query)
         broken = torch.nonzero(lower > upper + slack).flatten()
         if len(broken):
@@ -153,15 +153,19 @@ class _Pair:
         )
 
 
-def _exact_bound(verifier: Verifier, subject: Subject, query: Query, budget: Budget) -> tuple[Tensor, Tensor]:
-    """The verifier's bound and its verdict in float64, (b,) each, on the CPU; +inf where it gives none."""
+def _exact_bound(
+    verifier: Verifier, subject: Subject, query: Query, budget: Budget
+) -> tuple[Tensor, Tensor, bool]:
+    """The verifier's bound and its verdict in float64, (b,) each, on the CPU, +inf where it gives none; and
+    whether it had the time it wanted.
+    """
     network, graph = subject.exact()
     exact_query = query.with_network(network)
     with torch.inference_mode():
-        raw = verifier.bound(graph, exact_query, budget).upper
-    upper = raw.to("cpu", torch.float64, copy=True)
-    holds = exact_query.holds(raw).cpu() & upper.isfinite()
-    return torch.where(upper.isfinite(), upper, torch.inf), holds
+        found = verifier.bound(graph, exact_query, budget)
+    upper = found.upper.to("cpu", torch.float64, copy=True)
+    holds = exact_query.holds(found.upper).cpu() & upper.isfinite()
+    return torch.where(upper.isfinite(), upper, torch.inf), holds, found.complete
 
 
 def _scale(subject: Subject, query: Query) -> float:

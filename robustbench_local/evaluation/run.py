@@ -145,7 +145,7 @@ class _Run:
                 subject.graph()  # traced before the clock starts: its time is `seconds_load`
                 start = time.perf_counter()
                 outcome = run_verifier(method, subject, cases.query, limits=self.limits)
-                budget = Budget(memory_bytes=self.limits.memory_bytes)
+                budget = Budget(self.limits.seconds, self.limits.memory_bytes)
                 confirm(method, subject, cases.query, outcome, budget)
                 outcome.seconds_load = subject.seconds_load
             elif isinstance(method, Smoothing):

@@ -86,10 +86,8 @@ def test_good_rows_exit_with_zero_and_a_wrong_verdict_with_three(tmp_path: Path,
 def test_without_attacks_nothing_that_fails_holds(tmp_path: Path) -> None:
     place = folder(tmp_path / "in", GOOD)
     run(["competition", str(place), "--no-attacks", "--json", str(tmp_path / "rows.json")])
-    assert [row["verdict"] for row in rows_of(tmp_path / "rows.json") if row["expected"] == "sat"] == [
-        "UNKNOWN",
-        "UNKNOWN",
-    ]
+    failing = [row for row in rows_of(tmp_path / "rows.json") if row["expected"] == "sat"]
+    assert len(failing) == 2 and not any(row["verdict"] == "HOLDS" for row in failing)
 
 
 @pytest.mark.parametrize("words", [["--timeout", "0"], ["--device", "cuda:99"], ["--device", "nonsense"]])

@@ -10,12 +10,14 @@ from torch import Tensor
 from robustbench_local.specs import Query
 
 from ..graph import Graph
+from ..magnitude import largest_value, rounding_of
 from ..verifier import Budget
 from .settings import Settings
 
 __all__ = ["Ledger"]
 
 _NARROW = 1e-4  # relative to the largest output: a float32 bound closer to zero is computed again in float64
+_INSIDE = 1e-5  # relative to the largest value inside: the same
 
 
 class Ledger:
@@ -36,8 +38,9 @@ class Ledger:
         self.found = like.new_full((query.batch,), -torch.inf)
         self.broken = torch.zeros(query.batch, dtype=torch.bool, device=like.device)
         self.scale = max(1.0, float(graph.run(self.points).abs().max().nan_to_num()))
-        self.narrow = 0.0 if like.dtype == torch.float64 else _NARROW * self.scale
-        self.sure = 1e-9 * self.scale
+        inside = float(largest_value(graph, query.inputs).max())
+        self.narrow = 0.0 if like.dtype == torch.float64 else max(_NARROW * self.scale, _INSIDE * inside)
+        self.sure = max(1e-9 * self.scale, float(rounding_of(graph, query.inputs).max()))
         self.above = 2 * max(self.narrow, self.sure)
         self.domains = 0
         self.most = settings.parts if deadline == float("inf") else None

@@ -10,6 +10,7 @@ from torch import Tensor
 from robustbench_local.specs import Query
 
 from ..graph import Graph
+from ..magnitude import largest_value
 from ..verifier import Budget
 from .bounding import Bounding, Found, ways_of
 from .found import Points
@@ -22,6 +23,7 @@ _MOST_AT_ONCE = 512
 _SPREAD = 0.1  # share of the coordinates' widths in the score, beside their effect
 _ROUNDS = 3  # of clipping with every row of a clause
 _CERTAIN = 1e-4  # relative to the outputs: float32 bounds nearer to zero are computed again in float64
+_INSIDE = 1e-5  # relative to the largest value inside: the same
 _TINY = 2.0**12  # units of rounding: parts with shorter sides are bounded in float64
 
 
@@ -48,11 +50,13 @@ class Evaluator:
         like = graph.like
         self.whole = Whole.of(query.inputs.box(), settings.most, like.device)
         size = graph.run(query.inputs.centre().to(like)).flatten(1).abs().amax(1).to(torch.float64)
-        size = size.nan_to_num(torch.inf)
+        size, inside = size.nan_to_num(torch.inf), largest_value(graph, query.inputs)
         # an upper bound of -margin is certain whatever rounding did, in this dtype or in float64
-        self.exact = (2048 * torch.finfo(torch.float64).eps * size).clamp(min=torch.finfo(like.dtype).tiny)
+        self.exact = (2048 * torch.finfo(torch.float64).eps * torch.maximum(size, inside)).clamp(
+            min=torch.finfo(like.dtype).tiny
+        )
         narrow = 2048 * torch.finfo(like.dtype).eps * size
-        self.margin = torch.maximum(narrow, _CERTAIN * size.max().clamp(min=1.0))
+        self.margin = torch.maximum(narrow, _CERTAIN * size.max().clamp(min=1.0)).maximum(_INSIDE * inside)
         self.wide: Graph | None = None  # in float64, once it is needed
         if like.dtype == torch.float64:
             self.margin = self.exact
