@@ -19,8 +19,9 @@ from robustbench_local.specs import ChanceClaim, Every, RateClaim, SpecFile, Vnn
 from robustbench_local.verifiers import Verifier, find_verifier, from_torch, output_bounds
 
 from .aggregates import chance_result, every_result, rate_result
+from .arithmetic import arithmetic_stages, labelled, only_real
 from .brackets import chance, measure, radius
-from .cascade import cascade_all, find_any_method, find_method, find_methods
+from .cascade import cascade_all, find_any_method, find_method
 from .certifying import certified, check_certifiable
 from .device import find_device
 from .named_models import find_model
@@ -65,6 +66,7 @@ def verify(
     device: str | torch.device | None = None,
     seed: int = 0,
     certificate: str | Path | None = None,
+    arithmetic: str = "real",
 ) -> Result:
     """The verdict on a property of `model`, and the bracket of its worst violation.
 
@@ -88,20 +90,24 @@ def verify(
         seed: of the attack.
         certificate: file to write for a HOLDS of a single property: a proof that `check` replays. Finding it
             may take as long as `timeout` again; where there is none, the result's `error` says why.
+        arithmetic: what HOLDS is about: "real", the network over the real numbers; "float64-outward", the
+            same with the verifier's own rounding accounted for; "fp32", "fp16", "bf16", every forward pass in
+            that format, in any order of its sums (docs/arithmetic.md). Other than "real", without a
+            `method`: PGD and the outward counterparts of IBP, CROWN-IBP, CROWN and alpha-CROWN.
 
     Returns:
         The result over all problems; its `cases` are the results of the single ones.
 
     Raises RobustBenchError for a model, spec or value that cannot be used.
     """
-    stages = None if method is None else find_methods((method,))
+    stages = arithmetic_stages(method, arithmetic)
     deadline = time.monotonic() + timeout
     check_certifiable(spec, certificate)
     if isinstance(spec, SpecFile) or (isinstance(spec, str | Path) and is_text(spec)):
 
         def part(one: BoundClaim, left: float) -> Result:
             rest: Mapping[str, Any] = {"timeout": left, "method": method, "device": device, "seed": seed}
-            return verify(one.model, one.claim, values=one.values, **rest)
+            return verify(one.model, one.claim, values=one.values, arithmetic=arithmetic, **rest)
 
         return every_result(in_turn(bound_claims(text_of(spec), model, values, prop), part, deadline))
 
@@ -110,7 +116,7 @@ def verify(
         batches = problems_of(model, one, values, device=device, input_shape=input_shape)
         left = max(0.0, until - time.monotonic())
         if stages is not None:
-            result = cascade_all(batches, stages, timeout=left, seed=seed)
+            result = labelled(cascade_all(batches, stages, timeout=left, seed=seed), arithmetic)
         else:
             whole = isinstance(one, VnnlibProperty | Vnnlib2Property | str | Path)
             result = decide_all(batches, timeout=left, seed=seed, first=whole)
@@ -119,6 +125,7 @@ def verify(
     if isinstance(spec, RateClaim):
         return rate_result(spec, decide(spec.rate.spec, timeout))
     if isinstance(spec, ChanceClaim):
+        only_real(arithmetic)
         start = time.perf_counter()
         brackets = chance(
             model, spec.chance, values=values, timeout=timeout, samples=0, device=device, seed=seed

@@ -33,6 +33,7 @@ class Result:
         error: message of the last method that failed, "" if none did.
         proved: the part of the input set, in 0..1, on which a search has proved the property; the least over
             the cases. 0 where no search tells.
+        arithmetic: what HOLDS is about: real, float64-outward, fp32, fp16 or bf16 (docs/arithmetic.md).
         cases: the results of the single problems, in order; empty in those themselves.
     """
 
@@ -46,6 +47,7 @@ class Result:
     certificate: str | None = None
     error: str = ""
     proved: float = 0.0
+    arithmetic: str = "real"
     cases: tuple[Result, ...] = field(default=(), repr=False)
 
     def as_dict(self) -> dict[str, object]:
@@ -61,6 +63,7 @@ class Result:
             "certificate": self.certificate,
             "error": self.error,
             "proved": self.proved,
+            "arithmetic": self.arithmetic,
         }
 
 

@@ -30,6 +30,7 @@ from .memory import is_out_of_memory
 from .onnx_reader import from_onnx
 from .onnx_writer import write_onnx
 from .output import output_bounds
+from .rounding import ARITHMETICS, Arithmetic, Deployed, Outward, find_arithmetic, outward
 from .rule import RULES, Affine, Boxes, Elementwise, Lines, Pulled, Rule, find_rule, register
 from .smoothing import SMOOTHERS, Certificates, Predictions, Smoothing, binomial_lower_bound, labels_of
 from .structure import Structure, structure_of
@@ -40,6 +41,7 @@ from .verifier import DEFAULT_BUDGET, VERIFIERS, Bounds, Budget, Verifier, find_
 from .warm_start import Warm, resumed
 
 __all__ = [
+    "ARITHMETICS",
     "CROWN",
     "DEFAULT_BUDGET",
     "IBP",
@@ -48,6 +50,7 @@ __all__ = [
     "VERIFIERS",
     "Affine",
     "AlphaCROWN",
+    "Arithmetic",
     "AutoLirpa",
     "Bounds",
     "Boxes",
@@ -56,6 +59,7 @@ __all__ = [
     "Certificates",
     "Certified",
     "CrownIBP",
+    "Deployed",
     "Elementwise",
     "Forward",
     "ForwardBackward",
@@ -71,6 +75,7 @@ __all__ = [
     "MethodSupport",
     "Node",
     "Obstacle",
+    "Outward",
     "Port",
     "Predictions",
     "Pulled",
@@ -84,6 +89,7 @@ __all__ = [
     "Warm",
     "binomial_lower_bound",
     "certify",
+    "find_arithmetic",
     "find_rule",
     "find_verifier",
     "forward_bounds",
@@ -98,6 +104,7 @@ __all__ = [
     "local_lipschitz",
     "network_hash",
     "output_bounds",
+    "outward",
     "register",
     "resumed",
     "rounding_of",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ from .rule import Pulled, PulledWindows, Rule, find_rule
 from .slopes import Slopes
 from .windows import WindowRows
 
-__all__ = ["Rows", "Selection", "input_planes", "lower_bounds", "neuron_rows"]
+__all__ = ["Ledger", "Rows", "Selection", "input_planes", "lower_bounds", "neuron_rows"]
 
 Rows = Tensor | WindowRows
 
@@ -57,6 +58,18 @@ class Selection:
         return torch.cat(tuple(both), 1)
 
 
+class Ledger(Protocol):
+    """What the rounding of a pull costs, so that its result can be made valid (see `rounding`)."""
+
+    def step(self, node: Node, rows: Rows, free: Tensor | None) -> Tensor:
+        """At least the error (B or 1, K) of the backward step of these rows through the node."""
+        ...
+
+    def end(self, node: Node, rows: Rows) -> Tensor:
+        """At least the error (B or 1, K) of the rows' minimum over the node's box."""
+        ...
+
+
 class _Accumulator:
     """Coefficients waiting at each node, shared or per sample, and the offset so far."""
 
@@ -66,6 +79,7 @@ class _Accumulator:
         self.own: dict[Node, Rows] = {}
         self.shared_offset: Tensor | None = None
         self.own_offset: Tensor | None = None
+        self.cost: Tensor | None = None
 
     def spread(self, shared: Rows) -> Rows:
         return shared if self.selection is None else self.selection.spread_rows(shared)
@@ -82,6 +96,12 @@ class _Accumulator:
         else:
             self.own_offset = value if self.own_offset is None else self.own_offset + value
 
+    def charge(self, cost: Tensor | None, *, shared: bool) -> None:
+        """Takes a cost off the bound, of shared rows off those of both signs."""
+        if cost is not None:
+            own = self.selection.gather(cost, cost) if shared and self.selection is not None else cost
+            self.cost = own if self.cost is None else self.cost + own
+
     def take(self, node: Node) -> tuple[Rows | None, bool]:
         """The coefficients at a node and whether they are still shared."""
         shared, own = self.shared.pop(node, None), self.own.pop(node, None)
@@ -94,7 +114,7 @@ class _Accumulator:
             bound = bound + self.own_offset
         if self.shared_offset is not None and self.selection is not None:
             bound = bound + self.selection.spread(self.shared_offset)
-        return bound
+        return bound if self.cost is None else bound - self.cost
 
 
 def lower_bounds(
@@ -109,6 +129,7 @@ def lower_bounds(
     stop: Callable[[Node], bool] = lambda node: False,
     least: Callable[[Rows], Tensor] | None = None,
     seen: dict[Node, Rows] | None = None,
+    ledger: Ledger | None = None,
 ) -> Tensor:
     """Lower bounds over the input set of `sum over nodes of <a_k, node>`.
 
@@ -118,6 +139,7 @@ def lower_bounds(
     up where they are missing; None for the rules' own choice. `boxes` bounds the inputs of every
     nonlinearity met. Where `stop(node)` holds the node's own box ends the pull. `least`: what stands for the
     minimum of the input's rows. `seen` receives the rows that arrive at the input and at nonlinearities.
+    `ledger`: tells what rounding may have added, which is taken off.
     Result (B, K), or (1, K) where no sample matters.
     """
     waiting = _Accumulator(selection)
@@ -140,12 +162,14 @@ def lower_bounds(
             if shared and selection is not None:
                 end = selection.gather(end, _least(node, _negated(waits), inputs, boxes))
             bound = end if bound is None else bound + end
+            waiting.charge(None if ledger is None else ledger.end(node, waits), shared=shared)
             continue
         rule = find_rule(node)
         if shared and not rule.affine:
             waits, shared = waiting.spread(waits), False
-        pulled, offset = _step(rule, node, waits, boxes, slopes)
+        pulled, offset, cost = _step(rule, node, waits, boxes, slopes, ledger)
         waiting.add_offset(offset, shared=shared)
+        waiting.charge(cost, shared=shared)
         for parent, coefficients in zip(node.inputs, pulled, strict=True):
             waiting.add(parent, coefficients, shared=shared)
     assert bound is not None  # every node descends from the input
@@ -181,9 +205,15 @@ def neuron_rows(neurons: Tensor, node: Node, dtype: torch.dtype) -> Rows:
 
 
 def _step(
-    rule: Rule, node: Node, rows: Rows, boxes: Mapping[Node, Interval], slopes: Slopes | None
-) -> tuple[tuple[Rows, ...], Tensor | None]:
-    """One backward step, on windows where the rule can."""
+    rule: Rule,
+    node: Node,
+    rows: Rows,
+    boxes: Mapping[Node, Interval],
+    slopes: Slopes | None,
+    ledger: Ledger | None,
+) -> tuple[tuple[Rows, ...], Tensor | None, Tensor | None]:
+    """One backward step, on windows where the rule can: coefficients, offset, and what rounding costs."""
+    free: Tensor | None = None
     if isinstance(rows, WindowRows):
         small: PulledWindows | None = None
         if not rows.wide:
@@ -191,11 +221,11 @@ def _step(
             free = slopes.at(node, rule, rows, boxes) if slopes is not None and tuned else None
             small = rule.backward_windows(node, rows, boxes, free)
         if small is not None:
-            return small.rows, small.offset
+            return small.rows, small.offset, None if ledger is None else ledger.step(node, rows, free)
         rows = rows.dense()
     free = None if slopes is None else slopes.at(node, rule, rows, boxes)
     pulled: Pulled = rule.backward(node, rows, boxes, free)
-    return pulled.coefficients, pulled.offset
+    return pulled.coefficients, pulled.offset, None if ledger is None else ledger.step(node, rows, free)
 
 
 def _plus(one: Rows, other: Rows) -> Rows:

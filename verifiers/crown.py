@@ -8,7 +8,7 @@ arXiv 1906.06316) takes interval bounds for all hidden neurons and pulls only th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -84,11 +84,13 @@ def crown_bounds(
     intersect: bool = True,
     known: Mapping[Node, Interval] | None = None,
     pull: HiddenPull | None = None,
+    image: Image | None = None,
 ) -> tuple[dict[Node, Interval], bool]:
     """Bounds of every node, hidden neurons refined backward; and whether the time sufficed for all.
 
     known: valid bounds of some nodes, which the new ones are intersected with. pull: how rows of hidden
-    neurons are bounded; one backward pass by default.
+    neurons are bounded; one backward pass by default. image: a node's box from those of its inputs; by
+    default that of its rule.
     """
     deadline, complete = budget.deadline(), True
     known = {} if known is None else known
@@ -96,10 +98,12 @@ def crown_bounds(
     boxes: dict[Node, Interval] = {graph.input: input_interval(graph, inputs)}
     straight = isinstance(inputs, Box)
     exact = exact_nodes(graph) if straight else frozenset()
-    base = {} if straight else interval_bounds(graph, inputs)  # tighter than intervals over the hull
+    # tighter than intervals over the hull
+    base = {} if straight or image is not None else interval_bounds(graph, inputs)
+    image = _interval if image is None else image
     for node in graph.nodes[1:]:
-        box = find_rule(node).interval(node, *(boxes[p] for p in node.inputs))
-        box = box if straight else box.intersect(base[node])
+        box = image(node, [boxes[p] for p in node.inputs])
+        box = box.intersect(base[node]) if node in base else box
         boxes[node] = box.intersect(known[node]) if node in known else box
         if node in exact:
             continue
@@ -112,6 +116,14 @@ def crown_bounds(
         boxes[node] = boxes[node].intersect(box) if intersect else boxes[node]
         complete &= finished
     return boxes, complete
+
+
+Image = Callable[[Node, Sequence[Interval]], Interval]
+"""A node's box from those of its inputs."""
+
+
+def _interval(node: Node, boxes: Sequence[Interval]) -> Interval:
+    return find_rule(node).interval(node, *boxes)
 
 
 def _until(deadline: float, chunks: Iterable[Chunk]) -> Iterator[Chunk | None]:

@@ -56,6 +56,7 @@ class Bounds:
     (B, *in) are inputs, each in its set, that a search for bounds came across; the worst it met.
     `confirmed`: bounds closer to zero than rounding could explain have been computed in float64 already.
     `share` (B,): the part of every set's volume on which the property is proved, in 0..1.
+    `rounding` (B,): how much of `upper` pays for rounding errors; None where they are not accounted for.
     """
 
     rows: Tensor
@@ -64,6 +65,7 @@ class Bounds:
     points: Tensor | None = None
     confirmed: bool = False
     share: Tensor | None = None
+    rounding: Tensor | None = None
 
 
 @runtime_checkable
