@@ -49,7 +49,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+    words = ("out of memory", "can't allocate memory", "not enough memory")  # the last: torch on Windows
+    return isinstance(error, RuntimeError) and any(word in text for word in words)
 
 
 def _halves(samples: Tensor, part: Tensor) -> list[Chunk]:
