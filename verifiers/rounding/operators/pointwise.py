@@ -1,8 +1,8 @@
 """Functions of one number: the slope carries the input's error, the library adds a few roundings.
 
 torch documents no error of its functions: the constants are assumptions, 8 u, and 16 u for powers and
-functions of several steps. docs/arithmetic.md tells what was sampled. The CUDA programming guide states at most 2 units
-in the last place (4 u) for most functions and 4 for powers.
+functions of several steps. docs/arithmetic.md tells what was sampled. The CUDA programming guide states at
+most 2 units in the last place (4 u) for most functions and 4 for powers.
 """
 
 from __future__ import annotations
