@@ -1,8 +1,8 @@
 """How parts of boxes are bounded: hidden neurons forward, backward or both, the property by a backward pass.
 
 Which way pays depends on the network and on how small the parts are: all ways are tried on a few parts now
-and then, and the one goes on that promises the least work. A part's excess over the truth falls with the
-square of its width, so an excess g asks for about g^(d/2) parts where d coordinates are cut.
+and then, and the one goes on that promises the least work. Where a part's excess over the truth falls with
+the power p of its width, an excess g asks for g^(d/p) parts, with d coordinates that are cut.
 """
 
 from __future__ import annotations
@@ -24,13 +24,17 @@ from ..graph import Graph, Node
 from ..ibp import interval_bounds, overflow, specification_rows
 from ..interval import Interval
 from ..verifier import Budget
+from .chains import Chain, chain_of
 from .planes import Planes
 
-__all__ = ["Bounding", "Found", "Way", "ways_of"]
+__all__ = ["Bounding", "Found", "Way", "bounding_of"]
 
 _MOST_COEFFICIENTS = 2**13  # of errors in one node's affine form
 _AGAIN = 24  # batches until all ways are tried again
-_TRIED = 32  # parts on which they are tried
+_TRIED = 16  # parts on which they are tried
+_FEW, _TOO_SLOW = 2, 16.0
+_FALL = 5.0  # a part's excess falls with about this power of its width: slowly at last, much faster before
+_PROVED = 1e-30  # what a part costs that is proved, so that the quickest way wins where all prove all
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,32 +80,52 @@ class Backward:
         return _found(graph, query, boxes, axes)
 
 
-def ways_of(graph: Graph, budget: Budget, symbols: int) -> tuple[Way, ...]:
+@dataclass(frozen=True, slots=True)
+class Chained:
+    """As `Forward`, for a network that is a chain of affine maps and ReLUs."""
+
+    chain: Chain
+    symbols: int
+
+    def bound(self, graph: Graph, query: Query, axes: Tensor) -> Found:
+        planes = self.chain.planes(graph, query, axes, self.symbols)
+        return Found(planes.top, planes)
+
+
+def bounding_of(graph: Graph, budget: Budget, symbols: int, dims: int) -> Bounding:
     """The ways that may pay for this network, those with affine forms first."""
     widest = max(node.numel for node in graph.nodes)
+    chain = chain_of(graph)
+    if chain is not None:
+        tried = {symbols, min(symbols, 16), 0}
+        ways: list[Way] = [Chained(chain, count) for count in sorted(tried, reverse=True)]
+        return Bounding((*ways, Backward(budget)), dims, screens=False)
     most = min(symbols, _MOST_COEFFICIENTS // widest)
     counts = sorted({most, min(most, 16), 0}, reverse=True)
-    return (*(Forward(count, budget) for count in counts), Backward(budget))
+    return Bounding((*(Forward(count, budget) for count in counts), Backward(budget)), dims)
 
 
 @dataclass(slots=True, eq=False)
 class Bounding:
     """The ways of one search and the one that is taken now, with what the screening by intervals gave.
 
-    A local record of one search. dims: how many coordinates are cut.
+    A local record of one search. dims: how many coordinates are cut; screens: whether intervals come first.
     """
 
     ways: tuple[Way, ...]
     dims: int
+    screens: bool = True
     now: int = 0
     calls: int = 0
     screened: int = 0
     passed: int = 0
-    cost: dict[int, float] = field(default_factory=dict)
+    pauses: dict[int, int] = field(default_factory=dict)  # way -> how many trials it sits out
+    lost: dict[int, int] = field(default_factory=dict)  # way -> how many trials in a row it lost clearly
 
     def screen(self, graph: Graph, query: Query) -> Tensor | None:
         """Bounds of the atoms by intervals; None where these have decided too little to be worth it."""
-        if self.screened > 1024 and self.passed < 0.02 * self.screened and self.calls % 16:
+        rare = self.screened > 1024 and self.passed < 0.05 * self.screened and self.calls % 16
+        if rare or not self.screens:
             return None
         boxes = interval_bounds(graph, query.inputs)
         return specification_rows(graph, query, boxes, to_input=False)
@@ -112,25 +136,41 @@ class Bounding:
 
     def bound(self, graph: Graph, query: Query, axes: Tensor, reached: Tensor) -> Found:
         """Bounds of parts where the violation reaches `reached` (n,)."""
-        if len(self.ways) > 1 and self.calls % _AGAIN in (0, 4):
+        self.calls += 1
+        if len(self.ways) > 1 and (self.calls % _AGAIN == 0 or self.calls in (1, 2, 4, 8, 16)):
             some = torch.arange(min(_TRIED, query.batch), device=axes.device)
             self._compare(graph, query.select(some.to(query.C.device)), axes[some], reached[some])
-        self.calls += 1
         return self.ways[self.now].bound(graph, query, axes)
 
     def _compare(self, graph: Graph, query: Query, axes: Tensor, reached: Tensor) -> None:
-        work: dict[int, Tensor] = {}
-        for i, way in enumerate(self.ways):
-            start = time.perf_counter()
-            found = way.bound(graph, query, axes)
-            seconds = time.perf_counter() - start
+        """Tries the ways on the parts, and goes on with the one that promises the least work."""
+        ways = [i for i in range(len(self.ways)) if i == self.now or self.pauses.get(i, 0) == 0]
+        self.pauses = {i: n - 1 for i, n in self.pauses.items() if n > 0}
+        few = slice(0, _FEW)  # enough to see what is far too slow
+        pair = query.select(torch.arange(len(axes[few]), device=query.C.device))
+        seconds = {i: self._timed(i, graph, pair, axes[few])[1] for i in ways}
+        work: dict[int, float] = {}
+        for i in ways:
+            if seconds[i] > _TOO_SLOW * min(seconds.values()):
+                work[i] = float("inf")
+                continue
+            found, time_ = self._timed(i, graph, query, axes)
             value = query.combine(torch.fmin(found.rows, found.planes.top))
             excess = (value - reached).clamp(min=0).nan_to_num(torch.inf)
-            # a part that is proved needs no more; one that is not needs as many as its excess says
-            work[i] = seconds * torch.where(value < 0, 0.0, excess).mean() ** (0.5 * self.dims)
-        costs = {i: float(w) for i, w in work.items()}
-        if min(costs.values()) < float("inf"):
-            self.now = min(costs, key=lambda i: costs[i])
+            # a part that is proved needs no more, another one as many as its excess says
+            more = torch.where(value < 0, 0.0, excess).pow(self.dims / _FALL).mean()
+            work[i] = time_ * (_PROVED + float(more))
+        best = min(ways, key=lambda i: work[i])
+        if work[best] < float("inf"):
+            self.now = best
+            for i in ways:
+                self.lost[i] = self.lost.get(i, 0) + 1 if work[i] > 4 * work[best] else 0
+                self.pauses[i] = 2 ** min(self.lost[i], 16) - 1
+
+    def _timed(self, i: int, graph: Graph, query: Query, axes: Tensor) -> tuple[Found, float]:
+        start = time.process_time()
+        found = self.ways[i].bound(graph, query, axes)
+        return found, time.process_time() - start
 
 
 def _found(graph: Graph, query: Query, boxes: Mapping[Node, Interval], axes: Tensor) -> Found:

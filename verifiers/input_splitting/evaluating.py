@@ -12,7 +12,7 @@ from robustbench_local.specs import Query
 from ..graph import Graph
 from ..magnitude import largest_value
 from ..verifier import Budget
-from .bounding import Bounding, Found, ways_of
+from .bounding import Found, bounding_of
 from .found import Points
 from .leaves import Leaves, Whole
 from .planes import Clauses, clip
@@ -21,6 +21,7 @@ __all__ = ["Evaluator", "Settings"]
 
 _MOST_AT_ONCE = 512
 _SPREAD = 0.1  # share of the coordinates' widths in the score, beside their effect
+_EXCESS = 0.02  # share of a bound's excess in the score
 _ROUNDS = 3  # of clipping with every row of a clause
 _CERTAIN = 1e-4  # relative to the outputs: float32 bounds nearer to zero are computed again in float64
 _INSIDE = 1e-5  # relative to the largest value inside: the same
@@ -65,7 +66,7 @@ class Evaluator:
         self.safe = torch.full_like(size, -torch.inf)
         self.safe_rows = torch.full_like(query.d, -torch.inf, device=like.device)
         self.clauses = Clauses.of(query.tree, like.device)
-        self.bounding = Bounding(ways_of(graph, budget, settings.symbols), self.whole.axes.shape[1])
+        self.bounding = bounding_of(graph, budget, settings.symbols, self.whole.axes.shape[1])
         widest = max(node.numel for node in graph.nodes)
         part_bytes = 4 * widest * like.element_size() * (query.C.shape[1] + 8)
         self.at_once = max(2, min(_MOST_AT_ONCE, budget.memory(like.device) // part_bytes))
@@ -82,7 +83,7 @@ class Evaluator:
             reached = self._visit(query, leaves)
             found = self.bounding.bound(self.graph, query, axes, reached)
             self._visit_corners(leaves, found)
-            leaves = self._taken(leaves, found, self.margin)
+            leaves = self._taken(leaves, found, self.margin, reached)
         if self.graph.dtype == torch.float64:
             return leaves
         near = (leaves.value <= 0) & (not self.budget.tighten)
@@ -98,7 +99,7 @@ class Evaluator:
         blank = replace(leaves, rows=torch.full_like(leaves.rows, torch.inf),
                         value=torch.full_like(leaves.value, torch.inf))  # fmt: skip
         found = self.bounding.ways[self.bounding.now].bound(self.wide, query, axes)
-        return self._taken(blank, found, self.exact)
+        return self._taken(blank, found, self.exact, None)
 
     def _screened(self, leaves: Leaves) -> Leaves:
         """The leaves that intervals leave open."""
@@ -111,10 +112,10 @@ class Evaluator:
         self.bounding.learn(len(leaves), len(leaves) - len(left))
         return left
 
-    def _taken(self, leaves: Leaves, found: Found, margin: Tensor) -> Leaves:
-        """The leaves with these bounds, clipped; without those that are done."""
+    def _taken(self, leaves: Leaves, found: Found, margin: Tensor, reached: Tensor | None) -> Leaves:
+        """The leaves with these bounds, clipped, without those that are done. reached (n,): violations."""
         rows = torch.fmin(leaves.rows, found.rows)
-        leaves = replace(leaves, rows=rows, score=self._score(leaves, found))
+        leaves = replace(leaves, rows=rows, score=self._score(leaves, found, reached))
         if self.clauses is not None:
             joint = found.planes.in_clauses(self.clauses, leaves)
             if self.budget.tighten:
@@ -132,12 +133,22 @@ class Evaluator:
         box = self.whole.boxes(leaves, self.graph.input_shape)
         return replace(self.query.select(leaves.owner.to(self.query.C.device)), inputs=box)
 
-    def _score(self, leaves: Leaves, found: Found) -> Tensor:
-        """How much a cut along each coordinate promises, (n, d)."""
-        effect = found.planes.effect(leaves)
-        share = effect / effect.sum(1, keepdim=True)
+    def _score(self, leaves: Leaves, found: Found, reached: Tensor | None) -> Tensor:
+        """How much a cut along each coordinate promises, (n, d).
+
+        What the functions change along it, and a share of the bound's excess that no function explains: that
+        comes from relaxations, which tighten as a part gets narrower in any of its coordinates.
+        """
+        effect = found.planes.effect(leaves).nan_to_num(0.0, 0.0, 0.0)
         width = (leaves.upper - leaves.lower) / self.whole.widths(leaves.owner)
-        return share.nan_to_num(0.0) + _SPREAD * width.nan_to_num(0.0)
+        width = width.nan_to_num(0.0) / width.nan_to_num(0.0).sum(1, keepdim=True).clamp(min=1e-300)
+        total = effect.sum(1, keepdim=True)
+        excess = torch.zeros_like(total)
+        if reached is not None:
+            value = self.query.combine(found.rows).nan_to_num(0.0, 0.0, 0.0)
+            gap = value - reached.nan_to_num(0.0, 0.0, 0.0)
+            excess = _EXCESS * (gap.unsqueeze(1) - 0.5 * total).clamp(min=0.0)
+        return effect + torch.maximum(excess, _SPREAD * total) * width
 
     def _open(self, leaves: Leaves, rows: Tensor, margin: Tensor) -> Leaves:
         """The leaves that are not done, with these bounds of their atoms, too."""
