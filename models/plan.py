@@ -7,7 +7,7 @@ the process around it (P). Reading it imports neither torch nor a network.
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from importlib.resources import files
 
@@ -43,6 +43,10 @@ class PlannedRow:
     complete: Completeness
     paper: str
     plan: str
+
+    def as_dict(self) -> dict[str, object]:
+        """The row as plain fields."""
+        return {**asdict(self), "complete": self.complete.value}
 
 
 def read_plan() -> tuple[PlannedRow, ...]:

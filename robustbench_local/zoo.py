@@ -20,8 +20,7 @@ class ZooRow:
     `status` is how far it is: `planned` (a system of the lectures without a network yet), `built` (the
     network exists), or `bracketed` (weights are shipped whose robust accuracy was measured from both
     sides). `reason` says what is missing. `episode` is the lecture that a model comes from, empty for those
-    that come from none. `weights` are the shipped weight sets, `specs` the properties measured. `plan` says
-    what a planned row will be.
+    that come from none. `weights` are the shipped weight sets, `specs` the properties measured.
     """
 
     id: str
@@ -32,7 +31,6 @@ class ZooRow:
     reason: str
     weights: tuple[str, ...]
     specs: tuple[str, ...]
-    plan: str = ""
 
     def as_dict(self) -> dict[str, object]:
         """The row as plain fields."""
@@ -55,7 +53,6 @@ def _planned() -> list[ZooRow]:
             reason=f"not built, wave {row.wave}" if row.complete.value else "not recorded yet",
             weights=(),
             specs=(),
-            plan=row.plan,
         )
         for row in read_plan()
     ]

@@ -56,12 +56,18 @@ def show(
     seed: Seed = 0,
     debug: Debug = False,
 ) -> None:
-    """Show a model's card, and what was measured of its weights."""
+    """Show a model's card, and what was measured of its weights; of a planned row what it will be."""
     from dataclasses import asdict
 
     from robustbench_local.errors import UnknownNameError
-    from robustbench_local.models import MODELS, read_index, split_name
+    from robustbench_local.models import MODELS, read_index, read_plan, split_name
 
+    planned = next((row.as_dict() for row in read_plan() if row.id == name), None)
+    if planned is not None:
+        for key, value in planned.items():
+            printer(json).print(f"[bold]{key:13}[/bold] {value}")
+        write_json(planned, json)
+        return
     architecture, weights = split_name(name)
     if architecture not in MODELS:
         raise UnknownNameError.of("model", architecture, MODELS)

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 from robustbench_local.models.plan import parse_plan
 
+from robustbench_local.cli import run
 from robustbench_local.errors import DataError
 from robustbench_local.models import read_plan
 from robustbench_local.zoo import zoo_rows
@@ -32,7 +33,13 @@ def test_planned_rows_are_listed_with_a_reason() -> None:
     rows = {row.id: row for row in zoo_rows()}
     for planned in read_plan():
         assert rows[planned.id].reason
-        assert rows[planned.id].plan == planned.plan
+        assert rows[planned.id].status == "planned"
+
+
+def test_a_planned_row_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["zoo", "show", "12.01"]) == 0
+    out = capsys.readouterr().out
+    assert "64-48-48-10" in out and "1412.6572" in out
 
 
 @pytest.mark.parametrize(
