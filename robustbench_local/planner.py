@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TypeVar
 
 from robustbench_local.evaluation import Cases, Subject
+from robustbench_local.verifiers import GraphNetwork
 
 from .cascade import Cascade
 from .plan import Plan, Step, plan_for, screening
@@ -20,8 +21,6 @@ from .results import Result, together
 __all__ = ["decide", "in_turn", "plans_of"]
 
 Item = TypeVar("Item")
-
-import_module("torch.export._trace")  # takes seconds: with this module, rather than within a time limit
 
 
 def decide(
@@ -45,6 +44,8 @@ def decide(
 
     Raises SoundnessAlarm when an attack and a verifier contradict each other in float64 too.
     """
+    if not all(isinstance(cases.network, GraphNetwork) for cases in batches):
+        import_module("torch.export._trace")  # takes seconds: before the time runs, where networks are traced
     deadline = time.monotonic() + timeout
     subjects: dict[int, Subject] = {}
     runs: list[Cascade] = []

@@ -89,5 +89,5 @@ def _neurons(graph: Graph, query: Query) -> tuple[int, int]:
                 continue
             mask = rule.undecided(node, position, boxes[parent])
             if mask is not None:
-                undecided += mask.flatten(1).sum(1).cpu()
+                undecided += mask.reshape(query.batch, -1).sum(1).cpu()  # (B,) where a node is one number
     return neurons, int(undecided.max())

@@ -105,7 +105,7 @@ BOUND: Mapping[str, Bound] = {
     "mono": Bound({"price": Sum()}, {}, "H"),
     "fair": Bound({"score": mlp(12, 1, 8, 0.1)}, {}, "H"),
     "lip": Bound({"h": mlp(4, 3, 9, 0.2)}, {}, "H"),
-    "inv": Bound({"f": F}, IMAGES, "?VH"),
+    "inv": Bound({"f": F}, IMAGES, "HVH"),
     "ood": Bound({"f": mlp(36, CLASSES, 1, 0.1)}, {"x0": X0}, "HHH"),
     "phys": Bound({"dyn": Part(3, 0.5)}, {}, "V"),
     "sem": Bound({"f": F}, {**IMAGES, "DISTANCE": (1 - torch.eye(CLASSES)) * 2, "eps": 0.001}, "HHH"),
