@@ -102,7 +102,7 @@ def verify(
     """
     stages = arithmetic_stages(method, arithmetic)
     deadline = time.monotonic() + timeout
-    check_certifiable(spec, certificate)
+    check_certifiable(spec, certificate, arithmetic)
     if isinstance(spec, SpecFile) or (isinstance(spec, str | Path) and is_text(spec)):
 
         def part(one: BoundClaim, left: float) -> Result:

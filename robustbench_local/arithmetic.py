@@ -38,9 +38,9 @@ def labelled(result: Result, arithmetic: str) -> Result:
     return replace(result, arithmetic=arithmetic, cases=cases)
 
 
-def only_real(arithmetic: str) -> None:
-    """Raise SpecError for another arithmetic than real numbers: for probabilities."""
+def only_real(arithmetic: str, what: str = "probabilities") -> None:
+    """Raise SpecError for another arithmetic than real numbers: for `what` speaks of those only."""
     if arithmetic != "real":
         raise SpecError(
-            f"probabilities have no arithmetic={arithmetic!r}", where="arithmetic", cure="leave it at 'real'"
+            f"{what} have no arithmetic={arithmetic!r}", where="arithmetic", cure="leave it at 'real'"
         )

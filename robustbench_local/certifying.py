@@ -17,16 +17,21 @@ from robustbench_local.evaluation import Cases
 from robustbench_local.specs import Quantifier, Query, Spec, Verdict, Vnnlib2Property, VnnlibProperty
 from robustbench_local.verifiers import certify, from_torch, network_hash
 
+from .arithmetic import only_real
 from .named_models import find_model
 from .results import Result
 
 __all__ = ["certified", "check", "check_certifiable"]
 
 
-def check_certifiable(spec: object, path: object) -> None:
-    """Raise DataError for a certificate (path) of what is no single property: rates, texts, lists."""
+def check_certifiable(spec: object, path: object, arithmetic: str = "real") -> None:
+    """Raise DataError for a certificate (path) of what is no single property: rates, texts, lists.
+
+    SpecError for another arithmetic than real numbers.
+    """
     if path is None:
         return
+    only_real(arithmetic, "certificates")
     single = isinstance(spec, Query | Spec | VnnlibProperty | Vnnlib2Property)
     if not single and not (isinstance(spec, str | Path) and not str(spec).endswith(".rbspec")):
         raise DataError(

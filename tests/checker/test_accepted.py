@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import robustbench_local as rbl
 from robustbench_local import checker
 from robustbench_local.checker import check
 from robustbench_local.cli import run
 from robustbench_local.errors import DataError, SpecError, UnsupportedOpError
-from robustbench_local.specs import Atom, Ball, Query, Verdict
+from robustbench_local.specs import Atom, Ball, Query, Verdict, robustness
 from robustbench_local.verifiers import certify, from_torch
 
 from .samples import KINDS, certificate, parts, problem, write
@@ -118,3 +119,10 @@ def test_what_does_not_hold_or_cannot_be_certified_says_so(tmp_path: Path) -> No
     found = rbl.verify(many, query, certificate=tmp_path / "proof", timeout=5)
     assert found.verdict is Verdict.HOLDS and "no certificate" in found.error
     assert not (tmp_path / "proof").exists()
+
+
+def test_a_certificate_speaks_of_real_numbers_only(tmp_path: Path) -> None:
+    network, values = nn.Sequential(nn.Linear(2, 2)).eval(), {"x0": torch.zeros(1, 2), "c": 0, "eps": 0.1}
+    with pytest.raises(SpecError, match=r"certificates.*fp32"):
+        rbl.verify(network, robustness((2,), 2), values=values, certificate=tmp_path / "c", arithmetic="fp32")
+    assert not (tmp_path / "c").exists()
