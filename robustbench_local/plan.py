@@ -8,10 +8,11 @@ are of the time that is left when a step begins, so that what one step does not 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
-from robustbench_local.attacks import ATTACKS, Attack
+from robustbench_local.attacks import ATTACKS, Attack, clause_pgd
 from robustbench_local.errors import RobustBenchError
 from robustbench_local.evaluation import Subject
 from robustbench_local.specs import Query
@@ -23,6 +24,8 @@ Method = Attack | Verifier
 
 _FEW = 20  # inputs that vary: up to here boxes of inputs are worth cutting
 _WALKED = 64  # problems: up to here many walks of each fit one batch
+_LEAST_WALKS, _MOST_WALKS = 16, 1024  # of one problem
+_WALKED_NEURONS = 2**18  # walks times neurons where few inputs vary: many starts meet every region of the set
 _SURE = 8  # inputs that vary: up to here cutting them is all that is needed
 _NEURONS_PER_INPUT = (
     4  # undecided neurons for each input that varies: below, there are fewer patterns than boxes
@@ -114,8 +117,11 @@ def _steps(found: Structure, *, divisible: bool) -> tuple[Step, ...]:
     if found.bent > 1:
         cheap.append(Step("crown-ibp", VERIFIERS["crown-ibp"], 0.2, "one backward pass on interval bounds"))
     cheap.append(Step("crown", VERIFIERS["crown"], 0.4, "a backward pass for every layer"))
-    name = "clause-pgd" if found.problems <= _WALKED else "apgd-t"
-    strong = Step(name, ATTACKS[name], 0.15, "walks towards every clause, before bounds get dear")
+    strong = Step("apgd-t", ATTACKS["apgd-t"], 0.15, "walks towards every clause, before bounds get dear")
+    if found.problems <= _WALKED:
+        walks = _walks(found)
+        reason = f"{walks:,} walks towards every clause, before bounds get dear"
+        strong = Step("clause-pgd", partial(clause_pgd, walks=walks), 0.15, reason)
     members: list[Step] = []
     if divisible:
         own = (
@@ -136,6 +142,14 @@ def _steps(found: Structure, *, divisible: bool) -> tuple[Step, ...]:
             )
         )
     return (*cheap, strong, *members, *alpha, *_searches(found))
+
+
+def _walks(found: Structure) -> int:
+    """How many walks of each problem: more where few inputs vary and a pass of the network is cheap."""
+    if found.varying > _FEW:
+        return _LEAST_WALKS
+    most = _WALKED_NEURONS // max(1, found.problems * found.neurons)
+    return max(_LEAST_WALKS, min(_MOST_WALKS, most))
 
 
 def _searches(found: Structure) -> tuple[Step, ...]:

@@ -70,6 +70,26 @@ def test_without_attacks_there_are_only_verifiers() -> None:
     assert plan.steps and all(step.name in VERIFIERS for step in plan.steps)
 
 
+class Needle(nn.Module):
+    """0.9 at one corner of -1..1, where slopes lead from nearly everywhere, and 1 at the opposite one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        spike = 1 - 14 * (1 - x).sum(1, keepdim=True)
+        return torch.maximum(0.9 - 0.3 * (x + 1).sum(1, keepdim=True), spike)
+
+
+def test_few_inputs_get_walks_from_many_places() -> None:
+    few, many = planned(below(network(3, 40), 3, 1.0)), planned(below(network(30, 40), 30, 1.0))
+    assert "1,024 walks" in "\n".join(few.lines()) and " 16 walks" in "\n".join(many.lines())
+    wide = planned(below(network(3, 4000), 3, 1.0))
+    assert " 32 walks" in "\n".join(wide.lines()), "walks of larger networks cost more"
+    cases = below(Needle(), 5, 0.95)
+    (step,) = (step for step in planned(cases).steps if step.name == "clause-pgd")
+    run = Cascade(cases, Subject.of(cases))
+    run.step(step, time.monotonic() + 20)
+    assert run.verdict == [Verdict.VIOLATED]
+
+
 def test_what_cannot_be_bounded_is_attacked_and_says_why() -> None:
     class Sorted(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
