@@ -20,7 +20,15 @@ from _rows import machine, markdown, read_json, write_json
 
 FOLDER = Path(__file__).resolve().parent
 RESULTS = FOLDER / "RESULTS.md"
-SCRIPTS = {"bounds": ["--memory"], "pgd": [], "demo": [], "vnnlib": [], "tightness": [], "soundness": []}
+SCRIPTS = {
+    "bounds": ["--memory"],
+    "pgd": [],
+    "demo": [],
+    "start_up": [],
+    "vnnlib": [],
+    "tightness": [],
+    "soundness": [],
+}
 
 
 def table(name: str, text: str, body: str) -> str:
