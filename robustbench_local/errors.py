@@ -26,6 +26,7 @@ __all__ = [
     "RadiusError",
     "ResultsError",
     "RobustBenchError",
+    "SearchStateError",
     "ShapeError",
     "SoundnessAlarm",
     "SpecError",
@@ -255,6 +256,12 @@ class CheckpointError(RobustBenchError, ValueError):
     """A training checkpoint that cannot be resumed from."""
 
     code = "E-CHECKPOINT"
+
+
+class SearchStateError(RobustBenchError, ValueError):
+    """A saved search that is broken, or of another model, property or setting."""
+
+    code = "E-STATE"
 
 
 class ResultsError(RobustBenchError, ValueError):

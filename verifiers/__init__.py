@@ -32,6 +32,7 @@ from .onnx_writer import write_onnx
 from .output import output_bounds
 from .rounding import ARITHMETICS, Arithmetic, Deployed, Outward, find_arithmetic, outward
 from .rule import RULES, Affine, Boxes, Elementwise, Lines, Pulled, Rule, find_rule, register
+from .search_states import Resumable, SearchState
 from .smoothing import SMOOTHERS, Certificates, Predictions, Smoothing, binomial_lower_bound, labels_of
 from .structure import Structure, structure_of
 from .supports import MethodSupport, Obstacle, Selective, Support, support_of, unsupported
@@ -79,7 +80,9 @@ __all__ = [
     "Port",
     "Predictions",
     "Pulled",
+    "Resumable",
     "Rule",
+    "SearchState",
     "Selective",
     "Smoothing",
     "Structure",

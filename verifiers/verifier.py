@@ -27,12 +27,15 @@ class Budget:
     `seconds` of wall time (None: no limit) and `memory_bytes` for one batch of rows and its working copies
     (None: 128 MiB on a CPU, where larger batches gain nothing; a quarter of the free memory on a GPU). A
     verifier that runs out of time returns the valid bounds it has, never an error. `tighten` asks for the
-    best numbers also where the verdict is already certain.
+    best numbers also where the verdict is already certain. `domains`: how many sub-problems a search bounds
+    in this call before it stops as if time were over, up to a batch more (None: no limit); the same on every
+    machine, unlike seconds.
     """
 
     seconds: float | None = None
     memory_bytes: int | None = None
     tighten: bool = False
+    domains: int | None = None
 
     def memory(self, device: torch.device) -> int:
         """The bytes that one batch of rows may take on `device`."""

@@ -26,6 +26,7 @@ from ..interval import Interval
 from ..verifier import Budget
 from .chains import Chain, chain_of
 from .planes import Planes
+from .state import Course
 
 __all__ = ["Bounding", "Found", "Way", "bounding_of"]
 
@@ -92,8 +93,16 @@ class Chained:
         return Found(planes.top, planes)
 
 
-def bounding_of(graph: Graph, budget: Budget, symbols: int, dims: int) -> Bounding:
-    """The ways that may pay for this network, those with affine forms first."""
+def bounding_of(graph: Graph, budget: Budget, symbols: int, dims: int, course: Course) -> Bounding:
+    """The ways that may pay for this network, those with affine forms first, from where `course` was."""
+    bounding = _ways(graph, budget, symbols, dims)
+    bounding.now = course.way if course.way < len(bounding.ways) else 0
+    bounding.calls, bounding.screened, bounding.passed = course.calls, course.screened, course.passed
+    bounding.pauses, bounding.lost = dict(enumerate(course.pauses)), dict(enumerate(course.lost))
+    return bounding
+
+
+def _ways(graph: Graph, budget: Budget, symbols: int, dims: int) -> Bounding:
     widest = max(node.numel for node in graph.nodes)
     chain = chain_of(graph)
     if chain is not None:
@@ -121,6 +130,20 @@ class Bounding:
     passed: int = 0
     pauses: dict[int, int] = field(default_factory=dict)  # way -> how many trials it sits out
     lost: dict[int, int] = field(default_factory=dict)  # way -> how many trials in a row it lost clearly
+
+    def course(self, spent: float, elapsed: float) -> Course:
+        """The numbers that the next call goes on from; `spent`, `elapsed`: of the ascents."""
+        every = range(len(self.ways))
+        return Course(
+            way=self.now,
+            calls=self.calls,
+            screened=self.screened,
+            passed=self.passed,
+            pauses=tuple(self.pauses.get(i, 0) for i in every),
+            lost=tuple(self.lost.get(i, 0) for i in every),
+            spent=spent,
+            elapsed=elapsed,
+        )
 
     def screen(self, graph: Graph, query: Query) -> Tensor | None:
         """Bounds of the atoms by intervals; None where these have decided too little to be worth it."""

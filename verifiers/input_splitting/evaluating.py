@@ -16,6 +16,7 @@ from .bounding import Found, bounding_of
 from .found import Points
 from .leaves import Leaves, Whole
 from .planes import Clauses, clip
+from .state import SplitState
 
 __all__ = ["Evaluator", "Settings"]
 
@@ -46,10 +47,12 @@ class Evaluator:
     and in float64.
     """
 
-    def __init__(self, settings: Settings, graph: Graph, query: Query, budget: Budget) -> None:
+    def __init__(
+        self, settings: Settings, graph: Graph, query: Query, budget: Budget, state: SplitState
+    ) -> None:
         self.settings, self.graph, self.query, self.budget = settings, graph, query, budget
-        like = graph.like
-        self.whole = Whole.of(query.inputs.box(), settings.most, like.device)
+        like, tally = graph.like, state.tally
+        self.whole = Whole.along(query.inputs.box(), tally.axes)
         size = graph.run(query.inputs.centre().to(like)).flatten(1).abs().amax(1).to(torch.float64)
         size, inside = size.nan_to_num(torch.inf), largest_value(graph, query.inputs)
         # an upper bound of -margin is certain whatever rounding did, in this dtype or in float64
@@ -61,19 +64,18 @@ class Evaluator:
         self.wide: Graph | None = None  # in float64, once it is needed
         if like.dtype == torch.float64:
             self.margin = self.exact
-        self.points = Points(graph, query)
-        self.count = torch.zeros_like(size, dtype=torch.long)
-        self.safe = torch.full_like(size, -torch.inf)
-        self.safe_rows = torch.full_like(query.d, -torch.inf, device=like.device)
+        self.points = Points(graph, query, state)
+        self.count, self.safe, self.safe_rows = tally.count, tally.safe, tally.safe_rows
         self.clauses = Clauses.of(query.tree, like.device)
-        self.bounding = bounding_of(graph, budget, settings.symbols, self.whole.axes.shape[1])
+        dims = self.whole.axes.shape[1]
+        self.bounding = bounding_of(graph, budget, settings.symbols, dims, state.course)
         widest = max(node.numel for node in graph.nodes)
         part_bytes = 4 * widest * like.element_size() * (query.C.shape[1] + 8)
         self.at_once = max(2, min(_MOST_AT_ONCE, budget.memory(like.device) // part_bytes))
 
     def bounded(self, leaves: Leaves) -> Leaves:
         """The leaves with bounds of their own, without what is done or shown to be safe."""
-        self.count += torch.bincount(leaves.owner, minlength=len(self.count))
+        self.count = self.count + torch.bincount(leaves.owner, minlength=len(self.count))
         coarse = leaves.coarse(_TINY * torch.finfo(self.graph.dtype).eps)
         fine = leaves.select(~coarse)
         leaves = self._screened(leaves.select(coarse))

@@ -10,6 +10,7 @@ from torch import Tensor
 from robustbench_local.specs import Box, Query
 
 from ..graph import Graph
+from .state import SplitState
 
 __all__ = ["Points"]
 
@@ -26,14 +27,16 @@ class Points:
     this graph; points (B, *in) lie in their sets where best is above -inf.
     """
 
-    def __init__(self, graph: Graph, query: Query) -> None:
-        like = graph.like
+    def __init__(self, graph: Graph, query: Query, state: SplitState) -> None:
         self.graph, self.query = graph, query
-        self.points = query.inputs.centre().to(like)
-        self.best = torch.full((query.batch,), -torch.inf, dtype=torch.float64, device=like.device)
-        self.broken = torch.zeros(query.batch, dtype=torch.bool, device=like.device)
-        self._spent, self._start = 0.0, time.monotonic()
+        self.points, self.best, self.broken = state.tally.points, state.tally.best, state.tally.broken
+        self.spent, self._start = state.course.spent, time.monotonic() - state.course.elapsed
         self._able = True
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of the search so far, those of earlier calls included."""
+        return time.monotonic() - self._start
 
     def visit(self, x: Tensor, owner: Tensor) -> Tensor:
         """Takes points x (n, *in) of samples (n,); their violation (n,), -inf outside the set."""
@@ -62,7 +65,7 @@ class Points:
         allows that ascents may take.
         """
         now = time.monotonic()
-        if not self._able or self._spent > _SHARE * (now - self._start):
+        if not self._able or self.spent > _SHARE * (now - self._start):
             return
         place = value.argsort(descending=True, stable=True)[:_STARTS]
         x, owner, widths = x[place], owner[place], widths[place]
@@ -78,7 +81,7 @@ class Points:
             rate = _FIRST * (_LAST / _FIRST) ** (step / (_STEPS - 1))
             x = _inside(x + rate * size * gradient.sign(), sets)
             self.visit(x, owner)
-        self._spent += time.monotonic() - now
+        self.spent += time.monotonic() - now
 
     def _gradient(self, query: Query, x: Tensor) -> Tensor | None:
         """The violation's gradient (n, *in) at points; None where the network has none."""

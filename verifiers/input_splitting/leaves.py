@@ -34,6 +34,12 @@ class Whole:
         axes = (upper - lower).topk(min(most, max(varying, 1)), dim=1).indices
         return Whole(lower, upper, axes.sort(1).values)
 
+    @staticmethod
+    def along(box: Box, axes: Tensor) -> Whole:
+        """The boxes with the coordinates `axes` (B, d) of each to be cut."""
+        lower, upper = (face.flatten(1).to(axes.device) for face in (box.lower, box.upper))
+        return Whole(lower, upper, axes)
+
     def leaves(self, rows: Tensor, value: Tensor, samples: Tensor) -> Leaves:
         """The boxes themselves of some samples (b,), with rows (B, m) and values (B,) of all."""
         axes = self.axes[samples]
@@ -79,6 +85,12 @@ class Leaves:
 
     def __len__(self) -> int:
         return self.owner.shape[0]
+
+    @staticmethod
+    def none(rows: Tensor, axes: Tensor) -> Leaves:
+        """No parts of samples with rows (B, m) and axes (B, d)."""
+        faces = rows.new_empty(0, axes.shape[1])
+        return Leaves(axes.new_empty(0), faces, faces, rows[:0], rows.new_empty(0), faces)
 
     def select(self, index: Tensor) -> Leaves:
         """Some of the leaves: index (k,), or a mask (n,)."""

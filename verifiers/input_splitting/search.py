@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from ..ibp import cast_up
 from ..verifier import Bounds, Budget
 from .evaluating import Evaluator, Settings
 from .leaves import Leaves
+from .state import SplitState
 
 __all__ = ["Search"]
 
@@ -21,42 +23,78 @@ _FULL = 64  # fewer parts at once waste time on calls
 
 
 class Search:
-    """One search of the worst parts first."""
+    """One call of a search of the worst parts first, from where `state` says that it stands."""
 
-    def __init__(self, settings: Settings, graph: Graph, query: Query, budget: Budget) -> None:
-        self.settings, self.query, self.budget = settings, query, budget
-        self.parts = Evaluator(settings, graph, query, budget)
-        self.proved = torch.zeros_like(self.parts.count)  # parts bounded when a sample was first proved
+    def __init__(
+        self, settings: Settings, graph: Graph, query: Query, budget: Budget, state: SplitState
+    ) -> None:
+        self.settings, self.query, self.budget, self.tally = settings, query, budget, state.tally
+        self.parts = Evaluator(settings, graph, query, budget, state)
+        self.proved = state.tally.proved  # parts bounded when a sample was first proved
+        self.leaves, self.pending = state.leaves, state.pending
 
-    def run(self, first: Bounds, deadline: float) -> Bounds:
-        """The bounds after the search, starting from those of the whole sets."""
+    def begin(self, first: Bounds) -> None:
+        """Starts anew from bounds of the whole sets."""
         rows, upper = first.rows.to(torch.float64), first.upper.to(torch.float64).nan_to_num(torch.inf)
         searched = self._wanted(upper)
-        certain = (searched & (upper > 0)) | (upper <= -self.parts.margin)
-        fresh = self.parts.whole.leaves(rows, upper, searched.nonzero().squeeze(1))
-        leaves = fresh.select(fresh.owner < 0)
-        complete = first.complete
-        while len(fresh):
-            for index in torch.arange(len(fresh), device=upper.device).split(self.parts.at_once):
-                part = fresh.select(index)
-                late = time.monotonic() > deadline
-                leaves = leaves.joined(part if late else self.parts.bounded(part))
-            if time.monotonic() > deadline:
-                complete = False
-                break
-            leaves, fresh = self._next(leaves)
+        self.tally = replace(
+            self.tally,
+            rows=rows,
+            upper=upper,
+            complete=torch.full_like(searched, first.complete),
+            searched=searched,
+            certain=(searched & (upper > 0)) | (upper <= -self.parts.margin),
+        )
+        self.pending = self.parts.whole.leaves(rows, upper, searched.nonzero().squeeze(1))
+        self.leaves = self.pending.select(self.pending.owner < 0)
+
+    def run(self, deadline: float) -> None:
+        """Goes on until the deadline (time.monotonic), or until no sample wants more."""
+        done, most = 0, torch.inf if self.budget.domains is None else self.budget.domains
+        if len(self.pending) == 0:
+            self.leaves, self.pending = self._next(self.leaves)
+        while len(self.pending):
+            while len(self.pending):
+                if done >= most or time.monotonic() > deadline:
+                    return
+                index = torch.arange(len(self.pending), device=self.pending.owner.device)
+                now = self.pending.select(index[: self.parts.at_once])
+                self.pending = self.pending.select(index[self.parts.at_once :])
+                self.leaves = self.leaves.joined(self.parts.bounded(now))
+                done += len(now)
+            self.leaves, self.pending = self._next(self.leaves)
+
+    def bounds(self, dtype: torch.dtype) -> Bounds:
+        """The bounds as they stand."""
+        tally, leaves = self.tally, self.leaves.joined(self.pending)
         index = leaves.owner.unsqueeze(1).expand_as(leaves.rows)
         tops = self.parts.safe_rows.scatter_reduce(0, index, leaves.rows, "amax")
-        upper = torch.where(searched, torch.minimum(upper, self._upper(leaves)), upper)
-        rows = torch.where(searched.unsqueeze(1), torch.fmin(rows, tops), rows)
+        upper = torch.where(tally.searched, torch.minimum(tally.upper, self._upper(leaves)), tally.upper)
+        rows = torch.where(tally.searched.unsqueeze(1), torch.fmin(tally.rows, tops), tally.rows)
         return Bounds(
-            cast_up(rows, first.rows.dtype),
-            cast_up(upper, first.upper.dtype),
-            complete,
+            cast_up(rows, dtype),
+            cast_up(upper, dtype),
+            bool(tally.complete.all()) and len(self.pending) == 0,
             points=self.parts.points.points,
-            confirmed=bool(certain.all()) and not self.budget.tighten,
+            confirmed=bool(tally.certain.all()) and not self.budget.tighten,
             share=1 - self.parts.whole.volume(leaves, ~self.query.holds(upper)),
         )
+
+    def state(self) -> SplitState:
+        """What the next call goes on from."""
+        parts, points = self.parts, self.parts.points
+        tally = replace(
+            self.tally,
+            count=parts.count,
+            proved=self.proved,
+            safe=parts.safe,
+            safe_rows=parts.safe_rows,
+            points=points.points,
+            best=points.best,
+            broken=points.broken,
+        )
+        course = parts.bounding.course(points.spent, points.elapsed)
+        return SplitState(tally, self.leaves, self.pending, course)
 
     def _upper(self, leaves: Leaves) -> Tensor:
         """Upper bounds (B,) of the searched samples' violation."""

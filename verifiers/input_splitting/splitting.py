@@ -9,20 +9,24 @@ alpha-beta-CROWN (Wang et al. 2021, arXiv 2103.06624) and before in ReluVal (Wan
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from robustbench_local.errors import RobustBenchError
+from robustbench_local.errors import RobustBenchError, SearchStateError
 from robustbench_local.specs import Query
 
 from ..crown import CROWN
 from ..graph import Graph
 from ..rule import check_rules
+from ..search_states import SearchState
 from ..verifier import DEFAULT_BUDGET, Bounds, Budget, Verifier, check_fit, prepared, verifier
 from .evaluating import Settings
+from .leaves import Leaves
 from .search import Search
+from .state import SplitState, Tally
 
 __all__ = ["InputSplitting"]
 
@@ -71,14 +75,51 @@ class InputSplitting:
 
         Where the method does not apply, those of the base.
         """
+        return self.resumed(graph, query, None, budget)[0]
+
+    def resumed(
+        self,
+        graph: Graph,
+        query: Query,
+        state: SearchState | None = None,
+        budget: Budget = DEFAULT_BUDGET,
+    ) -> tuple[Bounds, SplitState | None]:
+        """As `bound`, from where an earlier call stopped; the state is None where the method does not apply.
+
+        A run in slices bounds the parts that one long run does, as far as time does not choose between ways
+        to bound them. Raises SearchStateError for a state that is not of such a search.
+        """
         deadline = budget.deadline()
         with torch.inference_mode(False), torch.no_grad():
-            seconds = None if budget.seconds is None else _SHARE * budget.seconds
-            first = self.base.bound(graph, query, replace(budget, seconds=seconds))
-            if self._too_many(query) is not None:
-                return first
+            first = None
+            if state is None:
+                seconds = None if budget.seconds is None else _SHARE * budget.seconds
+                first = self.base.bound(graph, query, replace(budget, seconds=seconds))
+                if self._too_many(query) is not None:
+                    return first, None
             graph, query = prepared(graph, query)
             graph = graph.replaced(Tensor.detach, (graph.dtype, graph.device))
             query = query.select(torch.arange(query.batch))  # inference tensors cannot take part in autograd
             settings = Settings(self.most, self.symbols, self.parts, self.tolerance)
-            return Search(settings, graph, query, budget).run(first, deadline)
+            search = Search(settings, graph, query, budget, self._state(graph, query, state))
+            if first is not None:
+                search.begin(first)
+            search.run(deadline)
+            return search.bounds(graph.dtype if first is None else first.upper.dtype), search.state()
+
+    def restored(self, graph: Graph, query: Query, tensors: Mapping[str, Tensor]) -> SplitState:
+        """The state that these tensors describe. Raises SearchStateError where they fit no such search."""
+        with torch.inference_mode(False), torch.no_grad():
+            return SplitState.restored(graph, query, tensors, self.most)
+
+    def _state(self, graph: Graph, query: Query, state: SearchState | None) -> SplitState:
+        if state is None:
+            tally = Tally.of(graph, query, self.most)
+            none = Leaves.none(tally.rows, tally.axes)
+            return SplitState(tally, none, none)
+        if isinstance(state, SplitState) and state.batch == query.batch:
+            return state
+        raise SearchStateError(
+            f"the state is not of `split` on {query.batch} problem(s)",
+            cure="keep it with its method, graph and query; `state.select(samples)` follows `query.select`",
+        )
