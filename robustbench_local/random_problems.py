@@ -22,9 +22,12 @@ from torch import Tensor
 from robustbench_local.specs import All, Any, Atom, Ball, Box, Choice, InputSet, Query, Tree, Union
 
 from .random_networks import Layer, RandomNetwork
-from .random_searches import best_points
+from .random_searches import best_of, best_points
 
-__all__ = ["FAMILIES", "SAMPLES", "Problem", "random_problem"]
+__all__ = ["FAMILIES", "SAMPLES", "Oracle", "Problem", "random_problem"]
+
+Oracle = Callable[[Query], list[Tensor]]
+"""Candidates (B, *in) for the worst points of a query, in its sets."""
 
 SAMPLES = 10
 """Samples of one problem."""
@@ -205,10 +208,11 @@ _TREES: dict[str, Callable[[bool], Tree]] = {
 }
 
 
-def random_problem(number: int, *, dtype: torch.dtype | None = None) -> Problem:
+def random_problem(number: int, *, dtype: torch.dtype | None = None, oracle: Oracle | None = None) -> Problem:
     """The problem of this number >= 0, always the same; families, sets and shapes go round.
 
-    dtype: of the network; None: float32 for even numbers, float64 for odd ones.
+    dtype: of the network; None: float32 for even numbers, float64 for odd ones. oracle: finds worst points
+    of a float64 query beside the search, such as `random_oracles.milp_points`.
     """
     rng = Rng().manual_seed(1_000_003 + number)
     names, kinds, shapes = list(FAMILIES), list(_SETS), list(_TREES)
@@ -228,10 +232,12 @@ def random_problem(number: int, *, dtype: torch.dtype | None = None) -> Problem:
     if shape == "equality":
         C[:, 1] = -C[:, 0]
     bare = Query(network, inputs, C, torch.zeros(SAMPLES, 4, dtype=torch.float64), tree, f"random {number}")
-    return _settled(number, bare, (family, kind, shape), rng)
+    return _settled(number, bare, (family, kind, shape), rng, oracle)
 
 
-def _settled(number: int, bare: Query, names: tuple[str, str, str], rng: Rng) -> Problem:
+def _settled(
+    number: int, bare: Query, names: tuple[str, str, str], rng: Rng, oracle: Oracle | None
+) -> Problem:
     """The problem with its constants shifted, so that the violation at the best point known is the gap."""
     network, exact = bare.network, names[0] == "dyadic"
     assert isinstance(network, RandomNetwork)
@@ -243,6 +249,8 @@ def _settled(number: int, bare: Query, names: tuple[str, str, str], rng: Rng) ->
     if exact:
         gaps = (gaps * 2**20).round() / 2**20
     points = best_points(wide, rng)
+    if oracle is not None:
+        points = best_of(wide, torch.stack((points, *oracle(wide))))
     shift = gaps - wide.violation(points.double())
     wide = _with(wide, wide.d + shift.unsqueeze(1))
     y = wide.network(points.double())

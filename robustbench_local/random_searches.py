@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robustbench_local.specs import Box, Choice, InputSet, Query
 
-__all__ = ["best_points"]
+__all__ = ["best_of", "best_points"]
 
 _CLOUD = 1000
 _ROUNDS = 25
@@ -25,8 +25,8 @@ def best_points(query: Query, generator: torch.Generator, *, count: int = _CLOUD
     from the best, which get shorter, so that in few dimensions the maximum is met closely.
     """
     if isinstance(query.inputs, Choice) and count == _CLOUD:
-        return _best(query, query.inputs.points.to(query.inputs.dtype).transpose(0, 1))
-    best = _best(query, _cloud(query.inputs, generator, count))
+        return best_of(query, query.inputs.points.to(query.inputs.dtype).transpose(0, 1))
+    best = best_of(query, _cloud(query.inputs, generator, count))
     if count < _CLOUD:
         return best
     box, many = query.inputs.box(), _repeated(query.inputs, _STEPS)
@@ -36,7 +36,7 @@ def best_points(query: Query, generator: torch.Generator, *, count: int = _CLOUD
         near = best.double() + noise * (upper - lower) * 0.3 * 0.5**turn
         near = torch.minimum(torch.maximum(near, lower), upper).to(best.dtype)
         moved = many.project(near.flatten(0, 1)).reshape(near.shape)
-        best = _best(query, torch.cat((best.unsqueeze(0), moved)))
+        best = best_of(query, torch.cat((best.unsqueeze(0), moved)))
     return best
 
 
@@ -57,7 +57,7 @@ def _cloud(inputs: InputSet, generator: torch.Generator, count: int) -> Tensor:
     return points.reshape(shape)
 
 
-def _best(query: Query, points: Tensor) -> Tensor:
+def best_of(query: Query, points: Tensor) -> Tensor:
     """The best of points (N, B, *in) for each sample; those outside their sets do not count."""
     many, flat = query.select(torch.arange(query.batch).repeat(len(points))), points.flatten(0, 1)
     value = many.violation(flat.double())

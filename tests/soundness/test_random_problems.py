@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from copy import deepcopy
 
 import pytest
 import torch
 from torch import nn
 
 import robustbench_local as rbl
+from robustbench_local.random_oracles import milp_points
 from robustbench_local.random_problems import FAMILIES, SAMPLES, Problem, random_problem
 from robustbench_local.specs import Atom, Box, Query, Verdict
 
@@ -78,3 +80,15 @@ def test_a_float64_bound_as_small_as_rounding_proves_nothing() -> None:
         result = rbl.verify(problem.query.network, problem.query, timeout=10)
     assert result.cases[zero].verdict == Verdict.UNKNOWN and result.cases[zero].upper > -1e-12
     assert result.cases[zero].reason == "boundary"
+
+
+def test_the_program_finds_the_worst_points_of_piecewise_linear_problems() -> None:
+    for number in (3, 16):  # abs on a box, a convolution on an l1 ball
+        plain = random_problem(number)
+        wide = plain.query.with_network(deepcopy(plain.query.network).double())
+        points = torch.stack(milp_points(wide))
+        inside = torch.stack([plain.query.inputs.contains(x) for x in points])
+        values = torch.stack([wide.violation(x.double()) for x in points]).where(inside, -torch.inf)
+        assert bool((values.amax(0) >= plain.gaps - 1e-6).all()), number
+    assert float((values.amax(0) - plain.gaps).max()) > 1e-4, "the search alone stays below it here"
+    assert milp_points(random_problem(5).query) == [], "a sigmoid is no piecewise linear function"
