@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from robustbench_local.verifiers import Verifier, find_verifier, from_torch, out
 from .aggregates import chance_result, every_result, rate_result
 from .arithmetic import arithmetic_stages, labelled, only_real
 from .brackets import chance, measure, radius
+from .cascade import Method as MethodOfCascade
 from .cascade import cascade_all, find_any_method, find_method
 from .certifying import certified, check_certifiable
 from .device import find_device
@@ -29,6 +31,7 @@ from .planner import decide as decide_all
 from .planner import in_turn
 from .preflight import supports
 from .problems import Model, Property, problems_of
+from .resources import sparing
 from .results import Result
 from .text_claims import BoundClaim, attackable, bound_claims, is_text, text_of
 
@@ -111,16 +114,10 @@ def verify(
 
         return every_result(in_turn(bound_claims(text_of(spec), model, values, prop), part, deadline))
 
+    call = _Call(model, values, input_shape, stages, arithmetic, device, seed)
+
     def decide(one: Property, left: float) -> Result:
-        until = time.monotonic() + left
-        batches = problems_of(model, one, values, device=device, input_shape=input_shape)
-        left = max(0.0, until - time.monotonic())
-        if stages is not None:
-            result = labelled(cascade_all(batches, stages, timeout=left, seed=seed), arithmetic)
-        else:
-            whole = isinstance(one, VnnlibProperty | Vnnlib2Property | str | Path)
-            result = decide_all(batches, timeout=left, seed=seed, first=whole)
-        return certified(result, batches, certificate, timeout=timeout, files=(model, one))
+        return sparing(lambda: call.result(one, left, certificate, timeout), lambda: 1)
 
     if isinstance(spec, RateClaim):
         return rate_result(spec, decide(spec.rate.spec, timeout))
@@ -136,6 +133,34 @@ def verify(
     if isinstance(spec, Sequence) and not isinstance(spec, str):
         return every_result(in_turn(spec, decide, deadline))
     return decide(spec, timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What all properties of one call of `verify` share."""
+
+    model: Model
+    values: Mapping[str, object] | None
+    input_shape: Sequence[int] | None
+    stages: Mapping[str, MethodOfCascade] | None
+    arithmetic: str
+    device: str | torch.device | None
+    seed: int
+
+    def result(self, one: Property, left: float, certificate: str | Path | None, timeout: float) -> Result:
+        """The result on one property within `left` seconds."""
+        until = time.monotonic() + left
+        shape = self.input_shape
+        batches = problems_of(self.model, one, self.values, device=self.device, input_shape=shape)
+        left = max(0.0, until - time.monotonic())
+        if self.stages is not None:
+            result = labelled(
+                cascade_all(batches, self.stages, timeout=left, seed=self.seed), self.arithmetic
+            )
+        else:
+            whole = isinstance(one, VnnlibProperty | Vnnlib2Property | str | Path)
+            result = decide_all(batches, timeout=left, seed=self.seed, first=whole)
+        return certified(result, batches, certificate, timeout=timeout, files=(self.model, one))
 
 
 def attack(

@@ -31,6 +31,7 @@ from robustbench_local.specs import Verdict
 from robustbench_local.verifiers import SMOOTHERS, VERIFIERS, Budget, Smoothing, Verifier
 
 from .plan import Method, Step, steps_of
+from .resources import sparing, words_of
 from .results import Result, together
 
 __all__ = [
@@ -50,6 +51,9 @@ DEFAULT_STAGES = ("pgd", "ibp", "crown-ibp", "crown", "alpha-crown")
 
 _LEAST_MEMORY = 2**20
 """Bytes for one batch below which a method that ran out of memory is not tried again."""
+
+_WEAKER = frozenset({"bound", "search"})
+"""What a later step says of a problem does not hide that an earlier one lacked memory."""
 
 
 def find_method(name: str) -> Method:
@@ -117,7 +121,13 @@ def cascade_all(
     """The verdict on several batches (at least one) together, in order, within one timeout; as `cascade`."""
     deadline = time.monotonic() + timeout
     results = [
-        cascade(cases, stages, timeout=max(0.0, deadline - time.monotonic()), seed=seed) for cases in batches
+        sparing(
+            lambda cases=cases: cascade(  # type: ignore[misc]
+                cases, stages, timeout=max(0.0, deadline - time.monotonic()), seed=seed
+            ),
+            lambda cases=cases: cases.query.batch,  # type: ignore[misc]
+        )
+        for cases in batches
     ]
     return together(tuple(case for result in results for case in result.cases))
 
@@ -155,10 +165,22 @@ class Cascade:
         """Runs a step on the open problems until `deadline` (time.monotonic) at the latest."""
         if len(self.open) == 0 or time.monotonic() >= deadline:
             return
-        if step.method is None:
-            self._divide(step, deadline)
-        else:
-            self._stage(step.name, step.method, deadline)
+        try:
+            if step.method is None:
+                self._divide(step, deadline)
+            else:
+                self._stage(step.name, step.method, deadline)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self._short_of_memory(error)
+
+    def _short_of_memory(self, error: Exception) -> None:
+        """What has a verdict keeps it; all else stays open."""
+        rows = [b for b, verdict in enumerate(self.verdict) if verdict is Verdict.UNKNOWN]
+        self.open = torch.tensor(rows, dtype=torch.int64)
+        for b in rows:
+            self.reason[b], self.error[b] = "resources", words_of(error)
 
     def _stage(self, name: str, method: Method, deadline: float) -> None:
         """Runs one method on the open problems and takes over what it found."""
@@ -259,11 +281,14 @@ class Cascade:
         self.upper[rows] = torch.fmin(self.upper[rows], outcome.upper)
         if outcome.proved is not None:
             self.proved[rows] = torch.fmax(self.proved[rows], outcome.proved.clamp(0.0, 1.0))
-        for k, b in enumerate(rows.tolist()):
-            self.stage_of[b], self.reason[b] = name, outcome.reason[k]
+        points, held = outcome.points, outcome.holds.tolist()
+        for k, (b, bad) in enumerate(zip(rows.tolist(), outcome.violated.tolist(), strict=True)):
+            self.stage_of[b] = name
+            if self.reason[b] != "resources" or outcome.reason[k] not in _WEAKER:
+                self.reason[b] = outcome.reason[k]
             self.error[b] = outcome.error or self.error[b]
-            found = bool(outcome.violated[k]) and outcome.points is not None
-            self.verdict[b] = self.cases.query.verdict(bool(outcome.holds[k]), found)
-            if found and outcome.points is not None:
-                self.witness[b] = outcome.points[k].cpu()
+            found = points is not None and bad
+            if found and points is not None:
+                self.witness[b] = points[k].cpu()  # before the verdict, which has none without it
+            self.verdict[b] = self.cases.query.verdict(held[k], found)
         self.open = rows[~(outcome.holds | outcome.violated)]

@@ -16,7 +16,14 @@ from robustbench_local.attacks import ATTACKS, Attack, clause_pgd
 from robustbench_local.errors import RobustBenchError
 from robustbench_local.evaluation import Subject
 from robustbench_local.specs import Query
-from robustbench_local.verifiers import VERIFIERS, Budget, Structure, Verifier, structure_of
+from robustbench_local.verifiers import (
+    VERIFIERS,
+    Budget,
+    Structure,
+    Verifier,
+    is_out_of_memory,
+    structure_of,
+)
 
 __all__ = ["Method", "Plan", "Step", "plan_for", "screening", "steps_of"]
 
@@ -101,7 +108,8 @@ def plan_for(
         structure = structure_of(graph, query)
     except (RobustBenchError, RuntimeError, MemoryError) as error:
         text = " ".join(str(error).split())[:300]
-        return Plan(_chosen(_unbounded(), attacks), None, text, 2 * weights)
+        steps = _unmeasured() if is_out_of_memory(error) else _unbounded()
+        return Plan(_chosen(steps, attacks), None, text, 2 * weights)
     steps = _chosen(_steps(structure, divisible=_divisible(query)), attacks)
     batch = Budget(memory_bytes=memory_bytes).memory(subject.device)
     rows = structure.problems * structure.atoms * structure.row_bytes
@@ -181,6 +189,16 @@ def _unbounded() -> tuple[Step, ...]:
         Step("apgd-t", ATTACKS["apgd-t"], 0.4, "a walk towards every clause"),
         Step("square", ATTACKS["square"], 0.8, "needs no gradient"),
         Step("ibp", VERIFIERS["ibp"], 1.0, "says what is in the way of bounds"),
+    )
+
+
+def _unmeasured() -> tuple[Step, ...]:
+    """Where memory did not suffice to look at the structure: what needs little of it first."""
+    return (
+        Step("ibp", VERIFIERS["ibp"], 0.1, "one pass"),
+        Step("crown", VERIFIERS["crown"], 0.3, "in batches that fit"),
+        Step("apgd-t", ATTACKS["apgd-t"], 0.2, "a walk towards every clause"),
+        Step("bab", VERIFIERS["bab"], 1.0, "the structure is not known: splits of neurons"),
     )
 
 

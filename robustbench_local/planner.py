@@ -16,6 +16,7 @@ from robustbench_local.verifiers import GraphNetwork
 
 from .cascade import Cascade
 from .plan import Plan, Step, plan_for, screening
+from .resources import sparing
 from .results import Result, together
 
 __all__ = ["decide", "in_turn", "plans_of"]
@@ -44,6 +45,23 @@ def decide(
 
     Raises SoundnessAlarm when an attack and a verifier contradict each other in float64 too.
     """
+    return sparing(
+        lambda: _decided(
+            batches, timeout, seed=seed, attacks=attacks, first=first, memory_bytes=memory_bytes
+        ),
+        lambda: sum(cases.query.batch for cases in batches),
+    )
+
+
+def _decided(
+    batches: Sequence[Cases],
+    timeout: float,
+    *,
+    seed: int,
+    attacks: bool,
+    first: bool,
+    memory_bytes: int | None,
+) -> Result:
     if not all(isinstance(cases.network, GraphNetwork) for cases in batches):
         import_module("torch.export._trace")  # takes seconds: before the time runs, where networks are traced
     deadline = time.monotonic() + timeout

@@ -63,7 +63,7 @@ def _worst(network: RandomNetwork, inputs: InputSet, C: Tensor, d: Tensor, b: in
     y = _chain(program, body, network.layers, x.reshape(network.input_shape)).reshape(-1)
     least = program.variables(np.array([-1e6]), np.array([1e6]))[0]
     for row, constant in zip(C.numpy(), d.tolist(), strict=True):
-        program.row([least, *y], [1.0, *(-row)], -np.inf, constant)
+        program.row([int(least), *y.tolist()], [1.0, *(-row)], -np.inf, constant)
     found = program.maximised(int(least))
     centre = inputs.centre()[b].reshape(-1).double()
     return centre if found is None else torch.from_numpy(found[x])
@@ -114,7 +114,7 @@ class _Program:
         slack = 1e-9 * (1 + np.abs(weight) @ np.maximum(np.abs(low), np.abs(high)))
         y = self.variables(up @ low + down @ high + bias - slack, up @ high + down @ low + bias + slack)
         for one, row, constant in zip(y, weight, bias, strict=True):
-            self.row([one, *x], [1.0, *(-row)], constant, constant)
+            self.row([one, *x.tolist()], [1.0, *(-row)], constant, constant)
         return y
 
     def relu(self, x: Indices) -> Indices:
@@ -150,12 +150,13 @@ class _Program:
             np.add.at(matrix[number], places, values)
         sense = np.zeros(len(self.low))
         sense[place] = -1.0
-        limits = LinearConstraint(matrix, [row[2] for row in self.rows], [row[3] for row in self.rows])
+        least, most = (np.array([row[end] for row in self.rows]) for end in (2, 3))
+        low, high = np.array(self.low), np.array(self.high)
         solved = milp(
             sense,
             integrality=np.array(self.whole),
-            bounds=Bounds(self.low, self.high),
-            constraints=limits,
+            bounds=Bounds(low, high),  # pyright: ignore[reportArgumentType]  (arrays are fine)
+            constraints=LinearConstraint(matrix, least, most),  # pyright: ignore[reportArgumentType]
             options={"time_limit": _SECONDS, "mip_rel_gap": 0.0},
         )
         return None if solved.x is None else np.asarray(solved.x)

@@ -45,7 +45,20 @@ def in_parts(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the error says that the CPU's or the device's memory did not suffice."""
+    """Whether the error, or one that it was raised from, says that the CPU's or the device's memory did not
+    suffice: tracing and reading wrap what stopped them in errors of their own.
+    """
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        if _tells_of_memory(cause):
+            return True
+        seen.add(id(cause))
+        cause = cause.__cause__
+    return False
+
+
+def _tells_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     text = str(error).lower()

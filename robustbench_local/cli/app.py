@@ -108,6 +108,8 @@ def _reported(error: BaseException, *, quiet: bool) -> int:
         text, code = f"error: {error.strerror or error}{place}", BAD_INPUT
     elif isinstance(error, KeyboardInterrupt | typer.Abort):
         text, code = "interrupted", INTERRUPTED
+    elif _is_out_of_memory(error):
+        text, code = "error: out of memory: give a smaller model, fewer problems or more memory", BAD_INPUT
     elif isinstance(error, Exception):
         text, code = f"internal error: {type(error).__name__}: {error} (--debug shows where)", BUG
     else:
@@ -115,6 +117,12 @@ def _reported(error: BaseException, *, quiet: bool) -> int:
     if not quiet:
         message(f"rbl: {' '.join(text.split())}")
     return code
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    from robustbench_local.verifiers import is_out_of_memory  # heavy, and only errors need it
+
+    return is_out_of_memory(error)
 
 
 def _usage(error: typer.TyperException) -> str:

@@ -22,6 +22,7 @@ from robustbench_local.witnesses import WitnessStore
 
 from .audit import confirm, cross_check
 from .cases import Cases
+from .chunks import is_out_of_memory
 from .methods import Limits, Outcome, failed, run_attack, run_verifier
 from .probabilistic import run_smoothing
 from .subject import Subject
@@ -130,7 +131,13 @@ class _Run:
                 self.progress(cases, name)
             outcomes[name] = self._outcome(name, method, cases, subject)
         budget = Budget(memory_bytes=self.limits.memory_bytes)
-        cross_check(cases, subject, outcomes, self.verifiers, budget=budget, folder=self.folder)
+        try:
+            cross_check(cases, subject, outcomes, self.verifiers, budget=budget, folder=self.folder)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            # what could not be compared is not believed
+            outcomes = {name: failed(o.kind, o.batch, error) for name, o in outcomes.items()}
         return pd.concat(
             [self._rows(cases, subject, name, o) for name, o in outcomes.items()], ignore_index=True
         )
