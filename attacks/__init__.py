@@ -14,7 +14,11 @@ from pkgutil import iter_modules
 from .apgd import apgd, apgd_dlr
 from .attack import ATTACKS, Attack, AttackRegistry, AttackResult, attack
 from .clause_pgd import clause_pgd
+from .deepfool import DeepFool, deepfool
+from .distances import Distance
 from .ensemble import worst_of
+from .fab import FAB, fab, fab_targeted
+from .gauge import Gauge
 from .losses import (
     Loss,
     cross_entropy_loss,
@@ -23,35 +27,61 @@ from .losses import (
     smooth_violation_loss,
     violation_loss,
 )
+from .nearest import Chase, Nearest, Walk, approach, smallest_scale
+from .norm_walks import DDN, FMN, ddn, fmn
+from .penalties import CW, EAD, carlini_wagner, ead
 from .pgd import Schedule, decaying, fgsm, pgd
 from .random_numbers import Ids, derive_seed, sample_ids, sample_keys, uniform
 from .search import Search
+from .sparse_descent import SigmaZero, sigma_zero
 from .square import square
 from .targeted import apgd_targeted
 
 __all__ = [
     "ATTACKS",
+    "CW",
+    "DDN",
+    "EAD",
+    "FAB",
+    "FMN",
     "Attack",
     "AttackRegistry",
     "AttackResult",
+    "Chase",
+    "DeepFool",
+    "Distance",
+    "Gauge",
     "Ids",
     "Loss",
+    "Nearest",
     "Schedule",
     "Search",
+    "SigmaZero",
+    "Walk",
     "apgd",
     "apgd_dlr",
     "apgd_targeted",
+    "approach",
     "attack",
+    "carlini_wagner",
     "clause_pgd",
     "cross_entropy_loss",
+    "ddn",
     "decaying",
+    "deepfool",
     "derive_seed",
+    "ead",
+    "fab",
+    "fab_targeted",
     "fgsm",
+    "fmn",
     "logit_ratio_loss",
     "margin_loss",
     "pgd",
     "sample_ids",
     "sample_keys",
+    "sigma_zero",
+    "smallest_scale",
     "smooth_violation_loss",
     "square",
     "uniform",

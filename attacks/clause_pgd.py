@@ -11,16 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from robustbench_local.errors import RobustBenchError
-from robustbench_local.specs import InputSet, Query, disjuncts
+from robustbench_local.specs import InputSet, Query
 
 from .attack import AttackResult, attack
+from .clauses import clause_lists, clause_ranking, clause_values
 from .ensemble import merged
 from .losses import Loss
 from .random_numbers import Ids, sample_ids
@@ -28,7 +28,6 @@ from .search import Search
 
 __all__ = ["clause_pgd"]
 
-_MOST_CLAUSES = 4096
 _GOLDEN = -0x61C8864680B583EB  # 2**64 over the golden ratio, as a signed number: spreads the walks' names
 _FIRST, _LAST = 0.5, 0.005  # step sizes, as fractions of the set's own size
 _RATE = 0.3  # Adam's first rate, in half widths of the set's hull
@@ -63,8 +62,8 @@ def clause_pgd(
     first = Search(query, name="clause-pgd", start=start, ids=numbers, **settings)
     if first.expired():
         return first.result()
-    clauses = [[atom.index for atom in clause] for clause in islice(disjuncts(query.tree), _MOST_CLAUSES)]
-    values = _values(clauses, first.look(first.start)[1]).nan_to_num(nan=-torch.inf)
+    clauses = clause_lists(query)
+    ranking = clause_ranking(clauses, first.look(first.start)[1], walks)
     begin = first.start
     first.drop_broken()
     left, result = first.rows, first.result()
@@ -79,7 +78,6 @@ def clause_pgd(
         ids=numbers[owner] * _GOLDEN + number,
         **settings,
     )
-    ranking = values.topk(min(walks, values.shape[1]), 1).indices
     target = ranking[owner, number % ranking.shape[1]]
     _Walks(search, owner, number, _towards(search, clauses, target)).run(steps)
     return merged(result, left, _best(search.result(), walks))
@@ -150,17 +148,12 @@ def _scaled(gradient: Tensor, search: Search, step: int) -> Tensor:
     return (flat / largest).reshape(gradient.shape)
 
 
-def _values(clauses: list[list[int]], atoms: Tensor) -> Tensor:
-    """The values (B, k) of clauses, each the minimum of its atoms (B, m)."""
-    return torch.stack([atoms[:, clause].amin(1) for clause in clauses], 1)
-
-
 def _towards(search: Search, clauses: list[list[int]], target: Tensor) -> Loss:
     """The value of one clause per walk, target (n,)."""
 
     def loss(query: Query, atoms: Tensor) -> Tensor:
         del query
-        return _values(clauses, atoms).gather(1, target[search.rows].unsqueeze(1)).squeeze(1)
+        return clause_values(clauses, atoms).gather(1, target[search.rows].unsqueeze(1)).squeeze(1)
 
     return loss
 

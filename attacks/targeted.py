@@ -6,16 +6,15 @@ any property: what a wrong class is to robustness, a clause of the disjunctive n
 
 from __future__ import annotations
 
-from itertools import islice
-
 import torch
 from torch import Tensor
 
 from robustbench_local.errors import RobustBenchError
-from robustbench_local.specs import Query, disjuncts
+from robustbench_local.specs import Query
 
 from .apgd import ascend
 from .attack import AttackResult, attack
+from .clauses import clause_lists, clause_ranking, clause_values
 from .losses import Loss
 from .random_numbers import Ids
 from .search import Search
@@ -23,7 +22,6 @@ from .step_rules import Dense, step_rule
 
 __all__ = ["apgd_targeted"]
 
-_MOST_CLAUSES = 4096  # of a property that are looked at; more would cost more than the walks
 _TINY = 1e-12
 
 
@@ -54,9 +52,8 @@ def apgd_targeted(
     )
     if search.expired():
         return search.result()
-    clauses = [[atom.index for atom in clause] for clause in islice(disjuncts(query.tree), _MOST_CLAUSES)]
-    values = _values(clauses, search.look(search.start)[1]).nan_to_num(nan=-torch.inf)
-    ranking = values.topk(min(targets, values.shape[1]), 1).indices
+    clauses = clause_lists(query)
+    ranking = clause_ranking(clauses, search.look(search.start)[1], targets)
     search.drop_broken()
     rule = step_rule(query.inputs, Dense())
     for rank in range(ranking.shape[1]):
@@ -64,11 +61,6 @@ def apgd_targeted(
             break
         ascend(search, rank, _towards(search, clauses, ranking[:, rank]), rule, steps)
     return search.result()
-
-
-def _values(clauses: list[list[int]], atoms: Tensor) -> Tensor:
-    """The values (B, k) of clauses, each the minimum of its atoms (B, m)."""
-    return torch.stack([atoms[:, clause].amin(1) for clause in clauses], 1)
 
 
 def _towards(search: Search, clauses: list[list[int]], target: Tensor) -> Loss:
@@ -80,7 +72,7 @@ def _towards(search: Search, clauses: list[list[int]], target: Tensor) -> Loss:
 
     def loss(query: Query, atoms: Tensor) -> Tensor:
         del query
-        aimed = _values(clauses, atoms).gather(1, target[search.rows].unsqueeze(1)).squeeze(1)
+        aimed = clause_values(clauses, atoms).gather(1, target[search.rows].unsqueeze(1)).squeeze(1)
         scores = torch.cat([atoms, torch.zeros_like(atoms[:, :1])], 1)
         top = scores.topk(min(4, scores.shape[1]), 1).values
         low = top[:, 2:].mean(1) if top.shape[1] == 4 else top[:, -1]
