@@ -93,6 +93,8 @@ def tuned_query_rows(
     def bound(samples: Tensor, part: Tensor) -> tuple[Tensor, Tensor, bool]:
         """The atoms (b, k) of the part, the same number for each sample, and their upper bounds."""
         atoms = part.nonzero()[:, 1].reshape(samples.shape[0], -1)
+        if time.monotonic() > deadline:
+            return atoms, rows[samples.unsqueeze(1), atoms], False
         some = query.select(samples)
         batch = QueryRows(graph, some, _select(boxes, samples), rows[samples], atoms, budget.tighten)
         lower, _, in_time = best_lower_bounds(batch, tuning, slopes=Slopes(plan.per_row), deadline=deadline)

@@ -27,7 +27,7 @@ from .rule import Elementwise, find_rule
 from .slopes import Slopes
 from .verifier import DEFAULT_BUDGET, Bounds, Budget, prepared, verifier
 
-__all__ = ["CROWN", "CrownIBP", "crown_bounds"]
+__all__ = ["CROWN", "CrownIBP", "crown_bounds", "open_neurons"]
 
 
 @verifier("crown-ibp")
@@ -158,6 +158,12 @@ def _open(graph: Graph, node: Node, boxes: dict[Node, Interval]) -> Tensor | Non
     refined = rule.undecided(node, 0, boxes[node.inputs[0]])
     mask = mask if refined is None else mask & ~refined.reshape(mask.shape)
     return mask if bool(mask.any()) else None
+
+
+def open_neurons(graph: Graph, boxes: dict[Node, Interval]) -> int:
+    """How many hidden neurons of all samples get a backward pass of their own where these are the boxes."""
+    masks = [_open(graph, node, boxes) for node in graph.nodes[1:]]
+    return sum(int(mask.sum()) for mask in masks if mask is not None)
 
 
 def _refine(

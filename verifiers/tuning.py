@@ -122,11 +122,11 @@ def best_lower_bounds(
         bounds = batch.lower(ascent.slopes)
     best = bounds.detach().clone()
     view = _View.whole(best)
-    size, late = tuning.step_size, False
-    if not keep:
+    size, late = tuning.step_size, time.monotonic() > deadline
+    if not keep and not late:
         batch, bounds = _narrowed(batch, ascent, view, best, bounds)
     for step in range(tuning.steps):
-        late = time.monotonic() > deadline
+        late = late or time.monotonic() > deadline
         if late or view.samples.shape[0] == 0 or not bounds.requires_grad:  # nothing to tune
             break
         ascent.step(bounds, size)

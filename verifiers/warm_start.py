@@ -7,8 +7,9 @@ halves of a set that was cut in two.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -67,11 +68,14 @@ def resumed(
     with torch.inference_mode(False), torch.no_grad():
         graph, query = prepared(graph, query)
         graph = graph.replaced(Tensor.detach, (graph.dtype, graph.device))
-        known = {} if warm is None else _known(graph, query, warm)
-        boxes, complete = crown_bounds(graph, query.inputs, budget, known=known)
+        boxes, complete = {} if warm is None else _known(graph, query, warm), True
+        if warm is None or not method.hidden:  # else the tuned pulls start with the same passes
+            boxes, complete = crown_bounds(graph, query.inputs, budget, known=boxes)
         if method.hidden:
             pull = TunedPull(method.tuning, deadline)
-            boxes, finished = crown_bounds(graph, query.inputs, budget, known=boxes, pull=pull)
+            seconds = None if budget.seconds is None else max(0.0, deadline - time.monotonic())
+            left = replace(budget, seconds=seconds)
+            boxes, finished = crown_bounds(graph, query.inputs, left, known=boxes, pull=pull)
             complete &= finished
         rows = torch.minimum(*(specification_rows(graph, query, boxes, to_input=t) for t in (True, False)))
         plan = tuning_plan(graph, graph.output, rows.shape[1], rows, budget, together=True)
@@ -88,8 +92,8 @@ def resumed(
             rows[samples] = torch.minimum(rows[samples], batch.d - lower)
             parts.append({n.index: v.detach() for n, v in slopes.values.items() if isinstance(n, Node)})
             complete &= in_time
-        left = Warm(tuple(boxes[node] for node in graph.nodes), _joined(parts))
-    return Bounds(rows, query.combine(rows), complete), left
+        rest = Warm(tuple(boxes[node] for node in graph.nodes), _joined(parts))
+    return Bounds(rows, query.combine(rows), complete), rest
 
 
 def _known(graph: Graph, query: Query, warm: Warm) -> dict[Node, Interval]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from robustbench_local.verifiers.crown import HiddenRows
 from robustbench_local.verifiers.memory import row_chunks
-from torch import nn
+from torch import Tensor, nn
 
 from robustbench_local.specs import Ball, Box
-from robustbench_local.verifiers import CROWN, IBP, AlphaCROWN, Budget, CrownIBP, Tuning
+from robustbench_local.verifiers import CROWN, IBP, AlphaCROWN, Budget, CrownIBP, Tuning, resumed
 
 from .networks import ENGINES, Fn, query_of, traced, uniform, value
 
@@ -44,6 +47,28 @@ def test_chunks_hold_every_row_once_within_the_budget(
             rows = len(samples) * int(part.sum(1).max())
             assert rows == 1 or 2 * rows * row_bytes <= memory
     assert torch.equal(seen, mask.long())
+
+
+@pytest.mark.parametrize("limit", [0.5, 1.5, 2.5, 4.5])
+def test_passes_one_after_the_other_share_one_limit(monkeypatch: pytest.MonkeyPatch, limit: float) -> None:
+    """A clock on which every backward pass of hidden neurons takes a second."""
+    now = [0.0]
+    whole = HiddenRows.lower
+
+    def slow(rows: HiddenRows, *arguments: Any, **settings: Any) -> Tensor:
+        now[0] += 1.0
+        return whole(rows, *arguments, **settings)
+
+    def clock() -> float:
+        now[0] += 1e-6
+        return now[0]
+
+    monkeypatch.setattr(HiddenRows, "lower", slow)
+    monkeypatch.setattr(time, "monotonic", clock)
+    x = uniform(1, (1, 1, 6, 6)).float()
+    query = query_of(NETWORK, Box(x - 0.3, x + 0.3), 3)
+    found, _ = resumed(AlphaCROWN(), traced(NETWORK, 1, 6, 6), query, budget=Budget(seconds=limit))
+    assert now[0] <= limit + 1.01 and not found.complete and bool(found.upper.isfinite().all())
 
 
 @pytest.mark.parametrize("memory", [10_000, 50_000])

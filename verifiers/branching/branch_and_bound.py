@@ -11,8 +11,10 @@ from torch import Tensor
 
 from robustbench_local.specs import Query, count_clauses, disjuncts
 
-from ..alpha_crown import AlphaCROWN
+from ..alpha_crown import AlphaCROWN, tuned_query_rows
+from ..crown import open_neurons
 from ..graph import Graph, Node
+from ..ibp import interval_bounds
 from ..verifier import DEFAULT_BUDGET, Bounds, Budget, prepared, verifier
 from ..warm_start import Warm, resumed
 from .ledger import Ledger
@@ -24,6 +26,8 @@ __all__ = ["BranchAndBound"]
 
 _MOST_CLAUSES = 4096
 _BRIEF, _SHARE = 6, 0.15  # steps of the first tuning; the part of the time left that a longer one may take
+_FIRST_SHARE = 0.3  # the part that the first one may take
+_STEP = 3  # passes that a step of tuning costs
 _ROOT = AlphaCROWN()
 _SETTINGS = Settings()
 
@@ -51,17 +55,18 @@ class BranchAndBound:
         with torch.inference_mode(False), torch.no_grad():
             graph, query = prepared(graph, query)
             graph = graph.replaced(Tensor.detach, (graph.dtype, graph.device))
-            first = replace(self.root, hidden=False)  # hidden neurons are tuned with what trees start from
-            quick = first.bound(graph, query, replace(budget, seconds=_left(deadline)))
+            quick, begun, cost = self._quick(graph, query, replace(budget, seconds=_left(deadline)))
             # splits do not make numbers out of what is none
             open_ = query.holds(quick.upper).logical_not() & quick.upper.isfinite()
             wanted = open_.nonzero().squeeze(1)
-            if wanted.shape[0] == 0 or count_clauses(query.tree) > _MOST_CLAUSES:
-                return quick
+            late = time.monotonic() >= deadline
+            if wanted.shape[0] == 0 or late or count_clauses(query.tree) > _MOST_CLAUSES:
+                return replace(quick, complete=quick.complete and not (late and wanted.shape[0]))
             some = query.select(wanted)
-            rows, warm = self._roots(
-                graph, some, quick.rows[wanted], replace(budget, seconds=_left(deadline))
-            )
+            rows, warm = quick.rows[wanted], begun.select(wanted)
+            if cost <= _FIRST_SHARE * (deadline - time.monotonic()):
+                left = replace(budget, seconds=_left(deadline))
+                rows, warm = self._roots(graph, some, (rows, warm), left)
             ledger = Ledger(graph, some, rows, replace(budget, seconds=_left(deadline)), self.settings)
             upper, complete = self._search(ledger, warm, rows)
             points = query.inputs.project(query.inputs.centre().to(rows))
@@ -74,17 +79,41 @@ class BranchAndBound:
                 confirmed=bool((open_ | sure | quick.upper.isfinite().logical_not()).all()),
             )
 
-    def _roots(self, graph: Graph, query: Query, rows: Tensor, budget: Budget) -> tuple[Tensor, Warm]:
+    def _quick(self, graph: Graph, query: Query, budget: Budget) -> tuple[Bounds, Warm, float]:
+        """The root method's bounds without tuning of hidden neurons; what they leave; and in about how many
+        seconds the hidden neurons of the problems that they leave open could be tuned briefly.
+        """
+        deadline, tuning, begun = budget.deadline(), self.root.tuning, time.monotonic()
+        plain = replace(self.root, hidden=False, tuning=replace(tuning, steps=0))
+        found, warm = resumed(plain, graph, query, budget=budget)
+        seconds = time.monotonic() - begun
+        wanted = query.holds(found.upper).logical_not().nonzero().squeeze(1)
+        if wanted.shape[0] == 0:
+            return found, warm, 0.0
+        boxes = dict(zip(graph.nodes, warm.select(wanted).boxes, strict=True))
+        share = open_neurons(graph, boxes) / max(1, open_neurons(graph, interval_bounds(graph, query.inputs)))
+        left = replace(budget, seconds=_left(deadline))
+        better, in_time = tuned_query_rows(
+            graph, query.select(wanted), boxes, found.rows[wanted], tuning, left
+        )
+        rows = found.rows.index_copy(0, wanted, better)
+        cost = seconds * share * (1 + _STEP * min(tuning.steps, _BRIEF))
+        return Bounds(rows, query.combine(rows), found.complete and in_time), warm, cost
+
+    def _roots(
+        self, graph: Graph, query: Query, start: tuple[Tensor, Warm], budget: Budget
+    ) -> tuple[Tensor, Warm]:
         """The best bounds (B, m) of the rows by the root method, and what trees start from.
 
+        start: bounds without tuning of hidden neurons, and what they leave.
         Hidden neurons are tuned briefly first; the whole tuning is for problems that this leaves open, where
         it takes a small part of the time.
         """
         deadline, begun = budget.deadline(), time.monotonic()
         tuning = self.root.tuning
         brief = replace(self.root, tuning=replace(tuning, steps=min(tuning.steps, _BRIEF), decay=0.9))
-        found, warm = resumed(brief, graph, query, budget=budget)
-        rows = torch.minimum(found.rows, rows)
+        found, warm = resumed(brief, graph, query, start[1], budget)
+        rows = torch.minimum(found.rows, start[0])
         now = time.monotonic()
         whole = (now - begun) * tuning.steps / max(1, brief.tuning.steps)
         open_ = query.holds(query.combine(rows)).logical_not().nonzero().squeeze(1)

@@ -2,13 +2,14 @@
 
 The score of a coordinate is what its lines lose at the split point, times the coefficient that meets
 them: for ReLU the intercept term of BaBSR (Bunel et al. 2020, arXiv 1909.06588), for other functions the
-same idea at the middle of the box. The best few are then tried for real, as in FSB (De Palma et al. 2021,
-arXiv 2104.06718), all domains and candidates in one batch.
+same idea at the middle of the box; what a function of several coordinates loses there is divided among them.
+The best few are then tried for real, as in FSB (De Palma et al. 2021, arXiv 2104.06718), all domains and
+candidates in one batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -16,10 +17,12 @@ from torch import Tensor
 from ..backward import Rows
 from ..graph import Graph, Node
 from ..interval import Interval
-from ..rule import Elementwise, find_rule
+from ..rule import Elementwise, Rule, find_rule
 from .bounding import dense_rows
 
 __all__ = ["candidates"]
+
+_FLAT = 1e-12  # a slope that divides what flat planes lose
 
 
 def candidates(
@@ -31,10 +34,8 @@ def candidates(
     for node, rows in seen.items():
         if node.op is None:
             continue
-        for position, parent in enumerate(node.inputs):
-            scored = _scores(node, position, boxes, dense_rows(rows))
-            if scored is not None:
-                found.append((parent.index, scored[0].reshape(batch, -1), scored[1].reshape(batch, -1)))
+        for parent, (score, point) in _scores(node, boxes, dense_rows(rows)):
+            found.append((parent.index, score.reshape(batch, -1), point.reshape(batch, -1)))
     like = boxes[graph.input].lower
     if not found:
         none = torch.full((batch, count), -1, dtype=torch.int64, device=like.device)
@@ -55,18 +56,41 @@ def candidates(
 
 
 def _scores(
-    node: Node, position: int, boxes: Mapping[Node, Interval], a: Tensor
-) -> tuple[Tensor, Tensor] | None:
-    """Score and split point of every coordinate of an input, (D, *shape) each; None where there is none."""
-    rule, box = find_rule(node), boxes[node.inputs[position]]
-    mask = rule.undecided(node, position, box)
-    if mask is None or not bool(mask.any()):
-        return None
+    node: Node, boxes: Mapping[Node, Interval], a: Tensor
+) -> Iterator[tuple[Node, tuple[Tensor, Tensor]]]:
+    """Inputs of a node with score and split point of every coordinate, (D, *shape) each."""
+    rule = find_rule(node)
+    masks = [rule.undecided(node, i, boxes[parent]) for i, parent in enumerate(node.inputs)]
+    if not any(mask is not None and bool(mask.any()) for mask in masks):
+        return
     if isinstance(rule, Elementwise):
-        return _of_function(rule, node, box, a.squeeze(1), mask)
-    width = box.upper - box.lower
-    size = a.abs().flatten(1).mean(1).reshape(-1, *(1 for _ in node.inputs[position].shape))
-    return torch.where(mask, size * width, -1.0), (box.lower + box.upper) / 2
+        assert masks[0] is not None
+        yield node.inputs[0], _of_function(rule, node, boxes[node.inputs[0]], a.squeeze(1), masks[0])
+        return
+    for parent, mask, score in zip(node.inputs, masks, _shares(rule, node, boxes, a), strict=True):
+        if mask is not None:
+            yield parent, (torch.where(mask, score, -1.0), boxes[parent].mid_radius()[0])
+
+
+def _shares(rule: Rule, node: Node, boxes: Mapping[Node, Interval], a: Tensor) -> list[Tensor]:
+    """What the planes of a node lose at the middle of its boxes, divided among the coordinates of its inputs.
+
+    Each gets a part in proportion to what the planes change along it; of flat planes, to its width.
+    """
+    batch = boxes[node].lower.shape[0]
+    a = a.expand(batch, *a.shape[1:])
+    pulled = rule.backward(node, a, boxes)
+    middles = [boxes[parent].mid_radius()[0] for parent in node.inputs]
+    loss = (a.squeeze(1) * node.run(*middles)).flatten(1).sum(1)
+    loss = loss if pulled.offset is None else loss - pulled.offset.reshape(batch)
+    effects = []
+    for parent, middle, coefficients in zip(node.inputs, middles, pulled.coefficients, strict=True):
+        slopes = dense_rows(coefficients).squeeze(1)
+        loss = loss - (slopes * middle).flatten(1).sum(1)
+        effects.append((slopes.abs() + _FLAT) * (boxes[parent].upper - boxes[parent].lower))
+    total = sum(effect.flatten(1).sum(1) for effect in effects)
+    each = (loss / torch.as_tensor(total)).nan_to_num(0.0, 0.0, 0.0).clamp(min=0)
+    return [effect * each.reshape(batch, *(1 for _ in effect.shape[1:])) for effect in effects]
 
 
 def _of_function(
