@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,30 +20,10 @@ from torch import Tensor, nn
 
 from robustbench_local.errors import UnknownNameError, WeightsError
 
+from .index import INDEX, SHIPPED, WeightsRecord, read_index
 from .registry import MODELS, build_model, split_name
 
-__all__ = ["SHIPPED", "WeightsRecord", "load_model", "model_hash", "read_index", "save_weights"]
-
-SHIPPED = Path(__file__).resolve().parent / "weights"
-"""The folder of the weights that come with the package."""
-
-INDEX = "index.json"
-
-
-@dataclass(frozen=True, slots=True)
-class WeightsRecord:
-    """One weight set of an index: `model` and `weights` name it, `file` lies beside the index.
-
-    `sha256` is the hash of the file, `recipe` the full recipe that trained it as plain JSON data, and
-    `metrics` what was measured afterwards (accuracies in [0, 1]).
-    """
-
-    model: str
-    weights: str
-    file: str
-    sha256: str
-    recipe: Mapping[str, Any]
-    metrics: Mapping[str, Any]
+__all__ = ["load_model", "model_hash", "save_weights"]
 
 
 def model_hash(module: nn.Module) -> str:
@@ -81,22 +60,6 @@ def load_model(name: str, weights: str | None = None, *, folder: Path = SHIPPED)
     module = build_model(architecture)
     _fill(module, _read(folder / records[wanted].file, records[wanted].sha256), folder / records[wanted].file)
     return module
-
-
-def read_index(folder: Path = SHIPPED) -> dict[str, WeightsRecord]:
-    """The records of `folder` by "model:weights", in the order of the index; empty where it has no index.
-
-    Raises `WeightsError` for an index that is no valid JSON or lacks a field.
-    """
-    path = folder / INDEX
-    if not path.is_file():
-        return {}
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-        records = [WeightsRecord(**row) for row in rows]
-    except (json.JSONDecodeError, TypeError) as error:
-        raise WeightsError(f"not a weights index: {error}", where=str(path)) from error
-    return {f"{record.model}:{record.weights}": record for record in records}
 
 
 def save_weights(

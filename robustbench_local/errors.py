@@ -18,6 +18,7 @@ __all__ = [
     "DeviceError",
     "DtypeError",
     "EmptySetError",
+    "GateError",
     "GraphError",
     "LabelError",
     "LocatedError",
@@ -250,6 +251,12 @@ class WeightsError(RobustBenchError, ValueError):
     """A weights file that is missing, broken, or does not fit its model or its recorded hash."""
 
     code = "E-WEIGHTS"
+
+
+class GateError(RobustBenchError, ValueError):
+    """Trained weights that do not reach the quality gate of their row of the zoo."""
+
+    code = "E-GATE"
 
 
 class CheckpointError(RobustBenchError, ValueError):

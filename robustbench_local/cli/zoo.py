@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .options import Debug, Device, Json, Seed
 from .output import help_without_command, printer, table, write_json
+from .zoo_rows import evaluate_chosen, show_row, train_row
+
+if TYPE_CHECKING:
+    from robustbench_local.zoo import ZooRow
 
 __all__ = ["app"]
+
+FOLDER = Path("rbl-zoo")  # where `evaluate` writes by default, and `list` looks
 
 app = typer.Typer(help="The models that come with the package.")
 
@@ -22,14 +28,25 @@ def root(context: typer.Context) -> None:
 
 
 @app.command("list")
-def list_models(json: Json = None, device: Device = None, seed: Seed = 0, debug: Debug = False) -> None:
-    """List the models with their weights and how far each one is: planned, built or bracketed."""
+def list_models(
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            "--results", metavar="DIR", help="Folder of `rbl zoo evaluate`. [default: rbl-zoo, if there]"
+        ),
+    ] = None,
+    json: Json = None,
+    device: Device = None,
+    seed: Seed = 0,
+    debug: Debug = False,
+) -> None:
+    """List the systems with their weights and how far each one is: planned, built, gated .. bracketed."""
     from collections import Counter
     from textwrap import shorten
 
     from robustbench_local.zoo import zoo_rows
 
-    rows = zoo_rows()
+    rows = zoo_rows(results or (FOLDER if FOLDER.is_dir() else None))
     header = [
         ("id", "left"),
         ("family", "left"),
@@ -37,15 +54,16 @@ def list_models(json: Json = None, device: Device = None, seed: Seed = 0, debug:
         ("system", "left"),
         ("weights, or what is missing", "left"),
     ]
-    lines = [
-        [r.id, r.family, r.status, shorten(r.name, 40, placeholder=" ..."), ", ".join(r.weights) or r.reason]
-        for r in rows
-    ]
+    lines = [[r.id, r.family, r.status, shorten(r.name, 40, placeholder=" ..."), _state(r)] for r in rows]
     console = printer(json)
     console.print(table("", header, lines))
     counts = Counter(row.status for row in rows)
     console.print(", ".join(f"{number} {status}" for status, number in counts.items()))
     write_json([row.as_dict() for row in rows], json)
+
+
+def _state(row: ZooRow) -> str:
+    return "; ".join(part for part in (", ".join(row.weights), row.reason) if part)
 
 
 @app.command("show")
@@ -60,8 +78,11 @@ def show(
     from dataclasses import asdict
 
     from robustbench_local.errors import UnknownNameError
-    from robustbench_local.models import MODELS, read_index, read_plan, split_name
+    from robustbench_local.models import MODELS, ROWS, find_row, read_index, read_plan, split_name
 
+    if name in ROWS or any(row.model == name for row in ROWS.values()):
+        show_row(find_row(name), json)
+        return
     planned = next((row.as_dict() for row in read_plan() if row.id == name), None)
     if planned is not None:
         for key, value in planned.items():
@@ -97,7 +118,10 @@ def show(
 @app.command("train")
 def train(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Weight set to train, e.g. digits-cnn:certified.")
+        str,
+        typer.Argument(
+            metavar="NAME", help="Weight set to train, e.g. digits-cnn:certified, or a row: 12.03."
+        ),
     ],
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="[default: runs/RECIPE]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
@@ -106,16 +130,19 @@ def train(
     seed: Annotated[int | None, typer.Option("--seed", help="Instead of the recipe's seed.")] = None,
     debug: Debug = False,
 ) -> None:
-    """Train a model's weights again with the recipe on its card."""
+    """Train a model's weights again with the recipe on its card, or as its row of the zoo says."""
     from dataclasses import replace
 
     from robustbench_local.errors import UnknownNameError
-    from robustbench_local.models import MODELS, split_name
+    from robustbench_local.models import MODELS, ROWS, find_row, split_name
     from robustbench_local.training import load_recipe
 
     from .training import run_recipe
 
     architecture, weights = split_name(name)
+    if any(architecture in (row.card.id, row.model) for row in ROWS.values()):
+        train_row(find_row(architecture), weights, out, seed or 0, json)
+        return
     if architecture not in MODELS:
         raise UnknownNameError.of("model", architecture, MODELS)
     recipe = load_recipe(MODELS[architecture].card.recipe(weights or "nominal"))
@@ -130,23 +157,28 @@ def evaluate(
         list[str] | None, typer.Argument(metavar="[NAME...]", help="Models or weight sets.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N images.")] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results.")] = Path(
-        "rbl-zoo"
-    ),
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results.")] = FOLDER,
     json: Json = None,
     device: Device = None,
     seed: Seed = 0,
     debug: Debug = False,
 ) -> None:
-    """Bracket the robust accuracy of the named models, or of all, at the radii of their recipes."""
+    """Bracket the named rows and models, or all: claims of rows, robust accuracy of classifiers."""
     from robustbench_local.device import find_device
+    from robustbench_local.models import ROWS, find_row
     from robustbench_local.store import read_results
     from robustbench_local.zoo import zoo_suites
 
     from .running import run_suite, show_suite
 
     place = find_device(device)
-    suites = zoo_suites(names or [], limit=limit, seed=seed)
+    known = {key for row in ROWS.values() for key in (row.card.id, row.model)}
+    chosen = [find_row(name) for name in names or [] if name in known] if names else list(ROWS.values())
+    rest = [name for name in names or [] if name not in known]
+    suites = zoo_suites(rest, limit=limit, seed=seed) if rest or not names else []
+    if chosen:
+        evaluate_chosen(chosen, out, seed, None if suites else json)
     for suite in suites:
         run_suite(suite, out, place)
-    show_suite(read_results(out), out, json)
+    if suites:
+        show_suite(read_results(out), out, json)

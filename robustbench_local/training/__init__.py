@@ -9,7 +9,7 @@ from .optimizers import OPTIMIZERS, OptimizerSettings, optimizer
 from .progress import EpochRecord, Progress, Silent
 from .recipe import Recipe, load_recipe, recipe_from, recipe_names
 from .schedule import Schedule
-from .trainer import TrainingResult, train
+from .trainer import TrainingResult, derived_seed, train
 
 __all__ = [
     "INITIALISERS",
@@ -28,6 +28,7 @@ __all__ = [
     "Term",
     "TrainingResult",
     "accuracy",
+    "derived_seed",
     "initialiser",
     "load_recipe",
     "loss",

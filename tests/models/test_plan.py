@@ -32,14 +32,15 @@ def test_every_system_of_the_lectures_has_a_row() -> None:
 def test_planned_rows_are_listed_with_a_reason() -> None:
     rows = {row.id: row for row in zoo_rows()}
     for planned in read_plan():
-        assert rows[planned.id].reason
-        assert rows[planned.id].status == "planned"
+        if not rows[planned.id].weights:
+            assert rows[planned.id].reason
+            assert rows[planned.id].status == "planned"
 
 
 def test_a_planned_row_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["zoo", "show", "12.01"]) == 0
+    assert run(["zoo", "show", "7.01"]) == 0
     out = capsys.readouterr().out
-    assert "64-48-48-10" in out and "1412.6572" in out
+    assert "Emb 60×16" in out and "Bengio" in out
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,3 @@
+"""Exact, density and classical models."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Classifiers and robust training."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Fairness and responsible use."""
+
+__all__: list[str] = []

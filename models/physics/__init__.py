@@ -1,0 +1,3 @@
+"""Symmetry, physics and logic."""
+
+__all__: list[str] = []

@@ -1,0 +1,109 @@
+"""What `rbl zoo show`, `train` and `evaluate` do for a row of the lectures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .output import message, printer, progress_bar, table, write_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from robustbench_local.errors import RobustBenchError
+    from robustbench_local.evaluation import Cases
+    from robustbench_local.models import Row
+    from robustbench_local.zoo import RowRecord
+
+__all__ = ["evaluate_chosen", "show_row", "train_row"]
+
+
+def show_row(row: Row, json: Path | None) -> None:
+    """The cards of the row and its model, its gate and claims, and its evaluation where one is shipped."""
+    from robustbench_local.zoo import SHIPPED_EVALUATION, read_records
+
+    console = printer(json)
+    fields = {**asdict(row.card), **asdict(row.entry.card), "gate": row.gate.text}
+    for key, value in fields.items():
+        text = "; ".join(str(v) for v in value) if isinstance(value, tuple) else str(value)
+        console.print(f"[bold]{key:13}[/bold] {text}", highlight=False)
+    for claim in row.claims:
+        console.print(f"[bold]{claim.name}[/bold] {claim.says} Control: {claim.control_is}.", highlight=False)
+    record = read_records(SHIPPED_EVALUATION).get(row.card.id)
+    if record is not None:
+        console.print(claims_table({record.row: record}))
+    claims = [{"name": c.name, "says": c.says, "control": c.control_is} for c in row.claims]
+    write_json({**fields, "claims": claims, "evaluation": None if record is None else asdict(record)}, json)
+
+
+def train_row(row: Row, weights: str | None, out: Path | None, seed: int, json: Path | None) -> None:
+    """One weight set of a row, or all of them, trained again; the gate's value is shown, or an error."""
+    from robustbench_local.zoo import fit_row
+
+    folder = out or Path("runs") / row.model
+    done = []
+    with progress_bar() as bar:
+        names = [weights] if weights is not None else list(row.fits)
+        task = bar.add_task("", total=len(names))
+        for name in names:
+            bar.update(task, description=f"{row.model}:{name}")
+            record, _ = fit_row(row, name, folder, seed=seed)
+            done.append(record)
+            bar.advance(task)
+    for record in done:
+        shown = ", ".join(f"{key} {value:.4g}" for key, value in record.metrics.items())
+        message(f"{record.model}:{record.weights}: {shown} (gate: {row.gate.text}); {folder / record.file}")
+    write_json([asdict(record) for record in done], json)
+
+
+def evaluate_chosen(rows: Sequence[Row], out: Path, seed: int, json: Path | None) -> None:
+    """Attacks and verifiers on every claim of the rows, with progress; a row that fails stops no other."""
+    from robustbench_local.zoo import EVALUATION, evaluate_rows
+
+    errors: dict[str, str] = {}
+    with progress_bar() as bar:
+        total = sum(len(claim.methods) * (len(row.fits) + 1) for row in rows for claim in row.claims)
+        task = bar.add_task("", total=total)
+
+        def begin(cases: Cases, method: str) -> None:
+            bar.update(task, description=f"{cases.model} {cases.spec} {method}", advance=1)
+
+        def failed(row: Row, error: RobustBenchError) -> None:
+            errors[row.card.id] = str(error)
+
+        records = evaluate_rows(rows, out, seed=seed, progress=begin, failed=failed)
+    console = printer(json)
+    console.print(claims_table(records))
+    for row, text in errors.items():
+        console.print(f"[yellow]{row} failed: {text}", highlight=False)
+    message(
+        f"{len(records)} rows in {out / EVALUATION}; `rbl report {out} --out DIR` makes a page of the results"
+    )
+    write_json({"rows": [asdict(record) for record in records.values()], "failed": errors}, json)
+
+
+def claims_table(records: Mapping[str, RowRecord]) -> Table:
+    """One line per claim and weight set: verdicts, bracket of the worst violation, control."""
+    from robustbench_local.zoo import status_of
+
+    lines, before = [], ""
+    for record in records.values():
+        status, reason = status_of(record, record.weights)
+        for claim in record.claims:
+            words = f"{claim.holds} hold, {claim.violated} violated"
+            if claim.cases > claim.decided:
+                words += f", {claim.cases - claim.decided} open"
+            bracket = f"{_number(claim.lower)} .. {_number(claim.upper)}"
+            control = "violated" if record.controls.get(claim.name) else "NOT violated"
+            first = f"{record.row} {record.model}" if record.row != before else ""
+            lines.append([first, claim.name, claim.weights, words, bracket, control, reason or status])
+            before = record.row
+    heads = [("row", "left"), ("claim", "left"), ("weights", "left"), ("cases", "left")]
+    heads += [("worst violation", "right"), ("control", "left"), ("status", "left")]
+    return table("", heads, lines)
+
+
+def _number(value: float | None) -> str:
+    return "?" if value is None else f"{value:.3g}"

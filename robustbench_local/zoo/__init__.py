@@ -1,0 +1,58 @@
+"""The zoo: its table, how its rows are trained and evaluated, and how far each is."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .evaluating import evaluate_rows as evaluate_rows
+    from .fits import fit_row as fit_row
+    from .listing import ZooRow as ZooRow
+    from .listing import zoo_rows as zoo_rows
+    from .records import EVALUATION as EVALUATION
+    from .records import SHIPPED_EVALUATION as SHIPPED_EVALUATION
+    from .records import ClaimRecord as ClaimRecord
+    from .records import RowRecord as RowRecord
+    from .records import read_records as read_records
+    from .records import write_records as write_records
+    from .status import STATUSES as STATUSES
+    from .status import status_of as status_of
+    from .suites import zoo_suites as zoo_suites
+
+__all__ = [
+    "EVALUATION",
+    "SHIPPED_EVALUATION",
+    "STATUSES",
+    "ClaimRecord",
+    "RowRecord",
+    "ZooRow",
+    "evaluate_rows",
+    "fit_row",
+    "read_records",
+    "status_of",
+    "write_records",
+    "zoo_rows",
+    "zoo_suites",
+]
+
+#: Where each name is: the table of the zoo is read without torch.
+_PLACES = {
+    **dict.fromkeys(("EVALUATION", "SHIPPED_EVALUATION", "ClaimRecord", "RowRecord"), ".records"),
+    **dict.fromkeys(("read_records", "write_records"), ".records"),
+    **dict.fromkeys(("STATUSES", "status_of"), ".status"),
+    **dict.fromkeys(("ZooRow", "zoo_rows"), ".listing"),
+    "evaluate_rows": ".evaluating",
+    "fit_row": ".fits",
+    "zoo_suites": ".suites",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _PLACES:
+        return getattr(import_module(_PLACES[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,90 @@
+"""The zoo as rows: what each system is, which weights it has, and how far it is; without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from robustbench_local.models import PlannedRow, WeightsRecord, read_index, read_plan
+
+from .records import EVALUATION, SHIPPED_EVALUATION, RowRecord, read_records
+from .status import counted_claims, status_of
+
+__all__ = ["ZooRow", "zoo_rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class ZooRow:
+    """One system of the zoo.
+
+    `status` is how far it is, see `STATUSES`; `reason` says what is missing for the next step. `episode` is
+    the lecture that it comes from, empty for networks that come from none. `weights` are the shipped weight
+    sets, `specs` the claims that count: those that a control violates.
+    """
+
+    id: str
+    name: str
+    episode: str
+    family: str
+    status: str
+    reason: str
+    weights: tuple[str, ...]
+    specs: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """The row as plain fields."""
+        return asdict(self)
+
+
+def zoo_rows(results: Path | None = None) -> list[ZooRow]:
+    """The classifiers that belong to no lecture, in order of their names, then every row of the plan.
+
+    results: folder of an evaluation that counts instead of the shipped one, row by row. Raises ResultsError
+    or WeightsError for a file that cannot be read.
+    """
+    index = read_index()
+    records = read_records(SHIPPED_EVALUATION)
+    if results is not None:
+        records |= read_records(results / EVALUATION)
+    by_row: dict[str, dict[str, WeightsRecord]] = {}
+    for record in index.values():
+        by_row.setdefault(str(record.recipe.get("row", "")), {})[record.weights] = record
+    planned = [_planned(row, by_row.get(row.id, {}), records.get(row.id)) for row in read_plan()]
+    return [*_others(index), *planned]
+
+
+def _planned(row: PlannedRow, shipped: Mapping[str, WeightsRecord], record: RowRecord | None) -> ZooRow:
+    status, reason = "planned", f"not built, wave {row.wave}" if row.complete.value else "not recorded yet"
+    if shipped:
+        status, reason = status_of(record, {name: one.sha256 for name, one in shipped.items()})
+    return ZooRow(
+        id=row.id,
+        name=row.name,
+        episode=str(row.episode),
+        family=row.family,
+        status=status,
+        reason=reason,
+        weights=tuple(shipped),
+        specs=counted_claims(record) if record is not None and shipped else (),
+    )
+
+
+def _others(index: Mapping[str, WeightsRecord]) -> list[ZooRow]:
+    rows = []
+    for name in sorted({r.model for r in index.values() if "row" not in r.recipe}):
+        records = [r for r in index.values() if r.model == name]
+        measured = any(r.metrics.get("robust") for r in records)
+        rows.append(
+            ZooRow(
+                id=name,
+                name=f"classifier of {records[0].recipe['dataset']} images, {len(records)} ways of training",
+                episode="",
+                family=str(records[0].recipe["dataset"]),
+                status="bracketed" if measured else "built",
+                reason="" if measured else "no measured weights are shipped",
+                weights=tuple(r.weights for r in records),
+                specs=("robustness",) if measured else (),
+            )
+        )
+    return rows
