@@ -25,14 +25,17 @@ from robustbench_local.evaluation import (
     failed,
     is_out_of_memory,
     run_attack,
+    run_search,
     run_verifier,
 )
-from robustbench_local.specs import Verdict
-from robustbench_local.verifiers import SMOOTHERS, VERIFIERS, Budget, Smoothing, Verifier
+from robustbench_local.verifiers import SMOOTHERS, VERIFIERS, Budget, Resumable, Smoothing, Verifier
 
+from .knowledge import Knowledge
 from .plan import Method, Step, steps_of
-from .resources import sparing, words_of
+from .progress import Standing
+from .resources import sparing
 from .results import Result, together
+from .slices import Walks, slices
 
 __all__ = [
     "DEFAULT_STAGES",
@@ -51,9 +54,6 @@ DEFAULT_STAGES = ("pgd", "ibp", "crown-ibp", "crown", "alpha-crown")
 
 _LEAST_MEMORY = 2**20
 """Bytes for one batch below which a method that ran out of memory is not tried again."""
-
-_WEAKER = frozenset({"bound", "search"})
-"""What a later step says of a problem does not hide that an earlier one lacked memory."""
 
 
 def find_method(name: str) -> Method:
@@ -112,7 +112,7 @@ def cascade(
     deadline = time.monotonic() + timeout
     for step in (*steps, Step("members", None, 1.0, members=steps)):
         run.step(step, deadline)
-    return run.result()
+    return run.known.result()
 
 
 def cascade_all(
@@ -133,7 +133,11 @@ def cascade_all(
 
 
 class Cascade:
-    """The state of one cascade: what is known of each problem, and which problems are open."""
+    """The state of one cascade: what is known of each problem, and which problems are open.
+
+    `searches`: where searches stopped, by step. `done`: steps that had all the time they wanted; those in
+    `skipped`, done by an earlier run, are left out.
+    """
 
     def __init__(
         self,
@@ -143,84 +147,111 @@ class Cascade:
         seed: int = 0,
         memory_bytes: int | None = None,
     ) -> None:
-        batch = cases.query.batch
         self.cases, self.subject = cases, subject
         self.seed, self.memory_bytes = seed, memory_bytes
-        self.open = torch.arange(batch)
-        self.lower = torch.full((batch,), -torch.inf, dtype=torch.float64)
-        self.upper = torch.full((batch,), torch.inf, dtype=torch.float64)
-        self.seconds = torch.zeros(batch, dtype=torch.float64)
-        self.proved = torch.zeros(batch, dtype=torch.float64)
-        self.verdict = [Verdict.UNKNOWN] * batch
-        self.stage_of, self.reason, self.error = [""] * batch, ["timeout"] * batch, [""] * batch
-        self.witness: list[Tensor | None] = [None] * batch
+        self.known = Knowledge(cases.query)
         self.found: dict[str, tuple[Tensor, Outcome]] = {}  # attack -> positions in the whole batch, outcome
-
-    @property
-    def refuted(self) -> bool:
-        """Whether some problem has a verdict that decides all of them together."""
-        return Verdict.VIOLATED in self.verdict
+        self.searches: dict[str, Standing] = {}
+        self.done: set[str] = set()
+        self.skipped: frozenset[str] = frozenset()
 
     def step(self, step: Step, deadline: float) -> None:
         """Runs a step on the open problems until `deadline` (time.monotonic) at the latest."""
-        if len(self.open) == 0 or time.monotonic() >= deadline:
+        if len(self.known.open) == 0 or time.monotonic() >= deadline or step.name in self.skipped:
             return
         try:
             if step.method is None:
                 self._divide(step, deadline)
+            elif isinstance(step.method, Resumable):
+                self._search(step, step.method, deadline)
             else:
                 self._stage(step.name, step.method, deadline)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            self._short_of_memory(error)
+            self.known.short_of_memory(error)
+        if step.method is not None and not self.known.cut_short:
+            self.done.add(step.name)
 
-    def _short_of_memory(self, error: Exception) -> None:
-        """What has a verdict keeps it; all else stays open."""
-        rows = [b for b, verdict in enumerate(self.verdict) if verdict is Verdict.UNKNOWN]
-        self.open = torch.tensor(rows, dtype=torch.int64)
-        for b in rows:
-            self.reason[b], self.error[b] = "resources", words_of(error)
+    def _search(self, step: Step, method: Resumable, deadline: float) -> None:
+        """A search in slices, with walks from its open sub-problems in between."""
+        for until in slices(deadline):
+            if len(self.known.open) == 0:
+                return
+            start = time.monotonic()
+            self._stage(step.name, method, deadline, until)
+            standing, now = self.searches.get(step.name), time.monotonic()
+            if len(self.known.open) == 0 or standing is None or until >= deadline or not self.known.cut_short:
+                return
+            state = standing.select(self.known.open)
+            if step.seeding is not None and state is not None:
+                part = self.cases.query.select(self.known.open.to(self.cases.query.inputs.device))
+                walks = Walks(step.seeding.attack, state.starts(part, step.seeding.count))
+                late = min(deadline, now + step.seeding.share * (now - start))
+                self._stage(f"{step.name}: {step.seeding.name}", walks, late)
 
-    def _stage(self, name: str, method: Method, deadline: float) -> None:
-        """Runs one method on the open problems and takes over what it found."""
+    def _stage(self, name: str, method: Method | Walks, deadline: float, until: float | None = None) -> None:
+        """Runs one method on the open problems, until `until`, and takes over what it found."""
         start = time.perf_counter()
-        rows, memory = self.open, self.memory_bytes
+        rows, memory = self.known.open, self.memory_bytes
         while True:
-            outcome, short = self._attempt(name, method, deadline, memory)
+            outcome, short = self._attempt(name, method, (deadline, until or deadline), memory)
             if not short or time.monotonic() >= deadline:
                 break
             memory = Budget(memory_bytes=memory).memory(self.subject.device) // 4
             if memory < _LEAST_MEMORY:
                 break
-        self.seconds[rows] += (time.perf_counter() - start) / len(rows)
+        self.known.seconds[rows] += (time.perf_counter() - start) / len(rows)
         if not isinstance(method, Verifier):
             self.found[name] = (rows, outcome)
-        self._take(name, outcome)
+        self.known.take(name, outcome)
 
     def _attempt(
-        self, name: str, method: Method, deadline: float, memory: int | None
+        self, name: str, method: Method | Walks, ends: tuple[float, float], memory: int | None
     ) -> tuple[Outcome, bool]:
-        """What the method says of the open problems, and whether it ran out of memory."""
+        """What the method says of the open problems, and whether it ran out of memory.
+
+        ends: of the step, for second looks, and of this call.
+        """
         try:
-            part = self.cases.select(self.open)
-            limits = Limits(max(1e-3, deadline - time.monotonic()), memory)
+            part, deadline = self.cases.select(self.known.open), ends[0]
+            limits = Limits(max(1e-3, ends[1] - time.monotonic()), memory)
+            if isinstance(method, Walks):
+                return method.run(self.subject, part, self.seed, limits), False
             if not isinstance(method, Verifier):
                 return run_attack(method, self.subject, part, seed=self.seed, limits=limits), False
-            outcome = run_verifier(method, self.subject, part.query, limits=limits)
+            outcome = self._bounded(name, method, part, limits, deadline)
             budget = Budget(max(1e-3, deadline - time.monotonic()), memory)
             confirm(method, self.subject, part.query, outcome, budget)
             self._compare(part, name, method, outcome, budget)
             return outcome, False
         except Exception as error:
             kind = "verifier" if isinstance(method, Verifier) else "attack"
-            return failed(kind, len(self.open), error), is_out_of_memory(error)
+            return failed(kind, len(self.known.open), error), is_out_of_memory(error)
+
+    def _bounded(self, name: str, method: Verifier, part: Cases, limits: Limits, deadline: float) -> Outcome:
+        """The verifier's outcome on the open problems; a search goes on where it stopped."""
+        if not isinstance(method, Resumable):
+            return run_verifier(method, self.subject, part.query, limits=limits)
+        standing = self.searches.get(name)
+        state = None if standing is None else standing.select(self.known.open)
+        try:
+            outcome, after = run_search(method, self.subject, part.query, state, limits=limits)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            left = replace(limits, seconds=max(1e-3, deadline - time.monotonic()))
+            return run_verifier(method, self.subject, part.query, limits=left)  # anew, in smaller batches
+        self.searches.pop(name, None)
+        if after is not None:
+            self.searches[name] = Standing(self.known.open, after)
+        return outcome
 
     def _divide(self, step: Step, deadline: float) -> None:
         """Runs steps on the members of the open problems' sets, where these have members: a member is
         bounded more tightly than the whole, and a problem holds where all of them do.
         """
-        rows = self.open.tolist()
+        rows = self.known.open.tolist()
         for k, b in enumerate(rows):
             now = time.monotonic()
             if now >= deadline:
@@ -231,64 +262,21 @@ class Cascade:
                 ids = [f"{part.ids[0]}.{i}" for i in range(found[0].batch)]
                 members = replace(part, query=found[0], ids=ids, origins=None)
                 until = now + (deadline - now) / (len(rows) - k)
-                self._take_members(b, self._decided(members, step.members, until))
-        self.open = torch.tensor([b for b in rows if self.verdict[b] is Verdict.UNKNOWN], dtype=torch.int64)
+                whole = self._decided(members, step.members, until)
+                self.known.take_result(b, f"members: {whole.stage}", whole)
+        self.known.look()
 
     def _decided(self, members: Cases, steps: tuple[Step, ...], deadline: float) -> Result:
         run = Cascade(members, self.subject, seed=self.seed, memory_bytes=self.memory_bytes)
         for step in steps:
             now = time.monotonic()
             run.step(step, now + step.share * (deadline - now))
-        return run.result()
-
-    def _take_members(self, b: int, whole: Result) -> None:
-        self.lower[b] = max(float(self.lower[b]), whole.lower)
-        self.upper[b] = min(float(self.upper[b]), whole.upper)
-        self.seconds[b] += whole.seconds
-        self.verdict[b], self.witness[b] = whole.verdict, whole.witness
-        self.stage_of[b], self.reason[b] = f"members: {whole.stage}", whole.reason
-        self.error[b] = whole.error or self.error[b]
-
-    def result(self) -> Result:
-        """The results of all problems, and the one over them."""
-        cases = tuple(
-            Result(
-                self.verdict[b],
-                float(self.lower[b]),
-                float(self.upper[b]),
-                float(self.seconds[b]),
-                self.stage_of[b],
-                self.reason[b],
-                self.witness[b],
-                error=self.error[b],
-                proved=1.0 if self.verdict[b] is Verdict.HOLDS else float(self.proved[b]),
-            )
-            for b in range(len(self.verdict))
-        )
-        return together(cases)
+        return run.known.result()
 
     def _compare(self, part: Cases, name: str, verifier: Verifier, bound: Outcome, budget: Budget) -> None:
         if not self.found:  # a verifier's own points may not lie above its bound, either
             cross_check(part, self.subject, {name: bound}, {name: verifier}, budget=budget, folder=None)
         for attack, (positions, found) in self.found.items():
-            same = found.select(torch.isin(positions, self.open))
+            same = found.select(torch.isin(positions, self.known.open))
             outcomes = {attack: same, name: bound}
             cross_check(part, self.subject, outcomes, {name: verifier}, budget=budget, folder=None)
-
-    def _take(self, name: str, outcome: Outcome) -> None:
-        rows = self.open
-        self.lower[rows] = torch.fmax(self.lower[rows], outcome.lower)  # fmax, fmin: NaN is "no bound"
-        self.upper[rows] = torch.fmin(self.upper[rows], outcome.upper)
-        if outcome.proved is not None:
-            self.proved[rows] = torch.fmax(self.proved[rows], outcome.proved.clamp(0.0, 1.0))
-        points, held = outcome.points, outcome.holds.tolist()
-        for k, (b, bad) in enumerate(zip(rows.tolist(), outcome.violated.tolist(), strict=True)):
-            self.stage_of[b] = name
-            if self.reason[b] != "resources" or outcome.reason[k] not in _WEAKER:
-                self.reason[b] = outcome.reason[k]
-            self.error[b] = outcome.error or self.error[b]
-            found = points is not None and bad
-            if found and points is not None:
-                self.witness[b] = points[k].cpu()  # before the verdict, which has none without it
-            self.verdict[b] = self.cases.query.verdict(held[k], found)
-        self.open = rows[~(outcome.holds | outcome.violated)]

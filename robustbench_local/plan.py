@@ -25,6 +25,8 @@ from robustbench_local.verifiers import (
     structure_of,
 )
 
+from .slices import SEEDED, Seeding
+
 __all__ = ["Method", "Plan", "Step", "plan_for", "screening", "steps_of"]
 
 Method = Attack | Verifier
@@ -45,6 +47,7 @@ class Step:
 
     name: of the method, as it stands in results. share: of the time left, in (0, 1]. reason: why it is here.
     members: the steps `before` are run on the members of the open problems' sets, instead of a method.
+    seeding: the attack between slices of a search, if any.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Step:
     share: float = 1.0
     reason: str = ""
     members: tuple[Step, ...] = ()
+    seeding: Seeding | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +153,8 @@ def _steps(found: Structure, *, divisible: bool) -> tuple[Step, ...]:
                 "tuned slopes before trees of so many problems",
             )
         )
-    return (*cheap, strong, *members, *alpha, *_searches(found))
+    searches = (replace(step, seeding=SEEDED) for step in _searches(found))
+    return (*cheap, strong, *members, *alpha, *searches)
 
 
 def _walks(found: Structure) -> int:
@@ -207,7 +212,7 @@ def _chosen(steps: tuple[Step, ...], attacks: bool) -> tuple[Step, ...]:
     if attacks:
         return steps
     kept = (step for step in steps if step.method is None or isinstance(step.method, Verifier))
-    return tuple(replace(step, members=_chosen(step.members, attacks)) for step in kept)
+    return tuple(replace(step, members=_chosen(step.members, attacks), seeding=None) for step in kept)
 
 
 def _divisible(query: Query) -> bool:

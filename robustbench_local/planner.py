@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from robustbench_local.evaluation import Cases, Subject
 from robustbench_local.verifiers import GraphNetwork
@@ -19,9 +19,21 @@ from .plan import Plan, Step, plan_for, screening
 from .resources import sparing
 from .results import Result, together
 
-__all__ = ["decide", "in_turn", "plans_of"]
+__all__ = ["Keeper", "decide", "in_turn", "plans_of"]
 
 Item = TypeVar("Item")
+
+
+class Keeper(Protocol):
+    """What keeps how far runs have got."""
+
+    def load(self, runs: Sequence[Cascade]) -> None:
+        """Makes new runs go on from what is kept, if anything is."""
+        ...
+
+    def save(self, runs: Sequence[Cascade]) -> None:
+        """Keeps how far the runs are."""
+        ...
 
 
 def decide(
@@ -32,6 +44,8 @@ def decide(
     attacks: bool = True,
     first: bool = False,
     memory_bytes: int | None = None,
+    steps: tuple[Step, ...] | None = None,
+    keeper: Keeper | None = None,
 ) -> Result:
     """The verdict on several batches of problems (at least one) together, and on every problem.
 
@@ -42,12 +56,21 @@ def decide(
         attacks: False runs verifiers only: what they prove must not rest on attacks.
         first: stop at the first problem that is violated, where one such decides what is asked.
         memory_bytes: for one step's intermediate results; None: what suits the device.
+        steps: what to run instead of a plan.
+        keeper: where runs go on from, and what gets to know after every round how far they are.
 
     Raises SoundnessAlarm when an attack and a verifier contradict each other in float64 too.
     """
     return sparing(
         lambda: _decided(
-            batches, timeout, seed=seed, attacks=attacks, first=first, memory_bytes=memory_bytes
+            batches,
+            timeout,
+            seed=seed,
+            attacks=attacks,
+            first=first,
+            memory_bytes=memory_bytes,
+            steps=steps,
+            keeper=keeper,
         ),
         lambda: sum(cases.query.batch for cases in batches),
     )
@@ -61,6 +84,8 @@ def _decided(
     attacks: bool,
     first: bool,
     memory_bytes: int | None,
+    steps: tuple[Step, ...] | None,
+    keeper: Keeper | None,
 ) -> Result:
     if not all(isinstance(cases.network, GraphNetwork) for cases in batches):
         import_module("torch.export._trace")  # takes seconds: before the time runs, where networks are traced
@@ -70,29 +95,36 @@ def _decided(
     for cases in batches:
         subject = subjects.setdefault(id(cases.network), Subject.of(cases))
         runs.append(Cascade(cases, subject, seed=seed, memory_bytes=memory_bytes))
-    if attacks:
+    if keeper is not None:
+        keeper.load(runs)
+    if attacks and steps is None:
         _round(runs, [screening()] * len(runs), deadline, first)
     plans: list[tuple[Step, ...]] = []
     for run in runs:
-        wanted = len(run.open) > 0 and time.monotonic() < deadline and not (first and run.refuted)
-        plans.append(_planned(run, attacks) if wanted else ())
-    for number in range(max(len(steps) for steps in plans)):
-        _round(runs, [steps[number] if number < len(steps) else None for steps in plans], deadline, first)
-    return together(tuple(case for run in runs for case in run.result().cases))
+        wanted = len(run.known.open) > 0 and time.monotonic() < deadline and not (first and run.known.refuted)
+        chosen = _planned(run, attacks) if wanted and steps is None else steps or ()
+        plans.append(chosen if wanted else ())
+    for number in range(max(len(plan) for plan in plans)):
+        _round(runs, [plan[number] if number < len(plan) else None for plan in plans], deadline, first)
+        if keeper is not None:
+            keeper.save(runs)
+    if keeper is not None:
+        keeper.save(runs)
+    return together(tuple(case for run in runs for case in run.known.result().cases))
 
 
 def _planned(run: Cascade, attacks: bool) -> tuple[Step, ...]:
-    part = run.cases.query.select(run.open.to(run.cases.query.inputs.device))
+    part = run.cases.query.select(run.known.open.to(run.cases.query.inputs.device))
     return plan_for(run.subject, part, attacks=attacks, memory_bytes=run.memory_bytes).steps
 
 
 def _round(runs: Sequence[Cascade], steps: Sequence[Step | None], deadline: float, first: bool) -> None:
     """One step of every run that has problems open, with fair parts of the time."""
     active = [
-        (run, step) for run, step in zip(runs, steps, strict=True) if step is not None and len(run.open)
+        (run, step) for run, step in zip(runs, steps, strict=True) if step is not None and len(run.known.open)
     ]
     for k, (run, step) in enumerate(active):
-        if first and any(other.refuted for other in runs):
+        if first and any(other.known.refuted for other in runs):
             return
         now = time.monotonic()
         run.step(step, now + step.share * max(0.0, deadline - now) / (len(active) - k))

@@ -30,6 +30,7 @@ class Result:
         reason: why the verdict is UNKNOWN: bound, timeout, op, resources, boundary or non-finite; else "".
         witness: the input (*in) that breaks the property, for VIOLATED; for HOLDS of `exists`, proves it.
         certificate: file that proves HOLDS to the separate checker, where one was asked for; else None.
+        state: file from which the run can go on, where one was asked for; else None.
         error: message of the last method that failed, "" if none did.
         proved: the part of the input set, in 0..1, on which a search has proved the property; the least over
             the cases. 0 where no search tells.
@@ -45,6 +46,7 @@ class Result:
     reason: str = ""
     witness: Tensor | None = field(default=None, repr=False)
     certificate: str | None = None
+    state: str | None = None
     error: str = ""
     proved: float = 0.0
     arithmetic: str = "real"
@@ -61,6 +63,7 @@ class Result:
             "reason": self.reason,
             "witness": None if self.witness is None else self.witness.tolist(),
             "certificate": self.certificate,
+            "state": self.state,
             "error": self.error,
             "proved": self.proved,
             "arithmetic": self.arithmetic,

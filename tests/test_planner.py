@@ -87,7 +87,7 @@ def test_few_inputs_get_walks_from_many_places() -> None:
     (step,) = (step for step in planned(cases).steps if step.name == "clause-pgd")
     run = Cascade(cases, Subject.of(cases))
     run.step(step, time.monotonic() + 20)
-    assert run.verdict == [Verdict.VIOLATED]
+    assert run.known.verdict == [Verdict.VIOLATED]
 
 
 def test_what_cannot_be_bounded_is_attacked_and_says_why() -> None:
@@ -161,7 +161,7 @@ def test_a_step_that_runs_out_of_memory_gets_less(fits: int, reason: str) -> Non
     cases = below(net, 3, highest(net, 3) + 5)
     run = Cascade(cases, Subject.of(cases))
     run.step(Step("greedy", Greedy(fits)), time.monotonic() + 20)
-    result = run.result()
+    result = run.known.result()
     assert result.reason == reason
     assert result.verdict is (Verdict.UNKNOWN if reason else Verdict.HOLDS)
 

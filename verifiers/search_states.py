@@ -37,6 +37,12 @@ class SearchState(Protocol):
         """That of some problems (b,), none twice: it follows `query.select(samples)`."""
         ...
 
+    def starts(self, query: Query, count: int) -> Tensor:
+        """Points (B, count, *in) from which an attack may start: of the worst open sub-problems; where a
+        problem has fewer, the worst point met. They lie in the sets' hulls, in the network's dtype.
+        """
+        ...
+
     def tensors(self) -> dict[str, Tensor]:
         """All of it as tensors by name, from which `Resumable.restored` makes it again."""
         ...

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from robustbench_local.data import Dataset as Images
     from robustbench_local.evaluation import Cases
     from robustbench_local.results import Result
 
@@ -64,6 +65,10 @@ Explain = Annotated[
     typer.Option("--explain", help="Show the lowered query, what applies, and the plan; decide nothing."),
 ]
 Certificate = Annotated[Path | None, typer.Option(help="File for a proof of HOLDS that `rbl check` replays.")]
+State = Annotated[
+    Path | None,
+    typer.Option(help="File that the run goes on from, if it exists, and to which it writes how far it got."),
+]
 Prop = Annotated[str | None, typer.Option("--prop", metavar="NAME", help="Property of a .rbspec file.")]
 
 
@@ -85,21 +90,24 @@ def verify(
     ] = None,
     explain: Explain = False,
     certificate: Certificate = None,
+    state: State = None,
     json: Json = None,
     device: Device = None,
     seed: Seed = 0,
     debug: Debug = False,
 ) -> None:
     """Decide a property: HOLDS, VIOLATED with a counterexample, or UNKNOWN with the violation's bracket."""
-    from robustbench_local.cascade import cascade_all, find_methods
+    from robustbench_local.cascade import find_methods
     from robustbench_local.certifying import certified, check_certifiable
-    from robustbench_local.planner import decide, plans_of
+    from robustbench_local.planner import plans_of
+    from robustbench_local.saved_runs import check_savable
+    from robustbench_local.verifying import decided as run
 
     stages = None if method is None else find_methods((method,))
     check_certifiable(spec, certificate)
+    check_savable(spec, state)
     if spec.endswith(".rbspec"):
-        shown = images(dataset, image or [], first) if image or first else None
-        text = TextCall(model, spec, prop, shown, eps, set_ or [], device)
+        text = TextCall(model, spec, prop, _shown(dataset, image, first), eps, set_ or [], device)
         if explain:
             cases = text.cases()
             show_explanation(cases.query, plans_of([cases])[0], printer(json), json)
@@ -113,11 +121,8 @@ def verify(
     if explain:
         show_explanation(batches[0].query, plans_of(batches[:1])[0], printer(json), json)
         return
-    if stages is None:
-        result = decide(batches, timeout=timeout, seed=seed, first=_is_vnnlib(spec))
-    else:
-        result = cascade_all(batches, stages, timeout=timeout, seed=seed)
-    _report(certified(result, batches, certificate, timeout=timeout, files=(model, spec)), batches, json)
+    found = run(batches, stages, timeout=timeout, seed=seed, first=_is_vnnlib(spec), state=state)
+    _report(certified(found, batches, certificate, timeout=timeout, files=(model, spec)), batches, json)
 
 
 def attack(
@@ -144,8 +149,7 @@ def attack(
 
     stages = {attack: ATTACKS[attack]}
     if spec.endswith(".rbspec"):
-        shown = images(dataset, image or [], first) if image or first else None
-        text = TextCall(model, spec, prop, shown, eps, set_ or [], device)
+        text = TextCall(model, spec, prop, _shown(dataset, image, first), eps, set_ or [], device)
         text.attack(timeout=timeout, attack=attack, seed=seed).show(json)
         return
     if _is_vnnlib(spec):
@@ -153,6 +157,11 @@ def attack(
     else:
         batches = [_cases(model, spec, _Around(dataset, image, first, eps, norm, set_ or []), device)]
     _report(cascade_all(batches, stages, timeout=timeout, seed=seed), batches, json)
+
+
+def _shown(dataset: str, image: list[int] | None, first: int | None) -> Images | None:
+    """The images that a text's x0 and c are bound to, where any are named."""
+    return images(dataset, image or [], first) if image or first else None
 
 
 class _Around(NamedTuple):

@@ -17,13 +17,13 @@ from robustbench_local.errors import (
     UnsupportedOpError,
 )
 from robustbench_local.specs import Query
-from robustbench_local.verifiers import Bounds, Budget, Verifier
+from robustbench_local.verifiers import Bounds, Budget, Resumable, SearchState, Verifier
 
 from .cases import Cases
 from .chunks import activation_bytes, in_chunks, is_out_of_memory
 from .subject import Subject
 
-__all__ = ["Limits", "Outcome", "failed", "run_attack", "run_verifier"]
+__all__ = ["Limits", "Outcome", "failed", "run_attack", "run_search", "run_verifier", "walk_from"]
 
 _ROUNDING = 1e-4  # relative to the outputs: a violation closer to zero may be one of rounding
 
@@ -138,6 +138,34 @@ def run_verifier(
 
     with torch.inference_mode():
         parts = in_chunks(run, query.batch, query.batch)
+    return _of_bounds(query, parts)
+
+
+def run_search(
+    search: Resumable, subject: Subject, query: Query, state: SearchState | None, *, limits: Limits
+) -> tuple[Outcome, SearchState | None]:
+    """As `run_verifier`, from where the search stopped; and where it stops now. All problems in one batch."""
+    left = Budget(seconds=limits.seconds, memory_bytes=limits.memory_bytes)
+    with torch.inference_mode():
+        bounds, after = search.resumed(subject.graph(), query, state, left)
+    return _of_bounds(query, [bounds]), after
+
+
+def walk_from(
+    attack: Attack, subject: Subject, cases: Cases, starts: Tensor, *, seed: int, limits: Limits
+) -> Outcome:
+    """As `run_attack`, from several points of every problem, starts (B, k, *in): the best walk of each."""
+    batch, count = starts.shape[:2]
+    owner = torch.arange(batch).repeat_interleave(count)
+    ids = [f"{cases.ids[b]} {k}" for b in range(batch) for k in range(count)]
+    many = replace(cases.select(owner), ids=ids, origins=starts.flatten(0, 1))
+    outcome = run_attack(attack, subject, many, seed=seed, limits=limits)
+    rank = torch.where(outcome.violated, torch.inf, outcome.lower).unflatten(0, (batch, count))
+    return outcome.select(torch.arange(batch) * count + rank.argmax(1))
+
+
+def _of_bounds(query: Query, parts: list[Bounds]) -> Outcome:
+    with torch.inference_mode():
         raw = torch.cat([part.upper for part in parts])
     upper = raw.to("cpu", torch.float64, copy=True)
     holds = query.holds(raw).cpu() & upper.isfinite()

@@ -128,6 +128,21 @@ class SplitState:
         leaves, pending = (_kept(part, place) for part in (self.leaves, self.pending))
         return replace(self, tally=self.tally.select(samples), leaves=leaves, pending=pending)
 
+    def starts(self, query: Query, count: int) -> Tensor:
+        """Middles (B, count, *in) of every sample's worst parts; where there are fewer, its worst point."""
+        tally, leaves = self.tally, self.leaves.joined(self.pending)
+        leaves = leaves.select(leaves.value.argsort(descending=True, stable=True))
+        leaves = leaves.select(leaves.owner.argsort(stable=True))
+        place = torch.arange(len(leaves), device=leaves.owner.device)
+        rank = place - torch.searchsorted(leaves.owner, leaves.owner)
+        leaves, rank = leaves.select(rank < count), rank[rank < count]
+        found = tally.points.unsqueeze(1).repeat(1, count, *(1,) * (tally.points.dim() - 1))
+        if len(leaves):
+            whole = Whole.along(query.inputs.box(), tally.axes)
+            box = whole.boxes(leaves, tuple(tally.points.shape[1:]))
+            found[leaves.owner, rank] = box.centre().to(found)
+        return found
+
     def tensors(self) -> dict[str, Tensor]:
         """All of it, by name."""
         found = {f"course.{name}": value for name, value in self.course.tensors().items()}
