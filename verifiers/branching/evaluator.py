@@ -26,6 +26,9 @@ from .settings import Settings
 
 __all__ = ["Batch", "Evaluator"]
 
+# domains at once: small batches let the frontier's order work, and a CPU bounds them as fast as large ones
+_ON_A_CPU, _AT_MOST = 128, 1024
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
@@ -76,7 +79,8 @@ class Evaluator:
         self.clipping = Clipping(roots, ledger, settings)
         plan = tuning_plan(roots.graph, roots.graph.output, 1, roots.d, ledger.budget)
         memory = ledger.budget.memory(roots.d.device)
-        self.at_once = max(2, settings.batch or min(1024, max(8, memory // plan.row_bytes)))
+        most = _ON_A_CPU if roots.d.device.type == "cpu" else _AT_MOST
+        self.at_once = max(2, settings.batch or min(most, max(8, memory // plan.row_bytes)))
 
     def children(
         self, parents: Domains, index: Tensor, split: tuple[Tensor, Tensor, Tensor, Tensor]
@@ -99,7 +103,7 @@ class Evaluator:
         )
 
     def choose(self, parents: Domains) -> tuple[Tensor, Tensor, Tensor]:
-        """The candidate (D,) of which the worse half is bounded best, by one pass each."""
+        """The candidate (D,) whose halves are bounded best together, by one pass each."""
         nodes, places, points = parents.branch
         tries, count, device = min(self.settings.tries, nodes.shape[1]), parents.count, nodes.device
         if tries <= 1:
@@ -118,7 +122,7 @@ class Evaluator:
             lower = rows.lower(Slopes(values=many.values(part))).squeeze(1)
             bounds.append(torch.where(empty, torch.inf, lower))
         halves = torch.cat(bounds).reshape(count, tries, 2)
-        score = halves.amin(2) + 1e-3 * halves.amax(2).clamp(max=self.ledger.scale)
+        score = halves.clamp(max=0.0).sum(2)  # what the halves leave to be done: a refuted one nothing
         score = torch.where(nodes[:, :tries] >= 0, score.nan_to_num(nan=-torch.inf), -torch.inf)
         best = score.argmax(1, keepdim=True)
         return nodes.gather(1, best)[:, 0], places.gather(1, best)[:, 0], points.gather(1, best)[:, 0]

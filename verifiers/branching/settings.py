@@ -16,7 +16,8 @@ class Settings:
     """tuning: of each domain's slopes and multipliers. tries: candidates for a split that are tried for real.
 
     parts: domains in all, where the budget sets no time. batch: domains bounded at once; None: what memory
-    holds, up to 1,024. refresh: propagate intervals again from every split, which pays in narrow layers.
+    holds, up to 128 on a CPU and 1,024 elsewhere. refresh: propagate intervals again from every split, which
+    pays in narrow layers.
     clip: numbers of the planes whose bounds are clipped in every domain (coordinates times inputs); 0: none.
     """
 

@@ -1,18 +1,16 @@
-"""Trees of clauses with equally many atoms: open domains in a heap, the worst bound first.
+"""Trees of clauses with equally many atoms, those that are nearest to their end first.
 
 Bounds are anytime: the worst over a clause's open and closed domains holds at each moment.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
-
 import torch
 from torch import Tensor
 
-from .domains import Domains, joined
+from .domains import Domains
 from .evaluator import Batch, Evaluator
+from .frontier import Frontier
 from .ledger import Ledger
 from .problem import Roots
 from .settings import Settings
@@ -29,9 +27,8 @@ class Trees:
         self.ledger, self.roots = ledger, roots
         self.evaluator = Evaluator(ledger, roots, settings)
         self.worst = torch.full_like(roots.d[:, 0], torch.inf)  # over the closed domains of each root
-        self.heap: list[tuple[float, int, Domains, int]] = []
+        self.open = Frontier()
         self.complete = True
-        self._ties = itertools.count()
         self._kept_bytes = 0
 
     def run(self) -> bool:
@@ -44,17 +41,16 @@ class Trees:
                 continue
             slopes = {node: values[part] for node, values in self.roots.slopes.items()}
             self._bound(Batch.of_roots(part, slopes, like[:, 0]))
-        while self.heap and not self.ledger.late():
+        while len(self.open) and not self.ledger.late():
             batch = self._pop(self.evaluator.at_once // 2)
             if batch is not None:
                 self._split(batch)
-        return self.complete and not self.heap
+        return self.complete and not len(self.open)
 
     def upper(self) -> Tensor:
         """The best upper bounds (R,) of the clauses: minus the worst lower bound over their domains."""
         worst = self.worst.clone()
-        for lower, _, domains, k in self.heap:
-            root = int(domains.root[k])
+        for root, lower in self.open:
             worst[root] = min(float(worst[root]), lower)
         return -worst
 
@@ -64,21 +60,12 @@ class Trees:
         self.worst[root] = min(float(self.worst[root]), bound)
 
     def _pop(self, count: int) -> Domains | None:
-        """The worst domains of problems that are not broken yet."""
-        chosen: dict[int, tuple[Domains, list[int]]] = {}
-        taken = 0
-        while self.heap and taken < max(1, count):
-            lower, _, domains, k = heapq.heappop(self.heap)
-            root = int(domains.root[k])
-            if bool(self.ledger.broken[self.roots.problem[root]]):
-                self._close(root, lower)
-                continue
-            chosen.setdefault(id(domains), (domains, []))[1].append(k)
-            taken += 1
-        if not chosen:
-            return None
-        device = self.roots.d.device
-        return joined([d.select(torch.tensor(index, device=device)) for d, index in chosen.values()])
+        """The next domains of problems that are not broken yet; None where none is left."""
+        for problem in self.open.problems:
+            if bool(self.ledger.broken[problem]):
+                for root, lower in self.open.drop(problem):
+                    self._close(root, lower)
+        return self.open.take(count) if len(self.open) else None
 
     def _split(self, parents: Domains) -> None:
         """Replaces domains by their two halves at the best of the candidates."""
@@ -109,9 +96,7 @@ class Trees:
         if self._kept_bytes + domains.bytes > _SLOPE_BYTES:
             domains = domains.bare()
         self._kept_bytes += domains.bytes
-        for k, bound in enumerate(domains.lower.tolist()):
-            worst_first = bound if bound == bound else -torch.inf
-            heapq.heappush(self.heap, (worst_first, next(self._ties), domains, k))
+        self.open.put(domains, self.roots.problem[domains.root])
 
     def _finish(self, leaves: Domains) -> None:
         """Bounds domains in which nothing is left to split."""

@@ -1,0 +1,79 @@
+"""Open domains of many problems, and which of them are to be split next.
+
+What a user counts are decided problems, so that those come first whose trees seem nearest to their end:
+by the fewest open domains. Such a tree either closes soon or grows and lets others pass, so that no tree
+keeps the search for itself; the room that small trees leave in a batch goes to larger ones. Within one
+problem the worst bound comes first: a counterexample is likeliest there, and the bound of the problem rises.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from .domains import Domains, joined
+
+__all__ = ["Frontier"]
+
+Entry = tuple[float, int, Domains, int]
+"""Lower bound, a number that breaks ties, a batch of domains and the place in it."""
+
+
+class Frontier:
+    """The open domains of a search, by problem."""
+
+    def __init__(self) -> None:
+        self._heaps: dict[int, list[Entry]] = {}
+        self._ties = itertools.count()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._heaps.values()))
+
+    def __iter__(self) -> Iterator[tuple[int, float]]:
+        """Root and lower bound of every open domain."""
+        for heap in self._heaps.values():
+            for lower, _, domains, k in heap:
+                yield int(domains.root[k]), lower
+
+    def put(self, domains: Domains, problem: Tensor) -> None:
+        """Takes in open domains (D,) of problems (D,)."""
+        pairs = zip(domains.lower.tolist(), problem.tolist(), strict=True)
+        for k, (lower, b) in enumerate(pairs):
+            worst_first = lower if lower == lower else -torch.inf
+            heapq.heappush(self._heaps.setdefault(b, []), (worst_first, next(self._ties), domains, k))
+
+    def drop(self, problem: int) -> list[tuple[int, float]]:
+        """Removes the domains of a problem; root and lower bound of each."""
+        return [(int(domains.root[k]), lower) for lower, _, domains, k in self._heaps.pop(problem, [])]
+
+    @property
+    def problems(self) -> tuple[int, ...]:
+        """Those with open domains."""
+        return tuple(self._heaps)
+
+    def take(self, count: int) -> Domains:
+        """Up to `count` domains (at least one), removed from here; something must be open."""
+        chosen: dict[int, tuple[Domains, list[int]]] = {}
+        left = max(1, count)
+        for b, heap in sorted(self._heaps.items(), key=_nearest_end):
+            some = min(left, len(heap))
+            for _ in range(some):
+                _, _, domains, k = heapq.heappop(heap)
+                chosen.setdefault(id(domains), (domains, []))[1].append(k)
+            if not heap:
+                del self._heaps[b]
+            left -= some
+            if left == 0:
+                break
+        device = next(iter(chosen.values()))[0].root.device
+        return joined([d.select(torch.tensor(index, device=device)) for d, index in chosen.values()])
+
+
+def _nearest_end(item: tuple[int, list[Entry]]) -> tuple[int, float]:
+    """Few open domains first; of equally many, the problem whose bound is best."""
+    _, heap = item
+    return len(heap), -heap[0][0]
