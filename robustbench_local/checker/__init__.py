@@ -16,24 +16,12 @@ from typing import Any
 import numpy as np
 
 from .bounds import Bounds
-from .curves import Array, Rejected
+from .curves import Rejected
 from .network import Network
-from .replay import replay
+from .replay import replay as _replay
 
-__all__ = [  # Bounds and Network are for those who write certificates
-    "FORMAT",
-    "Array",
-    "Bounds",
-    "Check",
-    "Network",
-    "Rejected",
-    "Unreadable",
-    "check",
-    "digest",
-    "read",
-    "replay",
-]
-FORMAT = {"format": "robustbench_local certificate", "version": 1, "arithmetic": "real"}
+__all__ = ["FORMAT", "Bounds", "Check", "Network", "Rejected", "Unreadable", "check", "digest", "read"]
+FORMAT = {"format": "robustbench_local certificate", "version": 2, "arithmetic": "real"}
 _LARGEST = 2**33  # bytes of all members together, unpacked
 
 
@@ -66,7 +54,7 @@ def check(path: str | Path) -> Check:
         exact = {key: array.astype(wide[array.dtype.kind]) for key, array in arrays.items()}
         exact |= {key: exact[key] / 255 for key, array in arrays.items() if array.dtype == np.uint8}
         with np.errstate(all="ignore"):  # what overflows is not finite, and rejected
-            leaves, margin = replay(header, exact)
+            leaves, margin = _replay(header, exact)
         known = (len(arrays["spec/d"]), len(header["spec"]["clauses"]), leaves, margin)
         return Check(True, "", True, *known, **header["sha256"], seconds=time.perf_counter() - start)
     except (Unreadable, Rejected) as error:
@@ -75,7 +63,7 @@ def check(path: str | Path) -> Check:
         return Check(False, f"malformed: {type(error).__name__}: {error}")
 
 
-def digest(about: Any, arrays: Mapping[str, Array], part: str) -> str:
+def digest(about: Any, arrays: Mapping[str, Any], part: str) -> str:
     """SHA-256 of one part: its entry of the header as canonical JSON, then its arrays sorted by name."""
     found = hashlib.sha256(json.dumps(about, sort_keys=True, separators=(",", ":")).encode())
     for name in sorted(key for key in arrays if key.startswith(part + "/")):
@@ -84,9 +72,9 @@ def digest(about: Any, arrays: Mapping[str, Array], part: str) -> str:
     return found.hexdigest()
 
 
-def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Header and arrays. Unreadable: it is no certificate; Rejected: its hashes differ from its contents."""
-    arrays: dict[str, Array] = {}
+    arrays: dict[str, Any] = {}
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -102,7 +90,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     except Exception as error:  # zipfile, zlib, json and numpy raise many kinds for a damaged file
         raise Unreadable(str(error) or type(error).__name__) from error
     if not isinstance(header, dict) or any(header.get(k) != v for k, v in FORMAT.items()):
-        raise Unreadable("the header is none of a certificate of version 1")
+        raise Unreadable("the header is none of a certificate of version 2")
     if header.get("sha256") != {part: digest(header.get(part), arrays, part) for part in ("network", "spec")}:
         raise Rejected("a hash of the network or the specification differs from its contents")
     return header, arrays

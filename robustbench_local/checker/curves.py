@@ -55,11 +55,17 @@ class Relu:
         ends = [np.maximum(z, self.slope * z) for z in (lower, upper)]
         return np.nextafter(ends[0], -np.inf), np.nextafter(ends[1], np.inf)
 
+    def chord(self, lower: Array, upper: Array) -> Array:
+        """About the slope between the ends."""
+        low, high = np.minimum(lower, 0.0), np.maximum(upper, 0.0)
+        chord: Array = np.clip((high - self.slope * low) / np.maximum(high - low, TINY), self.slope, 1.0)
+        return chord
+
     def slopes(self, lower: Array, upper: Array) -> tuple[Array, Array]:
         """Usual slopes of a line below and of one above; any others would do."""
-        low, high = np.minimum(lower, 0.0), np.maximum(upper, 0.0)
-        chord = (high - self.slope * low) / np.maximum(high - low, TINY)
-        return np.where(high > -low, 1.0, self.slope), np.clip(chord, self.slope, 1.0)
+        return np.where(np.maximum(upper, 0.0) > -np.minimum(lower, 0.0), 1.0, self.slope), self.chord(
+            lower, upper
+        )
 
     def offset(self, slope: Array, side: int, lower: Array, upper: Array) -> Array:
         """What makes a line of ANY slope valid: least (side -1) or greatest (1) value of f(z) - slope * z."""
@@ -76,10 +82,14 @@ class Sigmoid:
         """Bounds of the function on [lower, upper]."""
         return sigmoid(lower)[0], sigmoid(upper)[1]
 
+    def chord(self, lower: Array, upper: Array) -> Array:
+        """About the slope between the ends."""
+        return np.asarray((sigmoid(upper)[0] - sigmoid(lower)[0]) / np.maximum(upper - lower, 1e-6))
+
     def slopes(self, lower: Array, upper: Array) -> tuple[Array, Array]:
         """The chord where the curve lies on its right side, else the flatter end's tangent."""
-        at, end, width = sigmoid(lower)[0], sigmoid(upper)[0], np.maximum(upper - lower, 1e-6)
-        chord, flat = (end - at) / width, np.minimum(at * (1 - at), end * (1 - end))
+        at, end, chord = sigmoid(lower)[0], sigmoid(upper)[0], self.chord(lower, upper)
+        flat = np.minimum(at * (1 - at), end * (1 - end))
         return np.where(lower > 0, chord, flat), np.where(upper < 0, chord, flat)
 
     def offset(self, slope: Array, side: int, lower: Array, upper: Array) -> Array:

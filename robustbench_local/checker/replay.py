@@ -2,6 +2,7 @@
 
 A clause is a conjunction of atoms e_i = C_i y + d_i > 0 (strict) or >= 0. On a leaf, weights w >= 0 of its
 atoms with least(-sum w_i e_i) > 0 (>= 0 where all weighted atoms are strict) show that no point meets it.
+Hidden nodes are bounded over the leaf's own box or over an outer one, of which it was cut.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,10 @@ from .network import Network, integers
 
 
 class Leaf(NamedTuple):
-    """A part of a clause's tree: input box, splits (node, coordinate, side, point), place in the arrays."""
+    """A part of a clause's tree: box, splits (node, coordinate, side, point), place in the arrays.
+
+    outer: the box over which hidden nodes are bounded, and the way.
+    """
 
     problem: int
     clause: int
@@ -24,6 +28,7 @@ class Leaf(NamedTuple):
     splits: tuple[tuple[int, int, int, float], ...]
     number: int
     first: int
+    outer: tuple[Array, Array, int]
 
 
 class Proof:
@@ -41,59 +46,72 @@ class Proof:
         if not fit or not count or shapes != ((count, sizes[0]), (count, sizes[0]), (count, rows), sizes[-1]):
             raise Rejected("the specification fits neither itself nor the network")
         self.sets, self.weights = arrays["proof/sets"], finite(arrays["proof/weights"], "weights")
+        self.about = arrays["proof/about"]
         self.multipliers = finite(arrays["proof/multipliers"], "multipliers")
         if bool(np.any(self.lower > self.upper)) or min(self.weights.min(), *self.multipliers, 0.0) < 0:
             raise Rejected("a box is empty, or a weight or multiplier negative")
-        self.refined = {integers([n], 1, 1)[0]: np.array([s]) for n, s in header["proof"]["refined"]}
+        self.ways = [(integers([w["symbols"]], 1, -1)[0], w["refined"]) for w in header["proof"]["ways"]]
 
     def leaves(self) -> Iterator[Leaf]:
         """The leaves of all trees, which lie one after the other in preorder: z <= point, then z >= point."""
         nodes, places, points = (self.arrays[f"proof/{key}"] for key in ("nodes", "coordinates", "points"))
         at = number = first = 0
         for problem, clause in np.ndindex(len(self.lower), len(self.clauses)):
-            open_: list[tuple[Array, Array, Any]] = [(self.lower[problem], self.upper[problem], ())]
+            open_: list[tuple[Any, Any]] = [(((self.lower[problem], self.upper[problem]),), ())]
             while open_:
-                lower, upper, splits = open_.pop()
+                boxes, splits = open_.pop()  # the boxes on the way from the root
+                lower, upper = boxes[-1]
                 node, place, point = int(nodes[at]), int(places[at]), float(finite(points[at], "a split"))
                 at += 1
                 if node < 0:
-                    yield Leaf(problem, clause, lower, upper, splits, number, first)
+                    up, way = integers([int(v) for v in self.about[number]], 2, 0)
+                    outer = (*boxes[-1 - up], way)
+                    yield Leaf(problem, clause, lower, upper, splits, number, first, outer)
                     number, first = number + 1, first + len(splits)
                 elif not (node < len(self.network.sizes) and 0 <= place < self.network.sizes[node]):
                     raise Rejected("a split names a coordinate that there is not")
                 elif node > 0:
-                    open_ += [(lower, upper, (*splits, (node, place, side, point))) for side in (1, -1)]
+                    open_ += [(boxes, (*splits, (node, place, side, point))) for side in (1, -1)]
                 elif lower[place] <= point <= upper[place]:
                     low, high = lower.copy(), upper.copy()
                     low[place] = high[place] = point
-                    open_ += [(low, upper, splits), (lower, high, splits)]
+                    open_ += [((*boxes, (low, upper)), splits), ((*boxes, (lower, high)), splits)]
                 else:
                     raise Rejected("a box is split outside of it")
-        if [at, number, number, first] != [
-            len(a) for a in (nodes, self.weights, self.sets, self.multipliers)
-        ]:
+        parts = (nodes, self.weights, self.sets, self.about, self.multipliers)
+        if [at, number, number, number, first] != [len(a) for a in parts]:
             raise Rejected("the trees do not use up their arrays")
 
 
 def replay(header: Mapping[str, Any], arrays: Mapping[str, Array]) -> tuple[int, float]:
     """The number of leaves and the smallest bound. Rejected where something is not proved."""
-    proof, margin, groups = Proof(header, arrays), np.inf, dict[bytes, list[Leaf]]()
-    leaves, step = list(proof.leaves()), max(1, 2**22 // sum(proof.network.sizes))
+    proof, margin, groups = Proof(header, arrays), np.inf, dict[tuple[int, bytes], list[Leaf]]()
+    leaves, step = list(proof.leaves()), max(1, 2**16 // sum(proof.network.sizes))
     for leaf in leaves:  # those with the same box share its bounds
-        groups.setdefault(leaf.lower.tobytes() + leaf.upper.tobytes(), []).append(leaf)
-    parts = list(groups.values())
-    for block in (parts[i : i + step] for i in range(0, len(parts), step)):
-        lower, upper = (np.stack([group[0][end] for group in block]) for end in (2, 3))
-        bounds = Bounds(proof.network, arrays, [lower], [upper], [np.zeros_like(lower)])
-        for node in range(1, len(proof.network.sizes)):
-            bounds.add(node)
-            if node in proof.refined:
-                bounds.refine(node, proof.refined[node])
-        pairs = [(k, leaf) for k, group in enumerate(block) for leaf in group]
-        for some in (pairs[i : i + step] for i in range(0, len(pairs), step)):
-            own = bounds.take(np.array([k for k, _ in some]))
-            margin = min(margin, _refute(proof, own, [leaf for _, leaf in some]))
+        lower, upper, way = leaf.outer
+        groups.setdefault((way, lower.tobytes() + upper.tobytes()), []).append(leaf)
+    for way in {leaf.outer[2] for leaf in leaves}:
+        parts = [group for (number, _), group in groups.items() if number == way]
+        for block in (parts[i : i + step] for i in range(0, len(parts), step)):
+            margin = min(margin, _block(proof, proof.ways[way], block))
     return len(leaves), margin
+
+
+def _block(proof: Proof, way: tuple[int, Any], block: list[list[Leaf]]) -> float:
+    """The smallest bound over some groups of leaves, each with a box of its own."""
+    lower, upper = (np.stack([group[0].outer[end] for group in block]) for end in (0, 1))
+    (symbols, refined), margin = way, np.inf
+    bounds = Bounds.over(proof.network, proof.arrays, lower, upper, symbols >= 0)
+    for node in range(1, len(proof.network.sizes)):
+        bounds.add(node, max(symbols, 0))
+        for _, number in (pair for pair in refined if pair[0] == node):
+            bounds.refine(node, np.array(integers([number], 1, -1)))
+    pairs = [(k, leaf) for k, group in enumerate(block) for leaf in group]
+    step = max(1, 2**18 // sum(proof.network.sizes))
+    for some in (pairs[i : i + step] for i in range(0, len(pairs), step)):
+        own = bounds.take(np.array([k for k, _ in some]))
+        margin = min(margin, _refute(proof, own, [leaf for _, leaf in some]))
+    return margin
 
 
 def _refute(proof: Proof, bounds: Bounds, leaves: list[Leaf]) -> float:
@@ -121,9 +139,9 @@ def _refute(proof: Proof, bounds: Bounds, leaves: list[Leaf]) -> float:
             face, tighter = (bounds.lower, max) if side > 0 else (bounds.upper, min)
             face[node][k, place] = tighter(face[node][k, place], point)
             empty[k] |= bounds.lower[node][k, place] > bounds.upper[node][k, place]
-    found = bounds.least(start, proof.sets[[leaf.number for leaf in leaves]], constant, error)[:, 0]
+    plane = bounds.pull(start, proof.sets[[leaf.number for leaf in leaves]], constant, error)
+    lower, upper = np.stack([leaf.lower for leaf in leaves]), np.stack([leaf.upper for leaf in leaves])
+    found = bounds.minimum(lower, upper, *plane)[:, 0]
     for k in np.flatnonzero(~(np.where(needed, found > 0, found >= 0) | empty))[:1]:
-        raise Rejected(
-            f"problem {leaves[k].problem}, clause {leaves[k].clause}: a leaf's bound is {found[k]:.6g}"
-        )
+        raise Rejected(f"problem {leaves[k].problem}, clause {leaves[k].clause}: a bound is {found[k]:.6g}")
     return float(np.min(found, where=~empty, initial=np.inf))

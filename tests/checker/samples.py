@@ -79,11 +79,11 @@ def _enter(name: str, build: Any, shape: tuple[int, ...], radius: float) -> None
     KINDS[name] = (network.eval(), shape, radius)
 
 
-_enter("dense", lambda: dense(12, 8, 6, 3), (12,), 0.3)
+_enter("dense", lambda: dense(24, 8, 6, 3), (24,), 0.2)
 _enter("narrow", lambda: dense(3, 8, 8, 3), (3,), 0.5)
 _enter("conv", conv, (2, 4, 4), 0.3)
 _enter("residual", Residual, (2, 4, 4), 0.2)
-_enter("sigmoid", lambda: dense(12, 8, 8, 3, function=nn.Sigmoid), (12,), 0.4)
+_enter("sigmoid", lambda: dense(24, 8, 8, 3, function=nn.Sigmoid), (24,), 0.3)
 _enter("tanh", lambda: dense(3, 8, 8, 3, function=nn.Tanh), (3,), 0.3)
 _enter("joined", Joined, (4,), 0.3)
 

@@ -67,12 +67,12 @@ def test_sets_and_operators_without_a_certificate(tmp_path: Path) -> None:
     network, shape, _ = KINDS["dense"]
     graph = from_torch(network, torch.zeros(1, *shape))
     query = problem("dense")
-    ball = Query(network, Ball(torch.zeros(1, 12), 0.1, p=2), query.C, query.d, Atom(0, False))
+    ball = Query(network, Ball(torch.zeros(1, 24), 0.1, p=2), query.C, query.d, Atom(0, False))
     with pytest.raises(SpecError, match="boxes"):
         certify(graph, ball, tmp_path / "proof")
-    softmax = torch.nn.Sequential(torch.nn.Linear(12, 3), torch.nn.Softmax(1))
+    softmax = torch.nn.Sequential(torch.nn.Linear(24, 3), torch.nn.Softmax(1))
     with pytest.raises(UnsupportedOpError, match="softmax"):
-        certify(from_torch(softmax, torch.zeros(1, 12)), query, tmp_path / "proof")
+        certify(from_torch(softmax, torch.zeros(1, 24)), query, tmp_path / "proof")
 
 
 def test_the_checker_runs_without_torch(tmp_path: Path) -> None:

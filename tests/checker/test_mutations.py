@@ -44,7 +44,7 @@ def claim_changes(found: Parts) -> Iterator[tuple[str, Change]]:
         yield f"{part} hash", lambda p, part=part: p[0]["sha256"].update({part: "0" * 64})  # type: ignore[misc]
         yield f"{part} no hash", lambda p, part=part: p[0]["sha256"].pop(part)  # type: ignore[misc]
     yield "format", lambda p: p[0].update(format="other")
-    yield "version", lambda p: p[0].update(version=2)
+    yield "version", lambda p: p[0].update(version=1)
     yield "arithmetic", lambda p: p[0].update(arithmetic="float32")
     yield "extra hash", lambda p: p[0]["sha256"].update(other="0" * 64)
 
@@ -113,9 +113,9 @@ def broken_proofs(found: Parts) -> Iterator[tuple[str, Change]]:
     for name in numbers:
         if not name.endswith((".below", ".above")):  # without them the usual slopes may do
             yield f"{name} gone", lambda p, n=name: p[1].pop(n)  # type: ignore[misc]
-    for name in ("nodes", "coordinates", "points", "weights", "sets"):
+    for name in ("nodes", "coordinates", "points", "weights", "sets", "about"):
         yield f"{name} cut", lambda p, n=name: p[1].update({f"proof/{n}": p[1][f"proof/{n}"][:-1]})  # type: ignore[misc]
-    for name in ("nodes", "weights", "sets", "multipliers"):
+    for name in ("nodes", "weights", "sets", "about", "multipliers"):
 
         def twice(p: Parts, n: str = name) -> None:
             array = p[1][f"proof/{n}"]
@@ -136,7 +136,11 @@ def broken_proofs(found: Parts) -> Iterator[tuple[str, Change]]:
     yield "leaf becomes a split", lambda p: p[1]["proof/nodes"].__setitem__(-1, 1)
     yield "split of no node", lambda p: p[1]["proof/nodes"].__setitem__(-1, 10_000)
     yield "set that is not there", lambda p: p[1]["proof/sets"].fill(10_000)
-    yield "refined node 0", lambda p: p[0]["proof"].update(refined=[[0, -1]])
+    yield "no ways", lambda p: p[0]["proof"].update(ways=[])
+    yield "way that is not there", lambda p: p[1]["proof/about"].__setitem__((0, 1), 10_000)
+    yield "way below zero", lambda p: p[1]["proof/about"].__setitem__((0, 1), -1)
+    yield "outer box that is not there", lambda p: p[1]["proof/about"].__setitem__((0, 0), 10_000)
+    yield "inner box", lambda p: p[1]["proof/about"].__setitem__((0, 0), -1)
     yield "no entry", lambda p: p[0].pop("proof")
     if (found[1]["proof/nodes"] > 0).any():
         at = int(np.flatnonzero(found[1]["proof/nodes"] > 0)[0])

@@ -126,19 +126,30 @@ def run(nodes: list[dict[str, Any]], arrays: dict[str, NDArray[Any]], x: Row) ->
     return values
 
 
-@given(networks(), st.lists(st.floats(-2, 2), min_size=4, max_size=4), st.sampled_from([0.0, 1e-9, 0.5]))
-@settings(max_examples=80, deadline=None)
+@given(
+    networks(),
+    st.lists(st.floats(-2, 2), min_size=4, max_size=4),
+    st.sampled_from([0.0, 1e-9, 0.5]),
+    st.sampled_from([-1, 0, 1, 3]),
+    st.booleans(),
+)
+@settings(max_examples=120, deadline=None)
 def test_bounds_of_all_nodes_enclose_exact_values(
-    network: tuple[list[dict[str, Any]], dict[str, NDArray[Any]]], centre: list[float], radius: float
+    network: tuple[list[dict[str, Any]], dict[str, NDArray[Any]]],
+    centre: list[float],
+    radius: float,
+    symbols: int,
+    refined: bool,
 ) -> None:
-    """Boxes of radius zero leave nothing to hide rounding errors in."""
+    """Boxes of radius zero leave nothing to hide rounding errors in. Ways of all kinds."""
     nodes, arrays = network
     made = Network(nodes, arrays)
     lower, upper = np.array([centre]) - radius, np.array([centre]) + radius
-    bounds = Bounds(made, {}, [lower], [upper], [np.zeros_like(lower)])
+    bounds = Bounds.over(made, {}, lower, upper, symbols >= 0)
     for node in range(1, len(nodes)):
-        bounds.add(node)
-        bounds.refine(node, np.array([-1]))
+        bounds.add(node, max(symbols, 0))
+        if refined:
+            bounds.refine(node, np.array([-1]))
     rows = np.stack([np.eye(4), -np.eye(4)]).reshape(1, 8, 4)
     least = bounds.least({len(nodes) - 1: rows}, np.array([-1]), 0.0, 0.0)[0]
     for corner in (
@@ -157,22 +168,55 @@ def test_bounds_of_all_nodes_enclose_exact_values(
             assert Fraction(float(least[i])) <= v and Fraction(float(least[4 + i])) <= -v
 
 
-def random_proof(data: st.DataObject, nodes: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
-    """Any trees, multipliers, slopes and weights of the right form."""
+def test_symbols_of_two_branches_are_not_mixed_up() -> None:
+    """Errors of different functions are different unknowns, also where the branches meet in a sum."""
+    ops = [("linear", [0]), ("relu", [1]), ("linear", [0]), ("relu", [3]), ("linear", [4]), ("add", [2, 5])]
+    nodes: list[dict[str, Any]] = [{"op": "input", "inputs": [], "size": 4}]
+    nodes += [{"op": op, "inputs": inputs, "size": 4, "slope": 0.0} for op, inputs in ops]
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        arrays = {f"network/{k}.weight": rng.normal(size=(4, 4)) for k in (1, 3, 5)}
+        arrays |= {f"network/{k}.bias": 0.3 * rng.normal(size=4) for k in (1, 3, 5)}
+        made, end = Network(nodes, arrays), np.ones((1, 4))
+        bounds = Bounds.over(made, {}, -end, end, True)
+        for node in range(1, len(nodes)):
+            bounds.add(node, 4)
+        values = [rng.uniform(-1, 1, (4000, 4))]
+        for k, (op, inputs) in enumerate(ops, 1):
+            x = np.sum([values[i] for i in inputs], 0)
+            linear = op == "linear"
+            values.append(x @ arrays[f"network/{k}.weight"].T + arrays[f"network/{k}.bias"] if linear else x)
+            if op == "relu":
+                values[-1] = np.maximum(values[-1], 0)
+        assert (values[-1] >= bounds.lower[-1] - 1e-9).all()
+        assert (values[-1] <= bounds.upper[-1] + 1e-9).all()
+
+
+def random_proof(
+    data: st.DataObject, nodes: list[dict[str, Any]], box: tuple[NDArray[Any], NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """Any trees, multipliers, slopes, weights and outer boxes of the right form."""
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     kinds: list[tuple[int, int, float]] = []
-    hidden = 0
-    open_, depths = 1, [0]
+    hidden, ups = 0, []
+    open_ = [(0, 0, *box)]  # splits of hidden nodes and of the input so far, what is left of the box
     while open_:
-        depth = depths.pop()
-        if len(depths) < 12 and rng.random() < 0.5 and len(kinds) < 20:
-            kinds.append((int(rng.integers(1, len(nodes))), int(rng.integers(0, 4)), float(rng.normal())))
-            depths += [depth + 1, depth + 1]
-            open_ += 1
+        deep, cut, lower, upper = open_.pop()
+        if len(open_) < 12 and rng.random() < 0.5 and len(kinds) < 20:
+            place = int(rng.integers(0, 4))
+            if rng.random() < 0.5:
+                point = float(np.clip(rng.uniform(lower[place], upper[place]), lower[place], upper[place]))
+                kinds.append((0, place, point))
+                low, high = lower.copy(), upper.copy()
+                low[place] = high[place] = point
+                open_ += [(deep, cut + 1, low, upper), (deep, cut + 1, lower, high)]
+            else:
+                kinds.append((int(rng.integers(1, len(nodes))), place, float(rng.normal())))
+                open_ += [(deep + 1, cut, lower, upper)] * 2
         else:
             kinds.append((-1, 0, 0.0))
-            hidden += depth
-            open_ -= 1
+            hidden += deep
+            ups.append(int(rng.integers(0, cut + 1)))
     leaves = sum(k[0] < 0 for k in kinds)
     arrays: dict[str, NDArray[Any]] = {
         "nodes": np.array([k[0] for k in kinds], np.int32),
@@ -181,6 +225,7 @@ def random_proof(data: st.DataObject, nodes: list[dict[str, Any]]) -> dict[str, 
         "weights": rng.random((leaves, 1)) + 0.1,
         "multipliers": rng.exponential(10.0 ** rng.integers(-3, 4), hidden),
         "sets": rng.integers(-1, 2, leaves).astype(np.int32),
+        "about": np.stack((ups, rng.integers(0, 3, leaves)), 1).astype(np.int32),
     }
     for number, about in enumerate(nodes):
         if about["op"] == "relu":
@@ -215,9 +260,13 @@ def test_no_proof_of_a_false_claim_is_accepted(
         **checker.FORMAT,
         "network": {"nodes": nodes},
         "spec": {"clauses": [[[0, int(strict)]]]},
-        "proof": {"refined": refined},
+        "proof": {"ways": [{"symbols": symbols, "refined": refined} for symbols in (-1, 0, 2)]},
     }
-    whole = {**arrays, **{f"spec/{k}": v for k, v in spec.items()}, **random_proof(data, nodes)}
+    whole = {
+        **arrays,
+        **{f"spec/{k}": v for k, v in spec.items()},
+        **random_proof(data, nodes, (spec["lower"][0], spec["upper"][0])),
+    }
     found: Parts = (header, whole)
     path = write(tmp_path_factory.mktemp("false") / "proof", found, rehash=True)
     checked = check(path)

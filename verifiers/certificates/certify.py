@@ -25,7 +25,7 @@ from .trees import Proof, tree_arrays
 
 __all__ = ["Certified", "certify", "network_hash"]
 
-_FEW = 10  # inputs that vary: up to here their box is split
+_FEW, _SHARE = 20, 0.7  # inputs that vary: up to here their box is split, in this part of the time
 _CUSHIONS = (1e-7, 1e-4)  # relative to the outputs' sizes: how far above zero the search must come
 
 
@@ -65,10 +65,9 @@ def certify(
         claim = Claim.of(graph, query)
         _check_same(claim, graph)
         varying = int((claim.lower < claim.upper).sum(1).max())
-        search = InputSearch if varying <= _FEW else HiddenSearch
         found = Certified(None)
         for cushion in _CUSHIONS:
-            proof = search(claim, start + seconds, cushion=cushion).run()
+            proof = _proof(claim, start + seconds, cushion, few=varying <= _FEW)
             found = replace(found, leaves=proof.leaves, search_seconds=time.monotonic() - start)
             if not proof.complete:
                 return replace(found, reason=f"no complete proof within {seconds:g} s")
@@ -84,6 +83,16 @@ def network_hash(graph: Graph) -> str:
     with torch.inference_mode(False), torch.no_grad():
         made = lowered(graph.resolved().to("cpu"))
     return digest({"nodes": made.nodes}, made.arrays, "network")
+
+
+def _proof(claim: Claim, deadline: float, cushion: float, *, few: bool) -> Proof:
+    """A proof by splits of the inputs where few of them vary, or by splits of hidden coordinates."""
+    if few:
+        now = time.monotonic()
+        proof = InputSearch(claim, now + _SHARE * (deadline - now), cushion=cushion).run()
+        if proof.complete:
+            return proof
+    return HiddenSearch(claim, deadline, cushion=cushion).run()
 
 
 def _written(claim: Claim, proof: Proof, path: Path, source: Mapping[str, str] | None) -> tuple[str, float]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from robustbench_local.checker import Bounds, Network
 
 from .claim import Claim
+from .trees import Way
 
 __all__ = ["checker_network", "enclosed", "refined_nodes"]
 
@@ -30,13 +31,11 @@ def refined_nodes(claim: Claim) -> tuple[int, ...]:
     return tuple(sorted(node for node in read if maps[node] > 1))
 
 
-def enclosed(
-    network: Network, lower: NDArray[np.float64], upper: NDArray[np.float64], refined: tuple[int, ...]
-) -> Bounds:
+def enclosed(network: Network, lower: NDArray[np.float64], upper: NDArray[np.float64], way: Way) -> Bounds:
     """The checker's bounds of all nodes over boxes (L, n)."""
-    bounds = Bounds(network, {}, [lower], [upper], [np.zeros_like(lower)])
+    bounds = Bounds.over(network, {}, lower, upper, way.symbols >= 0)
     for node in range(1, len(network.sizes)):
-        bounds.add(node)
-        if node in refined:
+        bounds.add(node, max(way.symbols, 0))
+        if node in way.refined:
             bounds.refine(node, np.array([-1]))
     return bounds

@@ -26,7 +26,7 @@ from .claim import Claim
 from .enclosure import checker_network, enclosed, refined_nodes
 from .leaves import Domain, DomainBatch, Multipliers
 from .rebuilt import rebuilt
-from .trees import Branch, Proof, Refuted, Tree
+from .trees import Branch, Proof, Refuted, Tree, Way
 
 __all__ = ["HiddenSearch"]
 
@@ -48,7 +48,7 @@ class HiddenSearch:
         self.claim, self.deadline = claim, deadline
         self.graph, self.nodes = rebuilt(claim.network)
         self.number = {node: k for k, node in enumerate(self.nodes)}
-        self.refined = refined_nodes(claim)
+        self.way = Way(-1, refined_nodes(claim))
         self.network = checker_network(claim)
         lower, upper = (torch.from_numpy(a) for a in (claim.lower, claim.upper))
         self.inputs = Box(lower, upper)
@@ -67,12 +67,12 @@ class HiddenSearch:
             batch = [d for d in open_ if d.last == open_[0].last][:step]
             taken = {id(d) for d in batch}
             open_ = [d for d in open_ if id(d) not in taken] + self._bounded(batch)
-        return Proof([root.tree for root in self.roots], self.refined, self.ids)
+        return Proof([root.tree for root in self.roots], (self.way,), self.ids)
 
     def _enclose(self) -> None:
         """The checker's boxes of all problems, and which coordinates of each function are open in some."""
         parts = [
-            enclosed(self.network, self.claim.lower[b : b + 1], self.claim.upper[b : b + 1], self.refined)
+            enclosed(self.network, self.claim.lower[b : b + 1], self.claim.upper[b : b + 1], self.way)
             for b in range(self.claim.batch)
         ]
         self.boxes: dict[Node, Interval] = {}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Branch", "Proof", "Refuted", "Tree", "tree_arrays"]
+__all__ = ["Branch", "Proof", "Refuted", "Tree", "Way", "tree_arrays"]
 
 
 @dataclass(slots=True, eq=False)
@@ -17,12 +17,15 @@ class Refuted:
     """A leaf: weights of the clause's atoms, multipliers of the hidden splits on the way, and slopes.
 
     slopes: (node, side) -> slopes of that function, "below" or "above", at the proof's `ids` of the node;
-    none for the usual ones.
+    none for the usual ones. way: which of the proof's ways bounds hidden nodes, over the box so many splits
+    of the input `up`.
     """
 
     weights: NDArray[np.float64]
     multipliers: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     slopes: dict[tuple[int, str], NDArray[np.float64]] = field(default_factory=dict)
+    way: int = 0
+    up: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -36,6 +39,16 @@ class Branch:
     high: Tree
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the checker bounds hidden nodes over a box: by forms with so many symbols for each function (-1: by
+    intervals), and by backward passes for the nodes `refined`.
+    """
+
+    symbols: int
+    refined: tuple[int, ...]
+
+
 Tree = Branch | Refuted | None
 """None: not proved."""
 
@@ -44,11 +57,12 @@ Tree = Branch | Refuted | None
 class Proof:
     """The trees by problem and clause, in the order of the claim.
 
-    refined: nodes whose bounds come from backward passes. ids: the coordinates of a node that slopes are of.
+    ways: how boxes are bounded, a leaf says which one is its own. ids: the coordinates of a node that slopes
+    are of.
     """
 
     trees: list[Tree]
-    refined: tuple[int, ...]
+    ways: tuple[Way, ...]
     ids: Mapping[int, NDArray[np.int64]] = field(default_factory=dict)
 
     @property
@@ -81,10 +95,12 @@ def tree_arrays(proof: Proof, most_atoms: int) -> tuple[dict[str, Any], dict[str
         "coordinates": np.array([s[1] for s in splits], np.int32),
         "points": np.array([s[2] for s in splits], np.float64),
         "weights": weights,
+        "about": np.array([(leaf.up, leaf.way) for leaf in leaves], np.int32).reshape(-1, 2),
         "multipliers": np.concatenate([leaf.multipliers for leaf in leaves]).astype(np.float32),
         **_slopes(leaves, proof.ids),
     }
-    entry = {"refined": [[node, -1] for node in proof.refined]}
+    ways = [{"symbols": w.symbols, "refined": [[node, -1] for node in w.refined]} for w in proof.ways]
+    entry = {"ways": ways}
     return entry, {f"proof/{name}": value for name, value in arrays.items()}
 
 
