@@ -19,6 +19,8 @@ from robustbench_local.specs import Query
 from robustbench_local.verifiers import (
     VERIFIERS,
     Budget,
+    ForwardBackward,
+    InputSplitting,
     Structure,
     Verifier,
     is_out_of_memory,
@@ -33,6 +35,8 @@ Method = Attack | Verifier
 
 _FEW = 20  # inputs that vary: up to here boxes of inputs are worth cutting
 _WALKED = 64  # problems: up to here many walks of each fit one batch
+_SYMBOLS = 50  # of relaxation errors in forward bounds
+_ROWS_PER_FORM = 32  # undecided neurons for each number of a form: above, backward passes take much longer
 _LEAST_WALKS, _MOST_WALKS = 16, 1024  # of one problem
 _WALKED_NEURONS = 2**18  # walks times neurons where few inputs vary: many starts meet every region of the set
 _SURE = 8  # inputs that vary: up to here cutting them is all that is needed
@@ -128,7 +132,11 @@ def _steps(found: Structure, *, divisible: bool) -> tuple[Step, ...]:
     ]
     if found.bent > 1:
         cheap.append(Step("crown-ibp", VERIFIERS["crown-ibp"], 0.2, "one backward pass on interval bounds"))
-    cheap.append(Step("crown", VERIFIERS["crown"], 0.4, "a backward pass for every layer"))
+    if _forward(found):
+        reason = f"{found.varying:,} inputs vary: forms in them for {found.undecided:,} undecided neurons"
+        cheap.append(Step("forward-backward", ForwardBackward(_SYMBOLS), 0.1, reason))
+    else:
+        cheap.append(Step("crown", VERIFIERS["crown"], 0.4, "a backward pass for every layer"))
     strong = Step("apgd-t", ATTACKS["apgd-t"], 0.15, "walks towards every clause, before bounds get dear")
     if found.problems <= _WALKED:
         walks = _walks(found)
@@ -157,6 +165,11 @@ def _steps(found: Structure, *, divisible: bool) -> tuple[Step, ...]:
     return (*cheap, strong, *members, *alpha, *searches)
 
 
+def _forward(found: Structure) -> bool:
+    """Whether forms in the few inputs that vary take much less time than a backward pass for every neuron."""
+    return found.varying <= _FEW and found.undecided > _ROWS_PER_FORM * (found.varying + _SYMBOLS)
+
+
 def _walks(found: Structure) -> int:
     """How many walks of each problem: more where few inputs vary and a pass of the network is cheap."""
     if found.varying > _FEW:
@@ -171,7 +184,7 @@ def _searches(found: Structure) -> tuple[Step, ...]:
     if found.varying > _FEW:
         reason = f"{found.varying:,} inputs vary, too many to cut; {found.undecided:,} neurons to split"
         return (Step("bab", bab, 1.0, reason),)
-    split = VERIFIERS["split"]
+    split = InputSplitting(base=VERIFIERS["crown-ibp"]) if _forward(found) else VERIFIERS["split"]
     few = f"{found.varying:,} inputs vary, {found.undecided:,} neurons are undecided"
     if found.undecided <= _NEURONS_PER_INPUT * found.varying:
         return (

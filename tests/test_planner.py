@@ -70,6 +70,14 @@ def test_without_attacks_there_are_only_verifiers() -> None:
     assert plan.steps and all(step.name in VERIFIERS for step in plan.steps)
 
 
+def test_few_inputs_of_a_wide_network_are_followed_forward() -> None:
+    wide, narrow = planned(below(network(3, 3000), 3, 1.0)), planned(below(network(3, 40), 3, 1.0))
+    assert "forward-backward" in names(wide) and "crown" not in names(wide)
+    assert "forward-backward" not in names(narrow) and "crown" in names(narrow)
+    many = planned(below(network(30, 3000), 30, 1.0))
+    assert "crown" in names(many), "30 inputs vary"
+
+
 class Needle(nn.Module):
     """0.9 at one corner of -1..1, where slopes lead from nearly everywhere, and 1 at the opposite one."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -30,10 +30,13 @@ from .state import Course
 
 __all__ = ["Bounding", "Found", "Way", "bounding_of"]
 
-_MOST_COEFFICIENTS = 2**13  # of errors in one node's affine form
+_MOST_COEFFICIENTS = 2**23  # of errors in one node's affine form
+_MORE = 8  # times as many symbols are tried, too
 _AGAIN = 24  # batches until all ways are tried again
 _TRIED = 16  # parts on which they are tried
 _FEW, _TOO_SLOW = 2, 16.0
+_LEAST = 0.5  # seconds that a way has in any case
+_TRIAL = 0.25  # seconds that the quickest way may take on them
 _FALL = 5.0  # a part's excess falls with about this power of its width: slowly at last, much faster before
 _PROVED = 1e-30  # what a part costs that is proved, so that the quickest way wins where all prove all
 
@@ -53,8 +56,11 @@ class Found:
 class Way(Protocol):
     """One way to bound parts."""
 
-    def bound(self, graph: Graph, query: Query, axes: Tensor) -> Found:
-        """Bounds of the atoms of `query`, with functions of the coordinates `axes` (n, d)."""
+    def bound(self, graph: Graph, query: Query, axes: Tensor, seconds: float | None = None) -> Found:
+        """Bounds of the atoms of `query`, with functions of the coordinates `axes` (n, d).
+
+        seconds: after which what is left is bounded by intervals.
+        """
         ...
 
 
@@ -65,8 +71,9 @@ class Forward:
     symbols: int
     budget: Budget
 
-    def bound(self, graph: Graph, query: Query, axes: Tensor) -> Found:
-        boxes, _ = forward_bounds(graph, query.inputs, self.budget, symbols=self.symbols)
+    def bound(self, graph: Graph, query: Query, axes: Tensor, seconds: float | None = None) -> Found:
+        budget = replace(self.budget, seconds=seconds)
+        boxes, _ = forward_bounds(graph, query.inputs, budget, symbols=self.symbols)
         return _found(graph, query, boxes, axes)
 
 
@@ -76,8 +83,8 @@ class Backward:
 
     budget: Budget
 
-    def bound(self, graph: Graph, query: Query, axes: Tensor) -> Found:
-        boxes, _ = crown_bounds(graph, query.inputs, self.budget)
+    def bound(self, graph: Graph, query: Query, axes: Tensor, seconds: float | None = None) -> Found:
+        boxes, _ = crown_bounds(graph, query.inputs, replace(self.budget, seconds=seconds))
         return _found(graph, query, boxes, axes)
 
 
@@ -88,13 +95,14 @@ class Chained:
     chain: Chain
     symbols: int
 
-    def bound(self, graph: Graph, query: Query, axes: Tensor) -> Found:
+    def bound(self, graph: Graph, query: Query, axes: Tensor, seconds: float | None = None) -> Found:
+        del seconds  # quick
         planes = self.chain.planes(graph, query, axes, self.symbols)
         return Found(planes.top, planes)
 
 
 def bounding_of(graph: Graph, budget: Budget, symbols: int, dims: int, course: Course) -> Bounding:
-    """The ways that may pay for this network, those with affine forms first, from where `course` was."""
+    """The ways that may pay for this network, the quickest first, from where `course` was."""
     bounding = _ways(graph, budget, symbols, dims)
     bounding.now = course.way if course.way < len(bounding.ways) else 0
     bounding.calls, bounding.screened, bounding.passed = course.calls, course.screened, course.passed
@@ -107,10 +115,10 @@ def _ways(graph: Graph, budget: Budget, symbols: int, dims: int) -> Bounding:
     chain = chain_of(graph)
     if chain is not None:
         tried = {symbols, min(symbols, 16), 0}
-        ways: list[Way] = [Chained(chain, count) for count in sorted(tried, reverse=True)]
+        ways: list[Way] = [Chained(chain, count) for count in sorted(tried)]
         return Bounding((*ways, Backward(budget)), dims, screens=False)
-    most = min(symbols, _MOST_COEFFICIENTS // widest)
-    counts = sorted({most, min(most, 16), 0}, reverse=True)
+    most = _MOST_COEFFICIENTS // widest
+    counts = sorted({min(most, count) for count in (0, min(symbols, 16), symbols, _MORE * symbols)})
     return Bounding((*(Forward(count, budget) for count in counts), Backward(budget)), dims)
 
 
@@ -169,12 +177,13 @@ class Bounding:
         """Tries the ways on the parts, and goes on with the one that promises the least work."""
         ways = [i for i in range(len(self.ways)) if i == self.now or self.pauses.get(i, 0) == 0]
         self.pauses = {i: n - 1 for i, n in self.pauses.items() if n > 0}
-        few = slice(0, _FEW)  # enough to see what is far too slow
-        pair = query.select(torch.arange(len(axes[few]), device=query.C.device))
-        seconds = {i: self._timed(i, graph, pair, axes[few])[1] for i in ways}
+        seconds = self._quick(ways, graph, query, axes)
+        least = min(seconds.values())
+        tried = torch.arange(min(len(axes), max(_FEW, int(_FEW * _TRIAL / max(least, 1e-9)))))
+        query, axes, reached = query.select(tried.to(query.C.device)), axes[tried], reached[tried]
         work: dict[int, float] = {}
         for i in ways:
-            if seconds[i] > _TOO_SLOW * min(seconds.values()):
+            if seconds[i] > _TOO_SLOW * least:
                 work[i] = float("inf")
                 continue
             found, time_ = self._timed(i, graph, query, axes)
@@ -190,9 +199,24 @@ class Bounding:
                 self.lost[i] = self.lost.get(i, 0) + 1 if work[i] > 4 * work[best] else 0
                 self.pauses[i] = 2 ** min(self.lost[i], 16) - 1
 
-    def _timed(self, i: int, graph: Graph, query: Query, axes: Tensor) -> tuple[Found, float]:
+    def _quick(self, ways: list[int], graph: Graph, query: Query, axes: Tensor) -> dict[int, float]:
+        """The seconds that the ways take on very few parts; infinite for one that is far too slow."""
+        few = torch.arange(min(_FEW, len(axes)), device=axes.device)
+        pair, least = query.select(few.to(query.C.device)), torch.inf
+        seconds: dict[int, float] = {}
+        for i in ways:
+            limit, begun = max(_LEAST, 2 * _TOO_SLOW * least), time.monotonic()
+            seconds[i] = self._timed(i, graph, pair, axes[few], limit)[1]
+            if time.monotonic() - begun > limit:  # what it found is not all
+                seconds[i] = torch.inf
+            least = min(least, seconds[i])
+        return seconds
+
+    def _timed(
+        self, i: int, graph: Graph, query: Query, axes: Tensor, limit: float = torch.inf
+    ) -> tuple[Found, float]:
         start = time.process_time()
-        found = self.ways[i].bound(graph, query, axes)
+        found = self.ways[i].bound(graph, query, axes, None if limit == torch.inf else limit)
         return found, time.process_time() - start
 
 

@@ -51,17 +51,21 @@ class Search:
     def run(self, deadline: float) -> None:
         """Goes on until the deadline (time.monotonic), or until no sample wants more."""
         done, most = 0, torch.inf if self.budget.domains is None else self.budget.domains
+        pace = 1e-6  # seconds for a part, as the last ones took
         if len(self.pending) == 0:
             self.leaves, self.pending = self._next(self.leaves)
         while len(self.pending):
             while len(self.pending):
                 if done >= most or time.monotonic() > deadline:
                     return
+                begun = time.monotonic()
                 index = torch.arange(len(self.pending), device=self.pending.owner.device)
-                now = self.pending.select(index[: self.parts.at_once])
-                self.pending = self.pending.select(index[self.parts.at_once :])
+                fit = int(min(self.parts.at_once, max(1.0, (deadline - begun) / pace)))
+                now = self.pending.select(index[:fit])
+                self.pending = self.pending.select(index[fit:])
                 self.leaves = self.leaves.joined(self.parts.bounded(now))
                 done += len(now)
+                pace = max(1e-6, (time.monotonic() - begun) / len(now))
             self.leaves, self.pending = self._next(self.leaves)
 
     def bounds(self, dtype: torch.dtype) -> Bounds:
