@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +29,7 @@ from robustbench_local.errors import DataError, ResultsError, SoundnessAlarm, Un
 from robustbench_local.evaluation import Cases
 from robustbench_local.specs import Verdict
 
+from ..killing import Job, codes_after_kills
 from .folders import BAD, GOOD, folder
 
 CONTRACT = ["id", "benchmark", "expected", "verdict", "seconds", "lower", "upper", "stage", "reason", "wrong"]
@@ -257,21 +255,7 @@ def test_other_files_are_not_written_to(tmp_path: Path, text: str) -> None:
 def test_a_killed_process_goes_on_where_it_was(tmp_path: Path) -> None:
     place, out, final = folder(tmp_path / "in"), tmp_path / "rows.jsonl", tmp_path / "rows.json"
     expected = lasting(compete(read_instances(place), Settings()))
-    command = [sys.executable, "-m", "robustbench_local", "competition", str(place), "--out", str(out)]
-    chance = random.Random(1)
-    for _ in range(2):
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as one:
-            before, wanted = lines(out), chance.randrange(1, 4)
-            deadline = time.monotonic() + 60
-            while one.poll() is None and lines(out) < before + wanted and time.monotonic() < deadline:
-                time.sleep(0.005)
-            time.sleep(chance.random() * 0.05)
-            one.send_signal(signal.SIGKILL)
-        assert lines(out) >= before + min(wanted, 1)
-    assert run(["competition", str(place), "--out", str(out), "--json", str(final)]) == 2
+    command = ["competition", str(place), "--out", str(out), "--json", str(final)]
+    assert codes_after_kills(Job(command, out, kills=5), seed=1) == [2]
     keys = list(expected[0])
     assert [{key: row[key] for key in keys} for row in rows_of(final)] == expected
-
-
-def lines(path: Path) -> int:
-    return path.read_bytes().count(b"\n") if path.exists() else 0
