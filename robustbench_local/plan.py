@@ -24,6 +24,7 @@ from robustbench_local.verifiers import (
     Structure,
     Verifier,
     is_out_of_memory,
+    problem_bytes,
     structure_of,
 )
 
@@ -121,8 +122,8 @@ def plan_for(
     steps = _chosen(_steps(structure, divisible=_divisible(query)), attacks)
     batch = Budget(memory_bytes=memory_bytes).memory(subject.device)
     rows = structure.problems * structure.atoms * structure.row_bytes
-    size = graph.like.element_size()
-    boxes = 4 * size * structure.problems * sum(node.numel for node in graph.nodes)
+    each = problem_bytes(graph)
+    boxes = each * min(structure.problems, max(1, batch // each))  # batches are cut so that these fit
     return Plan(steps, structure, "", 4 * weights + boxes + min(rows, batch))
 
 

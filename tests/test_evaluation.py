@@ -22,10 +22,28 @@ from robustbench_local.errors import (
     SoundnessAlarm,
     UnsupportedOpError,
 )
-from robustbench_local.evaluation import Cases, clean, evaluate, in_chunks
+from robustbench_local.evaluation import (
+    Cases,
+    Limits,
+    Subject,
+    clean,
+    confirm,
+    evaluate,
+    in_chunks,
+    run_verifier,
+)
+from robustbench_local.plan import plan_for
 from robustbench_local.specs import Any, Atom, Box, Query
 from robustbench_local.store import COLUMNS, WitnessStore
-from robustbench_local.verifiers import DEFAULT_BUDGET, VERIFIERS, Bounds, Budget, Graph, Verifier
+from robustbench_local.verifiers import (
+    DEFAULT_BUDGET,
+    VERIFIERS,
+    Bounds,
+    Budget,
+    Graph,
+    Verifier,
+    problem_bytes,
+)
 
 Methods = dict[str, Attack | Verifier]
 
@@ -299,6 +317,41 @@ def test_chunks_give_up_at_one() -> None:
 
     with pytest.raises(MemoryError):
         in_chunks(run, 4, 4)
+
+
+@dataclass(frozen=True)
+class Counting:
+    """IBP that notes the size of every batch and the seconds it was given."""
+
+    seen: list[tuple[int, float]]
+    name: str = "counting"
+
+    def bound(self, graph: Graph, query: Query, budget: Budget = DEFAULT_BUDGET) -> Bounds:
+        self.seen.append((query.batch, budget.seconds or 0.0))
+        return VERIFIERS["ibp"].bound(graph, query, budget)
+
+
+def test_batches_are_cut_by_the_memory_that_their_bounds_will_take() -> None:
+    cases = problems([0.3 * (k % 7) for k in range(100)])
+    subject = Subject.of(cases)
+    memory = 9 * problem_bytes(subject.graph())
+    seen: list[tuple[int, float]] = []
+    cut = run_verifier(Counting(seen), subject, cases.query, limits=Limits(60.0, memory))
+    assert [n for n, _ in seen] == [9] * 11 + [1]
+    assert seen[0][1] < 6 and seen[-1][1] > 50, "each batch has its part of the time that is left"
+    whole = run_verifier(VERIFIERS["ibp"], subject, cases.query, limits=Limits(60.0))
+    assert torch.equal(cut.upper, whole.upper) and torch.equal(cut.holds, whole.holds)
+    seen.clear()
+    confirm(Counting(seen), subject, cases.query, whole, Budget(60.0, memory))
+    assert seen and max(n for n, _ in seen) <= 9, "the second look, too"
+
+
+def test_a_plan_predicts_the_memory_of_such_batches() -> None:
+    cases = problems([0.5] * 1000)
+    subject = Subject.of(cases)
+    each = problem_bytes(subject.graph())
+    small, large = (plan_for(subject, cases.query, memory_bytes=n * each).memory_bytes for n in (10, 1000))
+    assert small < 30 * each and large > 900 * each
 
 
 def test_progress_is_told_before_each_method() -> None:

@@ -34,7 +34,7 @@ from .rounding import ARITHMETICS, Arithmetic, Deployed, Outward, find_arithmeti
 from .rule import RULES, Affine, Boxes, Elementwise, Lines, Pulled, Rule, find_rule, register
 from .search_states import Resumable, SearchState
 from .smoothing import SMOOTHERS, Certificates, Predictions, Smoothing, binomial_lower_bound, labels_of
-from .structure import Structure, structure_of
+from .structure import Structure, problem_bytes, structure_of
 from .supports import MethodSupport, Obstacle, Selective, Support, support_of, unsupported
 from .trace import from_torch
 from .tuning import Tuning
@@ -108,6 +108,7 @@ __all__ = [
     "network_hash",
     "output_bounds",
     "outward",
+    "problem_bytes",
     "register",
     "resumed",
     "rounding_of",

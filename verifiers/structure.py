@@ -15,7 +15,7 @@ from .rule import find_rule
 from .sharing import tuning_plan
 from .verifier import Budget, prepared
 
-__all__ = ["Structure", "structure_of"]
+__all__ = ["Structure", "problem_bytes", "structure_of"]
 
 _SEEN = 8  # problems of a batch whose neurons are counted
 
@@ -69,6 +69,11 @@ def structure_of(graph: Graph, query: Query) -> Structure:
             clauses=int(min(count_clauses(query.tree), 2**53)),
             row_bytes=plan.row_bytes,
         )
+
+
+def problem_bytes(graph: Graph) -> int:
+    """Memory of one problem's bounds: both ends of every node's box, with a working copy of each."""
+    return 4 * graph.like.element_size() * sum(node.numel for node in graph.nodes)
 
 
 def _neurons(graph: Graph, query: Query) -> tuple[int, int]:

@@ -19,10 +19,11 @@ from torch import Tensor
 from robustbench_local.atomic import write_atomically
 from robustbench_local.errors import SoundnessAlarm
 from robustbench_local.specs import Query
-from robustbench_local.verifiers import Budget, Verifier, rounding_of
+from robustbench_local.verifiers import Budget, Graph, Verifier, problem_bytes, rounding_of
 
 from .cases import Cases
-from .methods import Outcome
+from .chunks import in_chunks
+from .methods import Outcome, bounds_of
 from .subject import Subject
 
 __all__ = ["confirm", "cross_check"]
@@ -49,7 +50,7 @@ def confirm(verifier: Verifier, subject: Subject, query: Query, outcome: Outcome
     if not wide and not outcome.confirmed:
         outcome.upper[rows], outcome.holds[rows], complete = _exact_bound(verifier, subject, some, budget)
     graph = subject.graph() if wide or outcome.confirmed else subject.exact()[1]
-    room = rounding_of(graph, some.inputs).cpu() * (0.5 if outcome.confirmed else 1.0)
+    room = _room(graph, some, budget) * (0.5 if outcome.confirmed else 1.0)
     upper = outcome.upper[rows]
     outcome.holds[rows] &= (upper <= -room) | (zero & (upper == 0))
     for row in rows[~outcome.holds[rows]].tolist():
@@ -161,11 +162,21 @@ def _exact_bound(
     """
     network, graph = subject.exact()
     exact_query = query.with_network(network)
+    parts = bounds_of(verifier, graph, exact_query, budget)
     with torch.inference_mode():
-        found = verifier.bound(graph, exact_query, budget)
-    upper = found.upper.to("cpu", torch.float64, copy=True)
-    holds = exact_query.holds(found.upper).cpu() & upper.isfinite()
-    return torch.where(upper.isfinite(), upper, torch.inf), holds, found.complete
+        raw = torch.cat([part.upper for part in parts])
+        upper = raw.to("cpu", torch.float64, copy=True)
+        holds = exact_query.holds(raw).cpu() & upper.isfinite()
+    return torch.where(upper.isfinite(), upper, torch.inf), holds, all(part.complete for part in parts)
+
+
+def _room(graph: Graph, query: Query, budget: Budget) -> Tensor:
+    """What rounding may cost a float64 bound of every problem, (B,) on the CPU, in batches that fit."""
+
+    def run(index: Tensor) -> Tensor:
+        return rounding_of(graph, query.select(index.to(query.inputs.device)).inputs).cpu()
+
+    return torch.cat(in_chunks(run, query.batch, budget.memory(query.inputs.device) // problem_bytes(graph)))
 
 
 def _scale(subject: Subject, query: Query) -> float:

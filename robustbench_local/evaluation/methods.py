@@ -17,13 +17,30 @@ from robustbench_local.errors import (
     UnsupportedOpError,
 )
 from robustbench_local.specs import Query
-from robustbench_local.verifiers import Bounds, Budget, Resumable, SearchState, Verifier
+from robustbench_local.verifiers import (
+    Bounds,
+    Budget,
+    Graph,
+    Resumable,
+    SearchState,
+    Verifier,
+    problem_bytes,
+)
 
 from .cases import Cases
 from .chunks import activation_bytes, in_chunks, is_out_of_memory
 from .subject import Subject
 
-__all__ = ["Limits", "Outcome", "failed", "run_attack", "run_search", "run_verifier", "walk_from"]
+__all__ = [
+    "Limits",
+    "Outcome",
+    "bounds_of",
+    "failed",
+    "run_attack",
+    "run_search",
+    "run_verifier",
+    "walk_from",
+]
 
 _ROUNDING = 1e-4  # relative to the outputs: a violation closer to zero may be one of rounding
 
@@ -128,17 +145,26 @@ def run_verifier(
 
     `tighten` as in `Budget`: the best numbers, also where the verdict is certain.
     """
-    graph = subject.graph()
-    deadline = time.monotonic() + limits.seconds
+    budget = Budget(limits.seconds, limits.memory_bytes, tighten)
+    return _of_bounds(query, bounds_of(verifier, subject.graph(), query, budget))
+
+
+def bounds_of(verifier: Verifier, graph: Graph, query: Query, budget: Budget) -> list[Bounds]:
+    """The verifier's bounds of all B problems, in batches whose nodes' bounds fit the budget's memory.
+
+    Each batch gets its part of the time that is left. A batch that runs out of memory is halved.
+    """
+    deadline = budget.deadline()
 
     def run(index: Tensor) -> Bounds:
-        seconds = max(0.0, deadline - time.monotonic())
-        left = Budget(seconds=seconds, memory_bytes=limits.memory_bytes, tighten=tighten)
-        return verifier.bound(graph, query.select(index.to(query.inputs.device)), left)
+        share = len(index) / (query.batch - int(index[0]))
+        seconds = None if budget.seconds is None else share * max(0.0, deadline - time.monotonic())
+        part = query.select(index.to(query.inputs.device))
+        return verifier.bound(graph, part, replace(budget, seconds=seconds))
 
+    size = budget.memory(query.inputs.device) // problem_bytes(graph)
     with torch.inference_mode():
-        parts = in_chunks(run, query.batch, query.batch)
-    return _of_bounds(query, parts)
+        return in_chunks(run, query.batch, size)
 
 
 def run_search(
