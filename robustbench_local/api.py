@@ -15,7 +15,7 @@ from robustbench_local.evaluation import Cases, Method, Progress
 from robustbench_local.evaluation import evaluate as _evaluate
 from robustbench_local.models import load_model
 from robustbench_local.specs import SpecFile
-from robustbench_local.verifiers import Verifier, find_verifier, from_torch, output_bounds
+from robustbench_local.verifiers import Verifier, find_arithmetic, find_verifier, from_torch, output_bounds
 
 from .brackets import chance, measure, radius
 from .cascade import cascade_all, find_any_method, find_method
@@ -23,6 +23,7 @@ from .device import find_device
 from .named_models import find_model
 from .preflight import supports
 from .problems import Model, Property, problems_of
+from .replaying import replayed
 from .results import Result
 from .text_claims import attackable, bound_claims, is_text, text_of
 from .verifying import verify
@@ -76,7 +77,7 @@ def attack(
         batches = [cases for one in bound for cases in attackable(one, device=device)]
     else:
         batches = problems_of(model, spec, values, device=device, input_shape=input_shape)
-    return cascade_all(batches, {name: chosen}, timeout=timeout, seed=seed)
+    return replayed(cascade_all(batches, {name: chosen}, timeout=timeout, seed=seed), batches, model)
 
 
 def bounds(
@@ -119,13 +120,17 @@ def evaluate(
     device: str | torch.device | None = None,
     progress: Progress | None = None,
     witnesses: WitnessStore | None = None,
+    arithmetic: str = "real",
 ) -> pd.DataFrame:
     """The results table: one row per problem and method, as described at
     `robustbench_local.evaluation.evaluate`.
 
-    `methods` are names of attacks, verifiers and smoothing, or name -> method.
+    `methods` are names of attacks, verifiers and smoothing, or name -> method; with another `arithmetic` than
+    "real" verifiers are replaced by their counterparts, as in `verify`.
     """
-    found = methods if isinstance(methods, Mapping) else {name: find_any_method(name) for name in methods}
+    given = methods if isinstance(methods, Mapping) else {name: find_any_method(name) for name in methods}
+    chosen = find_arithmetic(arithmetic)
+    found = {n: chosen.verifier(m) if isinstance(m, Verifier) else m for n, m in given.items()}
     place = None if device is None else find_device(device)
     return _evaluate(
         cases, found, timeout=timeout, seed=seed, device=place, progress=progress, witnesses=witnesses

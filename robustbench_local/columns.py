@@ -18,9 +18,18 @@ _NAMES = (
     *("run_id", "model", "model_hash", "family", "dataset", "case", "spec", "spec_hash", "norm", "eps"),
     *("method", "kind", "verdict", "lower", "upper", "stage", "reason", "seconds", "seconds_load"),
     *("forwards", "backwards", "domains", "peak_mb", "device", "dtype", "arithmetic", "seed"),
-    *("version", "witness", "certificate", "error", "probabilistic"),
+    *("version", "witness", "certificate", "error", "probabilistic", "margin_over_rounding"),
 )
-_FLOATS = ("eps", "lower", "upper", "seconds", "seconds_load", "peak_mb", "probabilistic")
+_FLOATS = (
+    "eps",
+    "lower",
+    "upper",
+    "seconds",
+    "seconds_load",
+    "peak_mb",
+    "probabilistic",
+    "margin_over_rounding",
+)
 _INTEGERS = ("forwards", "backwards", "domains", "seed")
 
 COLUMNS: Mapping[str, str] = {
@@ -30,14 +39,14 @@ COLUMNS: Mapping[str, str] = {
 }
 """Column name -> pandas dtype, in the table's order. `string` columns may hold `pd.NA`, floats NaN."""
 
-KEY = ("model_hash", "dataset", "spec_hash", "case", "eps", "method")
+KEY = ("model_hash", "dataset", "spec_hash", "case", "eps", "method", "arithmetic")
 """The columns that name a row: two rows that agree in all of them answer the same question."""
 
 _NEVER_MISSING = ("model", "model_hash", "case", "spec_hash", "method", "kind", "verdict")
 _WORDS = {
     "kind": frozenset({"attack", "verifier"}),
     "verdict": frozenset({"HOLDS", "VIOLATED", "UNKNOWN"}),
-    "arithmetic": frozenset({"real", "float64", "outward"}),
+    "arithmetic": frozenset({"real", "float64", "outward", "fp32", "fp16", "bf16"}),
 }
 RERUN = "run the evaluation again with this version, or read the file with the version that wrote it"
 """The cure of a table of another format."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -21,7 +23,8 @@ class Knowledge:
     """The best that any method has said of each of the B problems of `query`; a local record of one run.
 
     open (b,): places of the problems without a verdict. lower, upper, seconds, proved (B,) float64, on the
-    CPU, and verdict, stage, reason, error, witness, lists of B: as in `Result`.
+    CPU, and verdict, stage, reason, error, witness, lists of B: as in `Result`. backing: of HOLDS, how often
+    rounding fits in the margin, and what stands behind it.
     """
 
     def __init__(self, query: Query) -> None:
@@ -35,6 +38,7 @@ class Knowledge:
         self.verdict = [Verdict.UNKNOWN] * batch
         self.stage, self.reason, self.error = [""] * batch, ["timeout"] * batch, [""] * batch
         self.witness: list[Tensor | None] = [None] * batch
+        self.backing = [(math.nan, "")] * batch
 
     @property
     def refuted(self) -> bool:
@@ -53,7 +57,7 @@ class Knowledge:
         self.upper[rows] = torch.fmin(self.upper[rows], outcome.upper)
         if outcome.proved is not None:
             self.proved[rows] = torch.fmax(self.proved[rows], outcome.proved.clamp(0.0, 1.0))
-        points, held = outcome.points, outcome.holds.tolist()
+        points, held, ratios = outcome.points, outcome.holds.tolist(), outcome.ratios().tolist()
         for k, (b, bad) in enumerate(zip(rows.tolist(), outcome.violated.tolist(), strict=True)):
             self.stage[b] = stage
             if self.reason[b] != "resources" or outcome.reason[k] not in _WEAKER:
@@ -62,6 +66,7 @@ class Knowledge:
             found = points is not None and bad
             if found and points is not None:
                 self.witness[b] = points[k].cpu()  # before the verdict, which has none without it
+            self.backing[b] = (ratios[k], outcome.audit.get(k, "") if held[k] else "")
             self.verdict[b] = self._query.verdict(held[k], found)
         self.open = rows[~(outcome.holds | outcome.violated)]
 
@@ -72,6 +77,7 @@ class Knowledge:
         self.seconds[b] += result.seconds
         self.verdict[b], self.witness[b] = result.verdict, result.witness
         self.stage[b], self.reason[b] = stage, result.reason
+        self.backing[b] = (result.margin_over_rounding, result.audit)
         self.error[b] = result.error or self.error[b]
 
     def look(self) -> None:
@@ -98,6 +104,8 @@ class Knowledge:
                 self.witness[b],
                 error=self.error[b],
                 proved=1.0 if self.verdict[b] is Verdict.HOLDS else float(self.proved[b]),
+                margin_over_rounding=self.backing[b][0],
+                audit=self.backing[b][1],
             )
             for b in range(len(self.verdict))
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor
@@ -35,6 +36,10 @@ class Result:
         proved: the part of the input set, in 0..1, on which a search has proved the property; the least over
             the cases. 0 where no search tells.
         arithmetic: what HOLDS is about: real, float64-outward, fp32, fp16 or bf16 (docs/arithmetic.md).
+        margin_over_rounding: how many times the errors of rounding fit into the bound's margin, more than one
+            for HOLDS; the least over the cases. NaN where they are not accounted for.
+        audit: what stands behind HOLDS: "outward" for a bound that accounts for every rounding error, else
+            "float64 with slack" and why; behind a witness, what ran it again. "" for UNKNOWN.
         cases: the results of the single problems, in order; empty in those themselves.
     """
 
@@ -50,6 +55,8 @@ class Result:
     error: str = ""
     proved: float = 0.0
     arithmetic: str = "real"
+    margin_over_rounding: float = math.nan
+    audit: str = ""
     cases: tuple[Result, ...] = field(default=(), repr=False)
 
     def as_dict(self) -> dict[str, object]:
@@ -67,6 +74,8 @@ class Result:
             "error": self.error,
             "proved": self.proved,
             "arithmetic": self.arithmetic,
+            "margin_over_rounding": _finite(self.margin_over_rounding),
+            "audit": self.audit,
         }
 
 
@@ -80,8 +89,14 @@ def together(cases: tuple[Result, ...]) -> Result:
         upper=max(c.upper for c in cases),
         seconds=sum(c.seconds for c in cases),
         proved=min(c.proved for c in cases),
+        margin_over_rounding=min((c.margin_over_rounding for c in cases), key=_unknown_last),
+        audit="; ".join(dict.fromkeys(c.audit for c in cases if c.audit)),
         cases=cases,
     )
+
+
+def _unknown_last(value: float) -> float:
+    return math.inf if math.isnan(value) else value
 
 
 def _finite(value: float) -> float | None:

@@ -37,10 +37,10 @@ __all__ = [
     "write_results",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised by one whenever a column is added, dropped, renamed or changes its meaning."""
 
-_ADDED: Mapping[str, int] = {"probabilistic": 2}
+_ADDED: Mapping[str, int] = {"probabilistic": 2, "margin_over_rounding": 3}
 """Float columns that older files lack, and the schema version that brought them; NaN when read from those."""
 
 

@@ -21,12 +21,13 @@ from .certifying import certified, check_certifiable
 from .plan import Step, steps_of
 from .planner import decide, in_turn
 from .problems import Model, Property, problems_of
+from .replaying import replayed
 from .resources import sparing
 from .results import Result
 from .saved_runs import SavedRun, check_savable
 from .text_claims import BoundClaim, bound_claims, is_text, text_of
 
-__all__ = ["decided", "verify"]
+__all__ = ["Asked", "decided", "verify"]
 
 
 def verify(
@@ -114,20 +115,44 @@ def verify(
     return result(spec, timeout)
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a verdict is to be about: `arithmetic`, and `model` as the user named it; if that is a file, it
+    replays witnesses. first: a plan stops at the first problem that is violated.
+    """
+
+    arithmetic: str
+    model: object
+    first: bool
+
+
 def decided(
     batches: Sequence[Cases],
     stages: Mapping[str, Method] | None,
     *,
     timeout: float,
     seed: int,
-    first: bool,
+    asked: Asked,
     state: str | Path | None = None,
 ) -> Result:
     """The result on batches of problems by the stages, or by a plan where these are None.
 
-    first: a plan stops at the first problem that is violated. state: file that the run goes on from, and that
-    it leaves behind. Raises SearchStateError for the file of another run.
+    state: file that the run goes on from, and that it leaves behind. Raises SearchStateError for the file of
+    another run.
     """
+    found = _decided(batches, stages, timeout, seed=seed, first=asked.first, state=state)
+    return replayed(labelled(found, asked.arithmetic), batches, asked.model)
+
+
+def _decided(
+    batches: Sequence[Cases],
+    stages: Mapping[str, Method] | None,
+    timeout: float,
+    *,
+    seed: int,
+    first: bool,
+    state: str | Path | None,
+) -> Result:
     if state is None and stages is not None:
         return cascade_all(batches, stages, timeout=timeout, seed=seed)
     if state is None:
@@ -169,7 +194,6 @@ class _Call:
         batches = problems_of(self.model, one, self.values, device=self.device, input_shape=shape)
         left = max(0.0, until - time.monotonic())
         whole = isinstance(one, VnnlibProperty | Vnnlib2Property | str | Path)
-        result = decided(batches, self.stages, timeout=left, seed=self.seed, first=whole, state=state)
-        if self.stages is not None:
-            result = labelled(result, self.arithmetic)
+        asked = Asked(self.arithmetic, self.model, whole)
+        result = decided(batches, self.stages, timeout=left, seed=self.seed, asked=asked, state=state)
         return certified(result, batches, certificate, timeout=timeout, files=(self.model, one))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 import robustbench_local as rbl
+from robustbench_local.cli.app import run
 from robustbench_local.named_models import find_model
 from robustbench_local.replay import OnnxRuntime, replay
 from robustbench_local.specs import Atom, Box, Query, parse_vnnlib
@@ -133,3 +135,46 @@ def test_inputs_fixed_to_what_float32_cannot_hold(tmp_path: Path) -> None:
     wide = vnnlib_cases(find_model(file(tmp_path)), parse_vnnlib(problem("(>= Y_0 0.15)")))
     kinds = [next(c.network.buffers()).dtype for (c,) in (tight, wide)]
     assert kinds == [torch.float64, torch.float32]
+
+
+def shifted(folder: Path) -> Path:
+    """The same file under another file's name, whose weights are a quarter: what onnxruntime then reads."""
+    path = folder / "shifted.onnx"
+    path.write_bytes(file(folder, factor=0.25).read_bytes())
+    return path
+
+
+@pytest.mark.parametrize("way", ["verify", "attack"])
+def test_a_verification_of_a_file_asks_onnxruntime(
+    tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "p.vnnlib").write_text(problem("(>= Y_0 1.5)"), encoding="utf-8")
+    decide = {"verify": rbl.verify, "attack": rbl.attack}[way]
+    found = decide(file(tmp_path), tmp_path / "p.vnnlib")
+    assert str(found.verdict) == "VIOLATED"
+    assert found.audit == "replayed in float64 and the network's dtype and onnxruntime"
+    other = shifted(tmp_path)
+    of = OnnxRuntime.of
+    monkeypatch.setattr(OnnxRuntime, "of", lambda path, network: of(other, network))
+    lost = decide(file(tmp_path), tmp_path / "p.vnnlib")
+    assert (str(lost.verdict), lost.reason, lost.witness) == ("UNKNOWN", "boundary", None)
+    monkeypatch.setattr(OnnxRuntime, "of", lambda path, network: None)
+    assert "which refuses the file" in decide(file(tmp_path), tmp_path / "p.vnnlib").audit
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert "which is not installed" in decide(file(tmp_path), tmp_path / "p.vnnlib").audit
+
+
+def test_a_violation_in_float32_alone_is_none() -> None:
+    """1 + x - 1 exceeds 1.75 u at x = 1.5 u in float32 only."""
+    x = 2.0**-24 * 1.5
+    query = above(2.0**-24 * 1.75, Sum(), x)
+    found = rbl.verify(None, query, timeout=5)
+    assert str(found.verdict) != "VIOLATED"
+    assert str(rbl.verify(None, query, arithmetic="fp32", timeout=5).verdict) == "VIOLATED"
+
+
+def test_the_command_line_says_what_replayed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "p.vnnlib").write_text(problem("(>= Y_0 1.5)"), encoding="utf-8")
+    assert run(["verify", str(file(tmp_path)), str(tmp_path / "p.vnnlib")]) == 0
+    assert "counterexample replayed in float64" in " ".join(capsys.readouterr().out.split())

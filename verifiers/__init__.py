@@ -30,7 +30,7 @@ from .memory import is_out_of_memory
 from .onnx_reader import from_onnx
 from .onnx_writer import write_onnx
 from .output import output_bounds
-from .rounding import ARITHMETICS, Arithmetic, Deployed, Outward, find_arithmetic, outward
+from .rounding import ARITHMETICS, Arithmetic, Deployed, Outward, arithmetic_of, find_arithmetic, outward
 from .rule import RULES, Affine, Boxes, Elementwise, Lines, Pulled, Rule, find_rule, register
 from .search_states import Resumable, SearchState
 from .smoothing import SMOOTHERS, Certificates, Predictions, Smoothing, binomial_lower_bound, labels_of
@@ -90,6 +90,7 @@ __all__ = [
     "Tuning",
     "Verifier",
     "Warm",
+    "arithmetic_of",
     "binomial_lower_bound",
     "certify",
     "find_arithmetic",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Column",
+    "backing",
     "bracket",
     "coloured",
     "decided",
@@ -33,6 +34,7 @@ __all__ = [
     "printer",
     "progress_bar",
     "table",
+    "times",
     "write_json",
 ]
 
@@ -93,6 +95,27 @@ def decided(result: Result) -> str:
     if result.reason:
         return f"undecided after {result.stage or 'no stage'} ({result.reason})"
     return f"decided by {result.stage}"
+
+
+def times(result: Result) -> str:
+    """How many times the errors of rounding fit into the margin of a bound, "-" where that is not known."""
+    ratio = result.margin_over_rounding
+    return "-" if math.isnan(ratio) else f"{ratio:.2g}"
+
+
+def backing(result: Result) -> str:
+    """What HOLDS is about, and what stands behind that or a witness, in one line; "" for UNKNOWN."""
+    from robustbench_local.verifiers import ARITHMETICS
+
+    if result.verdict.value != "HOLDS" or result.witness is not None:
+        return f"counterexample {result.audit}" if result.witness is not None and result.audit else ""
+    about = f"about {ARITHMETICS[result.arithmetic].promise}"
+    known = (
+        ""
+        if math.isnan(result.margin_over_rounding)
+        else f"; rounding fits {times(result)} times in the margin"
+    )
+    return f"{about}{known}; audit: {result.audit}" if result.audit else about + known
 
 
 def percent(share: float) -> str:

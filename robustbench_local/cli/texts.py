@@ -112,7 +112,7 @@ class TextCall:
         first = self._bound()[0]
         return problems_of(first.model, first.spec, first.values, device=self.device)[0]
 
-    def verify(self, *, timeout: float, method: str | None, seed: int) -> Answers:
+    def verify(self, *, timeout: float, method: str | None, seed: int, arithmetic: str = "real") -> Answers:
         """The verdicts."""
         from robustbench_local.api import verify
 
@@ -125,6 +125,7 @@ class TextCall:
                 method=method,
                 device=self.device,
                 seed=seed,
+                arithmetic=arithmetic,
             )
 
         return self._answers(decide, timeout)

@@ -11,7 +11,7 @@ from .checking import show_certificate
 from .explaining import show_explanation
 from .images import images
 from .options import Debug, Device, Json, Seed
-from .output import bracket, coloured, decided, printer, table, write_json
+from .output import backing, bracket, coloured, decided, printer, table, times, write_json
 from .texts import TextCall, models_of
 
 if TYPE_CHECKING:
@@ -69,6 +69,16 @@ State = Annotated[
     Path | None,
     typer.Option(help="File that the run goes on from, if it exists, and to which it writes how far it got."),
 ]
+Method = Annotated[
+    str | None, typer.Option(help="A single attack or verifier. [default: a plan, see --explain]")
+]
+Arithmetic = Annotated[
+    str,
+    typer.Option(
+        help="What HOLDS is about: real, float64-outward (the verifier's rounding accounted for), fp32, fp16 "
+        "or bf16 (every forward pass in that format)."
+    ),
+]
 Prop = Annotated[str | None, typer.Option("--prop", metavar="NAME", help="Property of a .rbspec file.")]
 
 
@@ -84,10 +94,8 @@ def verify(
     prop: Prop = None,
     input_shape: InputShape = None,
     timeout: Timeout = 60.0,
-    method: Annotated[
-        str | None,
-        typer.Option(help="A single attack or verifier. [default: a plan, see --explain]"),
-    ] = None,
+    method: Method = None,
+    arithmetic: Arithmetic = "real",
     explain: Explain = False,
     certificate: Certificate = None,
     state: State = None,
@@ -97,31 +105,32 @@ def verify(
     debug: Debug = False,
 ) -> None:
     """Decide a property: HOLDS, VIOLATED with a counterexample, or UNKNOWN with the violation's bracket."""
-    from robustbench_local.cascade import find_methods
+    from robustbench_local.arithmetic import arithmetic_stages
     from robustbench_local.certifying import certified, check_certifiable
     from robustbench_local.planner import plans_of
     from robustbench_local.saved_runs import check_savable
+    from robustbench_local.verifying import Asked
     from robustbench_local.verifying import decided as run
 
-    stages = None if method is None else find_methods((method,))
-    check_certifiable(spec, certificate)
-    check_savable(spec, state)
+    stages = arithmetic_stages(method, arithmetic)
+    check_certifiable(spec, certificate, arithmetic)
+    check_savable(spec, state, arithmetic)
     if spec.endswith(".rbspec"):
         text = TextCall(model, spec, prop, _shown(dataset, image, first), eps, set_ or [], device)
         if explain:
             cases = text.cases()
             show_explanation(cases.query, plans_of([cases])[0], printer(json), json)
         else:
-            text.verify(timeout=timeout, method=method, seed=seed).show(json)
+            text.verify(timeout=timeout, method=method, seed=seed, arithmetic=arithmetic).show(json)
         return
-    if _is_vnnlib(spec):
-        batches = _of_file(model, spec, input_shape, device)
-    else:
-        batches = [_cases(model, spec, _Around(dataset, image, first, eps, norm, set_ or []), device)]
+    batches = _batches(
+        model, spec, _Around(dataset, image, first, eps, norm, set_ or []), input_shape, device
+    )
     if explain:
         show_explanation(batches[0].query, plans_of(batches[:1])[0], printer(json), json)
         return
-    found = run(batches, stages, timeout=timeout, seed=seed, first=_is_vnnlib(spec), state=state)
+    asked = Asked(arithmetic, model, _is_vnnlib(spec))
+    found = run(batches, stages, timeout=timeout, seed=seed, asked=asked, state=state)
     _report(certified(found, batches, certificate, timeout=timeout, files=(model, spec)), batches, json)
 
 
@@ -146,17 +155,18 @@ def attack(
     """Search for counterexamples only: VIOLATED with a counterexample, or UNKNOWN."""
     from robustbench_local.attacks import ATTACKS
     from robustbench_local.cascade import cascade_all
+    from robustbench_local.replaying import replayed
 
     stages = {attack: ATTACKS[attack]}
     if spec.endswith(".rbspec"):
         text = TextCall(model, spec, prop, _shown(dataset, image, first), eps, set_ or [], device)
         text.attack(timeout=timeout, attack=attack, seed=seed).show(json)
         return
-    if _is_vnnlib(spec):
-        batches = _of_file(model, spec, input_shape, device)
-    else:
-        batches = [_cases(model, spec, _Around(dataset, image, first, eps, norm, set_ or []), device)]
-    _report(cascade_all(batches, stages, timeout=timeout, seed=seed), batches, json)
+    batches = _batches(
+        model, spec, _Around(dataset, image, first, eps, norm, set_ or []), input_shape, device
+    )
+    found = cascade_all(batches, stages, timeout=timeout, seed=seed)
+    _report(replayed(found, batches, model), batches, json)
 
 
 def _shown(dataset: str, image: list[int] | None, first: int | None) -> Images | None:
@@ -173,6 +183,15 @@ class _Around(NamedTuple):
     eps: float | None
     norm: str
     settings: list[str]
+
+
+def _batches(
+    model: str, spec: str, around: _Around, input_shape: str | None, device: str | None
+) -> list[Cases]:
+    """The problems of a VNN-LIB file, or of a property by name around images."""
+    if _is_vnnlib(spec):
+        return _of_file(model, spec, input_shape, device)
+    return [_cases(model, spec, around, device)]
 
 
 def _cases(model: str, spec: str, around: _Around, device: str | None) -> Cases:
@@ -234,6 +253,8 @@ def _show(result: Result, batches: list[Cases], console: Console) -> None:
         row = f", {cases.dataset} row {cases.ids[0]}" if cases.dataset else ""
         console.print(f"[bold]{coloured(result)}[/bold]  {subject}{row}")
         console.print(f"violation in {bracket(result)}, {decided(result)}, {result.seconds:.2f} s")
+        if text := backing(result):
+            console.print(text)
         show_certificate(result, console)
         return
     counts = {
@@ -245,11 +266,14 @@ def _show(result: Result, batches: list[Cases], console: Console) -> None:
         + f"  ({subject})"
     )
     rows = [
-        [i, coloured(c), bracket(c), decided(c)]
+        [i, coloured(c), bracket(c), decided(c), times(c)]
         for i, c in list(zip(_ids(batches), result.cases, strict=True))[:SHOWN]
     ]
     header = [("row", "right"), ("verdict", "left"), ("violation", "left"), ("", "left")]
+    header.append(("margin / rounding", "right"))
     console.print(table("", header, rows))
+    if text := backing(result):
+        console.print(text)
     if many > SHOWN:
         console.print(f"... and {many - SHOWN} more; --json FILE has all")
     show_certificate(result, console)

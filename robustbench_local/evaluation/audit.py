@@ -1,7 +1,8 @@
 """Second looks: float64 re-bounds of verdicts, and the alarm when two methods contradict each other.
 
 Bounds are statements over the reals, computed in the network's dtype. Every HOLDS, and every attack value
-above a verifier's bound, is therefore computed again in float64 before it is believed. What still contradicts
+above a verifier's bound, is therefore computed again in float64 before it is believed, outward wherever the
+network's operators allow that. What still contradicts
 itself then is a wrong program, and stops the run.
 """
 
@@ -9,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,9 +20,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from robustbench_local.atomic import write_atomically
-from robustbench_local.errors import SoundnessAlarm
+from robustbench_local.errors import SoundnessAlarm, UnsupportedOpError
 from robustbench_local.specs import Query
-from robustbench_local.verifiers import Budget, Graph, Verifier, problem_bytes, rounding_of
+from robustbench_local.verifiers import IBP, Budget, Graph, Verifier, outward, problem_bytes, rounding_of
 
 from .cases import Cases
 from .chunks import in_chunks
@@ -28,33 +31,91 @@ from .subject import Subject
 
 __all__ = ["confirm", "cross_check"]
 
+OUTWARD = "outward"
+"""In `Outcome.audit`: the bound accounts for every rounding error."""
+
+_SHARE = 0.75  # of the time, for the outward bound; the rest is for the one with slack
+
+LOOSE = "the outward bound is too loose"
+
 _EXACT_ROUNDING = 1e-9
 """Relative to the largest output: by less than this a float64 point may lie above a float64 bound."""
 
 
 def confirm(verifier: Verifier, subject: Subject, query: Query, outcome: Outcome, budget: Budget) -> None:
-    """Computes every HOLDS of `outcome` once more, in float64; updates it in place.
+    """Bounds every HOLDS of `outcome` once more before it counts; updates it in place, its `audit` says how.
 
-    A bound in float64 must leave room for its own rounding error (`verifiers.rounding_of`), or be zero, as
-    the first one was, where the property allows that: so are bounds of what is true by construction, such
-    as relu(x) >= 0, whatever is rounded. Where it does not, the problem becomes UNKNOWN: boundary, or timeout
-    where the time ran out. Methods that look again in float64 themselves (`Bounds.confirmed`) need not be run
-    again; their bounds may have lost half of that room since.
+    First by the verifier's outward counterpart, which accounts for every rounding error of its own. Where
+    there is none, an operator's rounding is not known or that bound is too loose, by a bound in float64
+    that leaves room for what rounding is believed to take (`verifiers.rounding_of`). A bound of exactly
+    zero is for the outward one alone, as long as it knows the operators. What neither confirms becomes
+    UNKNOWN: boundary, or timeout where the time ran out. Methods that look again in float64 themselves
+    (`Bounds.confirmed`) need not be run again; their bounds may have lost half of that room since.
     """
     rows = torch.nonzero(outcome.holds).flatten()
-    if len(rows) == 0:
+    if outcome.rounding is not None:  # such bounds have paid already
+        outcome.audit = dict.fromkeys(rows.tolist(), OUTWARD)
         return
-    some = query.select(rows.to(query.inputs.device))
+    zero = outcome.upper[rows] == 0
+    counterparts = [(outward(verifier), rows[~zero]), (outward(verifier) or outward(IBP()), rows[zero])]
+    outcome.rounding = torch.full_like(outcome.upper, torch.nan)
+    for counterpart, some in counterparts:
+        deadline = budget.deadline()
+        why = f"{verifier.name} has no outward bounds"
+        if counterpart is not None and len(some):
+            why = _by_outward(counterpart, subject, query, outcome, (some, budget))
+        left = some[[b not in outcome.audit for b in some.tolist()]] if len(some) else some
+        if len(left):
+            rest = replace(budget, seconds=max(1e-3, deadline - time.monotonic()))
+            _by_float64(verifier, subject, query, outcome, (left, rest, why))
+
+
+def _by_outward(
+    counterpart: Verifier, subject: Subject, query: Query, outcome: Outcome, some: tuple[Tensor, Budget]
+) -> str:
+    """Takes what the outward bounds of these rows prove; or why they do not."""
+    rows, budget = some
+    most = None if budget.seconds is None else _SHARE * budget.seconds
+    network, graph = subject.exact()
+    part = query.select(rows.to(query.inputs.device)).with_network(network)
+    try:
+        parts = bounds_of(counterpart, graph, part, replace(budget, seconds=most))
+    except UnsupportedOpError as error:
+        return f"{error.what}, {error.where}" if error.where else error.what
+    with torch.inference_mode():
+        upper = torch.cat([one.upper for one in parts])
+        paid = torch.cat([torch.as_tensor(one.rounding) for one in parts])  # outward bounds tell it
+        proved = part.holds(upper).cpu()
+    assert outcome.rounding is not None  # see `confirm`
+    outcome.upper[rows[proved]] = upper.to("cpu", torch.float64)[proved]
+    outcome.rounding[rows[proved]] = paid.to("cpu", torch.float64)[proved]
+    outcome.audit.update(dict.fromkeys(rows[proved].tolist(), OUTWARD))
+    return LOOSE
+
+
+def _by_float64(
+    verifier: Verifier, subject: Subject, query: Query, outcome: Outcome, some: tuple[Tensor, Budget, str]
+) -> None:
+    """Keeps of these rows what a float64 bound with room for rounding confirms; the last of `some` says why
+    there is no outward bound.
+    """
+    rows, budget, why = some
+    part = query.select(rows.to(query.inputs.device))
     wide = subject.dtype == torch.float64
     zero, complete = outcome.upper[rows] == 0, True
     if not wide and not outcome.confirmed:
-        outcome.upper[rows], outcome.holds[rows], complete = _exact_bound(verifier, subject, some, budget)
+        outcome.upper[rows], outcome.holds[rows], complete = _exact_bound(verifier, subject, part, budget)
     graph = subject.graph() if wide or outcome.confirmed else subject.exact()[1]
-    room = _room(graph, some, budget) * (0.5 if outcome.confirmed else 1.0)
+    room = _room(graph, part, budget) * (0.5 if outcome.confirmed else 1.0)
     upper = outcome.upper[rows]
+    if why == LOOSE:
+        zero = torch.zeros_like(zero)
     outcome.holds[rows] &= (upper <= -room) | (zero & (upper == 0))
-    for row in rows[~outcome.holds[rows]].tolist():
-        outcome.reason[row] = "boundary" if complete else "timeout"
+    for row in rows.tolist():
+        if outcome.holds[row]:
+            outcome.audit[row] = f"float64 with slack: {why}"
+        else:
+            outcome.reason[row] = "boundary" if complete else "timeout"
 
 
 def cross_check(

@@ -71,6 +71,10 @@ class Outcome:
     confirmed: bool = False  # narrow bounds were computed in float64 by the method itself
     proved: Tensor | None = None  # (B,) part of the set on which a search has proved the property
     stage: str = ""  # the settings of a method that has some, for the table
+    rounding: Tensor | None = (
+        None  # (B,) how much of `upper` pays for rounding errors; NaN: not accounted for
+    )
+    audit: dict[int, str] = field(default_factory=dict)  # problem that holds -> what stands behind the bound
 
     @property
     def batch(self) -> int:
@@ -92,7 +96,17 @@ class Outcome:
             points=None if self.points is None else self.points[rows.to(self.points.device)],
             probabilistic=None if self.probabilistic is None else self.probabilistic[rows],
             proved=None if self.proved is None else self.proved[rows],
+            rounding=None if self.rounding is None else self.rounding[rows],
+            audit={k: self.audit[b] for k, b in enumerate(rows.tolist()) if b in self.audit},
         )
+
+    def ratios(self) -> Tensor:
+        """The bound's margin, before it pays for rounding errors, divided by those, (B,): above 1 where the
+        property holds despite them. NaN where they are not accounted for.
+        """
+        if self.rounding is None:
+            return torch.full_like(self.upper, torch.nan)
+        return torch.where(self.upper.isfinite(), (self.rounding - self.upper) / self.rounding, torch.nan)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -210,13 +224,14 @@ def _of_bounds(query: Query, parts: list[Bounds]) -> Outcome:
         reason=reason,
         points=points,
         confirmed=all(part.confirmed for part in parts),
-        proved=_proved(parts),
+        proved=_joined([part.share for part in parts]),
+        rounding=_joined([part.rounding for part in parts]),
     )
 
 
-def _proved(parts: list[Bounds]) -> Tensor | None:
-    shares = [part.share for part in parts if part.share is not None]
-    return torch.cat(shares).to("cpu", torch.float64) if len(shares) == len(parts) else None
+def _joined(parts: list[Tensor | None]) -> Tensor | None:
+    known = [part for part in parts if part is not None]
+    return torch.cat(known).to("cpu", torch.float64) if len(known) == len(parts) else None
 
 
 def _met(query: Query, parts: list[Bounds]) -> tuple[Tensor | None, Tensor, Tensor]:

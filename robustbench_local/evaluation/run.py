@@ -16,7 +16,7 @@ import torch
 from robustbench_local.attacks import Attack
 from robustbench_local.columns import COLUMNS, validate
 from robustbench_local.errors import DeviceError, NonFiniteError
-from robustbench_local.verifiers import Budget, Smoothing, Verifier
+from robustbench_local.verifiers import Budget, Smoothing, Verifier, arithmetic_of
 from robustbench_local.version import __version__
 from robustbench_local.witnesses import WitnessStore
 
@@ -77,7 +77,8 @@ def evaluate(
     rounding), `non-finite`; of smoothing see `run_smoothing`. An error of one method fills its rows' `error`
     and leaves them UNKNOWN. `probabilistic` is NaN in all rows but smoothing's: there the l2 radius within
     which the smoothed classifier, not the network, keeps the right class but for its probability of error;
-    0 where none is certified. Such rows are always UNKNOWN.
+    0 where none is certified. Such rows are always UNKNOWN. `arithmetic` says what a verifier's HOLDS is
+    about, `margin_over_rounding` how many times the errors of rounding fit into its margin (NaN: not known).
 
     Raises SoundnessAlarm when an attack's point lies above a verifier's bound in float64 too, DeviceError for
     queries on another device, NonFiniteError for a timeout that is not a positive number.
@@ -219,13 +220,14 @@ class _Run:
             "peak_mb": outcome.peak_mb,
             "device": str(subject.device),
             "dtype": str(subject.dtype).removeprefix("torch."),
-            "arithmetic": "real",
+            "arithmetic": arithmetic_of(self.verifiers[name]).column if name in self.verifiers else "real",
             "seed": self.seed,
             "version": __version__,
             "witness": self._witnesses(cases, outcome),
             "certificate": "",
             "error": outcome.error,
             "probabilistic": np.nan if outcome.probabilistic is None else outcome.probabilistic.numpy(),
+            "margin_over_rounding": outcome.ratios().numpy(),
         }
         frame = pd.DataFrame({column: values[column] for column in COLUMNS}, index=range(outcome.batch))
         typed: pd.DataFrame = frame.astype(dict(COLUMNS))

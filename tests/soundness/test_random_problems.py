@@ -78,8 +78,9 @@ def test_a_float64_bound_as_small_as_rounding_proves_nothing() -> None:
     zero = int((problem.gaps == 0).nonzero()[0])
     with attacks_off():
         result = rbl.verify(problem.query.network, problem.query, timeout=10)
-    assert result.cases[zero].verdict == Verdict.UNKNOWN and result.cases[zero].upper > -1e-12
-    assert result.cases[zero].reason == "boundary"
+    found = result.cases[zero]  # a search may come across the point where 0 is reached
+    assert found.verdict != Verdict.HOLDS
+    assert found.verdict == Verdict.VIOLATED or (found.reason == "boundary" and found.upper > -1e-12)
 
 
 def test_the_program_finds_the_worst_points_of_piecewise_linear_problems() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib as _importlib
 
-from .arithmetic import ARITHMETICS, Arithmetic, find_arithmetic
+from .arithmetic import ARITHMETICS, Arithmetic, arithmetic_of, find_arithmetic
 from .deployed import Deployed
 from .formats import BFLOAT16, DOUBLE, FORMATS, HALF, SINGLE, Format
 from .forward import forward_errors, in_format, outward_intervals
@@ -25,6 +25,7 @@ __all__ = [
     "Outward",
     "Rounding",
     "Step",
+    "arithmetic_of",
     "find_arithmetic",
     "find_rounding",
     "forward_errors",

@@ -10,9 +10,9 @@ from robustbench_local.errors import SpecError, UnknownNameError
 from ..verifier import Verifier
 from .deployed import Deployed
 from .formats import BFLOAT16, HALF, SINGLE, Format
-from .outward import OUTWARD, outward
+from .outward import OUTWARD, Outward, outward
 
-__all__ = ["ARITHMETICS", "Arithmetic", "find_arithmetic"]
+__all__ = ["ARITHMETICS", "Arithmetic", "arithmetic_of", "find_arithmetic"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,8 @@ def _deployed(kind: Format) -> Callable[[Verifier], Verifier | None]:
     return counterpart
 
 
+_COLUMNS = {kind.name: name for name, kind in (("fp32", SINGLE), ("fp16", HALF), ("bf16", BFLOAT16))}
+
 ARITHMETICS: dict[str, Arithmetic] = {
     entry.name: entry
     for entry in (
@@ -70,6 +72,13 @@ ARITHMETICS: dict[str, Arithmetic] = {
         ),
     )
 }
+
+
+def arithmetic_of(verifier: Verifier) -> Arithmetic:
+    """What the verifier's HOLDS is about."""
+    if isinstance(verifier, Deployed):
+        return next(one for one in ARITHMETICS.values() if one.column == _COLUMNS[verifier.kind.name])
+    return ARITHMETICS["float64-outward" if isinstance(verifier, Outward) else "real"]
 
 
 def find_arithmetic(name: str) -> Arithmetic:

@@ -32,6 +32,7 @@ from .constants import check_constants
 from .formats import DOUBLE
 from .forward import outward_intervals
 from .ledger import OutwardLedger
+from .rational import settled
 from .rule import find_rounding
 
 __all__ = ["OUTWARD", "Outward", "OutwardRows", "outward"]
@@ -65,8 +66,10 @@ class Outward:
         with torch.inference_mode(False), torch.no_grad():
             graph, query = outward_problem(graph, query)
             found = self.method(graph, query, budget)
-        upper, plain = query.combine(found.rows), query.combine(found.plain)
-        return Bounds(found.rows, upper, found.complete, confirmed=True, rounding=upper - plain)
+            C, d = query.rows(torch.float64, graph.device)
+            rows = settled(found.rows, C, d, found.boxes[graph.output])
+        upper, plain = query.combine(rows), query.combine(found.plain)
+        return Bounds(rows, upper, found.complete, confirmed=True, rounding=(upper - plain).clamp(min=0))
 
 
 def outward_problem(graph: Graph, query: Query) -> tuple[Graph, Query]:

@@ -6,6 +6,7 @@ An operator without an entry has no bound: nothing is ever taken to be exact by 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -83,13 +84,22 @@ class Rounding(ABC):
         """Bounds of the exact result that are valid despite being computed in float64.
 
         By default the interval rule's, which does a few operations like the operator's own on the ends of
-        the boxes, moved out by a multiple of their rounding.
+        the boxes, moved out by a multiple of their rounding, and cut to the operator's `range`.
         """
         found = find_rule(node).interval(node, *boxes)
         if self.exact:
             return found
         spread = upward(_ENDS * self.error(node, Step.exact(DOUBLE, boxes)))
-        return Interval(found.lower - spread, found.upper + spread)
+        return self.within(node, Interval(found.lower - spread, found.upper + spread))
+
+    def range(self, node: Node) -> tuple[float, float]:
+        """Least and largest value that the exact operator can have, whatever its inputs."""
+        return -math.inf, math.inf
+
+    def within(self, node: Node, box: Interval) -> Interval:
+        """The box, cut to the range; NaN stays."""
+        low, high = self.range(node)
+        return Interval(box.lower.clamp(low, high), box.upper.clamp(low, high))
 
 
 ROUNDINGS: dict[Callable[..., Any], Rounding] = {}

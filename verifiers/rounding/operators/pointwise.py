@@ -7,7 +7,9 @@ most 2 units in the last place (4 u) for most functions and 4 for powers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,6 +47,18 @@ def by_argument(x: Tensor, y: Tensor) -> Tensor:
     return torch.maximum(x, y).clamp(min=1)
 
 
+_RANGES: dict[Callable[..., Any], tuple[float, float]] = {
+    **dict.fromkeys((aten.sigmoid.default, aten.special_expit.default, aten.hardsigmoid.default), (0.0, 1.0)),
+    **dict.fromkeys((aten.tanh.default, aten.erf.default, aten.special_erf.default), (-1.0, 1.0)),
+    **dict.fromkeys((aten.sin.default, aten.cos.default), (-1.0, 1.0)),
+    **dict.fromkeys((aten.exp.default, aten.exp2.default, aten.special_exp2.default), (0.0, math.inf)),
+    aten.square.default: (0.0, math.inf),
+    aten.softplus.default: (0.0, math.inf),
+    aten.log_sigmoid.default: (-math.inf, 0.0),
+}
+"""Of exact values. Functions that are not defined everywhere have none: NaN is no bound."""
+
+
 class Pointwise(Rounding):
     """`ulps` u relative to `scale`, and the slope's range over the widened box from the bound rule."""
 
@@ -70,6 +84,9 @@ class Pointwise(Rounding):
         own = self.ulps * kind.unit * self.factor(node) * self.scale(x, y) + 2 * kind.tiny
         bad = torch.maximum(x, y) * _ROOM >= kind.largest
         return upward(torch.where(bad, torch.inf, steepest * step.arriving()[0] + own))
+
+    def range(self, node: Node) -> tuple[float, float]:
+        return _RANGES.get(node.op, (-math.inf, math.inf)) if node.op is not None else (-math.inf, math.inf)
 
     def factor(self, node: Node) -> float:
         """A number of the node's that multiplies intermediate results, at least one."""

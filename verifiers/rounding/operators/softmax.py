@@ -6,6 +6,7 @@ relative error; exp has 8 u of its own, the sum gamma_n, the quotient and the re
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -35,7 +36,10 @@ class Softmax(Rounding):
         """From the log-odds, whose slope in p is 1/4 at most."""
         found = find_rule(node).interval(node, *boxes)
         spread = _log_slack(boxes[0], _axis(node)) + 16 * DOUBLE.unit
-        return Interval(found.lower - spread, found.upper + spread)
+        return self.within(node, Interval(found.lower - spread, found.upper + spread))
+
+    def range(self, node: Node) -> tuple[float, float]:
+        return 0.0, 1.0
 
 
 class LogSoftmax(Rounding):
@@ -53,7 +57,10 @@ class LogSoftmax(Rounding):
     def enclose(self, node: Node, boxes: Sequence[Interval]) -> Interval:
         found = find_rule(node).interval(node, *boxes)
         spread = 4 * _log_slack(boxes[0], _axis(node))
-        return Interval(found.lower - spread, found.upper + spread)
+        return self.within(node, Interval(found.lower - spread, found.upper + spread))
+
+    def range(self, node: Node) -> tuple[float, float]:
+        return -math.inf, 0.0
 
 
 def _axis(node: Node) -> int:
