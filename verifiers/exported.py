@@ -98,6 +98,11 @@ class ExportedGraph:
             self.values[node] = self.program.constants[signature.inputs_to_lifted_tensor_constants[node.name]]
         else:
             value = node.meta["val"]
+            if not isinstance(value, torch.Tensor):
+                raise GraphError(
+                    f"the network makes an object of its own when it runs: {type(value).__name__} {node.name!r}",
+                    cure="draw random numbers and make such objects once, outside forward",
+                )
             symbol = value.shape[0]
             if str(symbol).isdigit():  # a number, or a symbol that stands for one
                 raise GraphError(

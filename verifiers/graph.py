@@ -176,8 +176,9 @@ class Graph:
             raise DtypeError(f"a network cannot run in {target}", cure="use torch.float32 or torch.float64")
 
         def convert(value: Any) -> Any:
-            if isinstance(value, Computed):
-                value = value.value()
+            if isinstance(value, Computed):  # of converted parameters: rounded once, in the new dtype
+                args, kwargs = mapped(value.args, convert), mapped(value.kwargs, convert)
+                value = Computed(value.op, args, kwargs).value()
             if not isinstance(value, Tensor):
                 return value
             if isinstance(target, torch.dtype):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -297,3 +298,33 @@ class Unmasked(Masked):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.unsqueeze(1) + self.mask
+
+
+class Prototypes(nn.Module):
+    """Minus half the squared distances to fixed points, but for what all classes share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        points = torch.rand(7, 5, generator=torch.Generator().manual_seed(0))
+        self.points = nn.Parameter(points)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.points.T - (self.points / 3).square().sum(1)
+
+
+def test_constants_that_are_computed_are_computed_anew_in_another_dtype() -> None:
+    """In float64 the graph is the float64 module: constants rounded to float32 on the way would differ."""
+    network = Prototypes()
+    x = torch.rand(11, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    exact = from_torch(network, x[:1].float()).to(torch.float64).run(x)
+    with torch.no_grad():
+        assert torch.equal(exact, copy.deepcopy(network).double()(x))
+
+
+def test_a_network_that_makes_objects_of_its_own_is_refused() -> None:
+    class Drawing(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + torch.rand(3, generator=torch.Generator().manual_seed(0))
+
+    with pytest.raises(GraphError, match="makes an object of its own when it runs"):
+        from_torch(Drawing(), torch.zeros(1, 3))
