@@ -100,7 +100,7 @@ class ExportedGraph:
             value = node.meta["val"]
             if not isinstance(value, torch.Tensor):
                 raise GraphError(
-                    f"the network makes an object of its own when it runs: {type(value).__name__} {node.name!r}",
+                    f"the network makes an object of its own when it runs: {type(value).__name__}",
                     cure="draw random numbers and make such objects once, outside forward",
                 )
             symbol = value.shape[0]
