@@ -1,0 +1,64 @@
+"""Simulators and generators of the zoo's rows: laws, rules and causes that they must obey."""
+
+from __future__ import annotations
+
+import torch
+from robustbench_local.models.fairness.justice import FEATURES, NAMES, causes, defendants
+from robustbench_local.models.fairness.scores import area_under_curve
+from robustbench_local.models.physics.crossing import decide, scenes
+from robustbench_local.models.physics.spring import OMEGA, STEP, follow
+
+
+def test_a_spring_keeps_energy_and_obeys_its_equation() -> None:
+    state = torch.randn(50, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    after = follow(state)
+
+    def energy(s: torch.Tensor) -> torch.Tensor:
+        return s[:, 1] ** 2 / 2 + OMEGA**2 * (s[:, 0] - state[:, 2]) ** 2 / 2
+
+    assert torch.allclose(energy(after), energy(state))
+    pull = -(OMEGA**2) * (state[:, 0] - state[:, 2])
+    expected = torch.stack((state[:, 0] + STEP * state[:, 1], state[:, 1] + STEP * pull), 1)
+    expected[:, 0] += STEP**2 / 2 * pull
+    expected[:, 1] -= STEP**2 / 2 * OMEGA**2 * state[:, 1]  # Taylor to the second order
+    assert torch.allclose(after, expected, atol=STEP**3 * 20)
+
+
+def test_the_group_changes_its_consequences_only() -> None:
+    shift = dict(zip(NAMES, causes()[:, 0].tolist(), strict=True))
+    changed = {name for name, size in shift.items() if size != 0}
+    assert changed == {"group", "policing", "work", "housing", "priors"}
+    assert abs(shift["priors"] - 0.3 * 0.5) < 1e-6  # through policing alone
+
+
+def test_defendants_are_the_same_every_time_and_within_their_ranges() -> None:
+    rows, labels = defendants(200, 5)
+    again, _ = defendants(200, 5)
+    assert torch.equal(rows, again) and rows.shape == (200, FEATURES)
+    assert set(rows[:, 0].tolist()) == {0.0, 1.0} == set(labels.float().tolist())
+    own = rows @ torch.linalg.inv(causes()).T
+    assert bool((own > -1e-5).all()) and bool((own < 1 + 1e-5).all())
+
+
+def test_streets_are_judged_by_their_rule() -> None:
+    near, far = [0.05, 0.0], [0.9, 0.0]
+    red, yellow, cross, taxi = [1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0], [0.0, 1.0]
+    x = torch.tensor(
+        [
+            far + red + [0.0] + far + red + [0.0] + cross,
+            far + red + [0.0] + near + red + [0.0] + cross,
+            near + yellow + [1.0] + far + red + [0.0] + taxi,
+            near + yellow + [0.0] + far + red + [1.0] + taxi,
+        ]
+    )
+    assert decide(x).tolist() == [1, 0, 1, 0]
+    x = scenes(300, 4)
+    assert torch.equal(x, scenes(300, 4)) and bool(((x >= 0) & (x <= 1)).all())
+    assert bool((x[:, [2, 3, 4]].sum(1) == 1).all()) and 50 < int(decide(x).sum()) < 250
+
+
+def test_area_under_the_curve() -> None:
+    labels = torch.tensor([0, 0, 1, 1])
+    assert area_under_curve(torch.tensor([0.0, 1.0, 2.0, 3.0]), labels) == 1.0
+    assert area_under_curve(torch.tensor([3.0, 2.0, 1.0, 0.0]), labels) == 0.0
+    assert area_under_curve(torch.zeros(4), labels) == 0.5
