@@ -13,6 +13,7 @@ from ..graph import Graph
 from ..magnitude import largest_value
 from ..verifier import Budget
 from .bounding import Found, bounding_of
+from .directions import Directions, halves
 from .found import Points
 from .leaves import Leaves, Whole
 from .planes import Clauses, clip
@@ -68,6 +69,7 @@ class Evaluator:
         self.count, self.safe, self.safe_rows = tally.count, tally.safe, tally.safe_rows
         self.clauses = Clauses.of(query.tree, like.device)
         dims = self.whole.axes.shape[1]
+        self.directions = Directions(self.whole, tally.gain, tally.looked)
         self.bounding = bounding_of(graph, budget, settings.symbols, dims, state.course)
         widest = max(node.numel for node in graph.nodes)
         part_bytes = 4 * widest * like.element_size() * (query.C.shape[1] + 8)
@@ -86,6 +88,7 @@ class Evaluator:
             found = self.bounding.bound(self.graph, query, axes, reached)
             self._visit_corners(leaves, found)
             leaves = self._taken(leaves, found, self.margin, reached)
+            self._try_cuts(leaves)
         if self.graph.dtype == torch.float64:
             return leaves
         near = (leaves.value <= 0) & (not self.budget.tighten)
@@ -129,6 +132,23 @@ class Evaluator:
                 less = left & ((leaves.lower > whole.lower) | (leaves.upper < whole.upper)).any(1)
                 self.keep(replace(whole.select(less), value=-margin[whole.owner[less]]))
         return self._open(leaves, rows, margin)
+
+    def _try_cuts(self, leaves: Leaves) -> None:
+        """Bounds both halves of a few leaves along every coordinate, to learn where cuts pay."""
+        some = leaves.select(self.directions.due(leaves, self.count, self.at_once))
+        if len(some) == 0 or some.lower.shape[1] == 1:
+            return
+        parts = halves(some)
+        way = self.bounding.ways[self.bounding.now]
+        found = way.bound(self.graph, self._part(parts), self.whole.axes[parts.owner])
+        value = self.query.select(parts.owner.to(self.query.C.device)).combine(
+            torch.fmin(found.rows, found.planes.top)
+        )
+        if self.clauses is not None:
+            value = torch.fmin(value, found.planes.in_clauses(self.clauses, parts).value().amax(1))
+        best = self.points.best[parts.owner] if self.budget.tighten else torch.zeros_like(value)
+        left = torch.maximum(torch.fmin(value, parts.value), best).reshape(2, *some.lower.shape).mean(0)
+        self.directions.learn(some, left)
 
     def _part(self, leaves: Leaves) -> Query:
         """The query on the leaves."""

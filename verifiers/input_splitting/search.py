@@ -96,6 +96,8 @@ class Search:
             points=points.points,
             best=points.best,
             broken=points.broken,
+            gain=parts.directions.gain,
+            looked=parts.directions.looked,
         )
         course = parts.bounding.course(points.spent, points.elapsed)
         return SplitState(tally, self.leaves, self.pending, course)
@@ -131,7 +133,7 @@ class Search:
         most = min(int(wanted.sum()), max(self.parts.at_once // 2, len(leaves) // 8))
         chosen = order[torch.argsort(place, stable=True)][:most]
         picked = torch.zeros_like(wanted).index_fill(0, chosen, True)
-        rest, fresh = leaves.select(~picked), leaves.select(picked)
+        rest, fresh = leaves.select(~picked), self.parts.directions.scored(leaves.select(picked))
         resolution, full = 4 * torch.finfo(torch.float64).eps, min(_FULL, max(2, self.parts.at_once // 8))
         while len(fresh):
             fresh, stuck = fresh.cut(resolution)

@@ -2,9 +2,10 @@
 
 A part of the box is bounded by intervals, then by affine forms of few symbols for the hidden neurons and a
 backward pass for the property, and halved until no part can violate it. The worst parts go first. A part is
-cut along the coordinate that changes the open atoms most by the slopes of the backward pass, as in
-alpha-beta-CROWN (Wang et al. 2021, arXiv 2103.06624) and before in ReluVal (Wang et al. 2018, arXiv
-1804.10829); first, what the backward pass shows to be safe is trimmed off.
+cut along the coordinate where cuts of other parts took most off the bound (see `directions`); before any is
+known, where the slopes of the backward pass change the open atoms most, as in alpha-beta-CROWN (Wang et al.
+2021, arXiv 2103.06624) and before in ReluVal (Wang et al. 2018, arXiv 1804.10829). First, what the backward
+pass shows to be safe is trimmed off.
 """
 
 from __future__ import annotations

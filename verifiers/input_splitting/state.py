@@ -25,7 +25,8 @@ class Tally:
     (B,) where nothing cut these short. searched, certain (B,): whether there is a search, and whether there
     was no need to fear rounding. count, proved (B,): parts bounded so far, and when the sample was first
     proved. safe (B,), safe_rows (B, m): bounds of the parts that are done. points (B, *in), best (B,), broken
-    (B,): the worst point met, the violation there, and whether it is a counterexample.
+    (B,): the worst point met, the violation there, and whether it is a counterexample. gain (B, d), looked
+    (B,): what cuts along the coordinates were worth, as in `Directions`.
     """
 
     axes: Tensor
@@ -41,6 +42,8 @@ class Tally:
     points: Tensor
     best: Tensor
     broken: Tensor
+    gain: Tensor
+    looked: Tensor
 
     @staticmethod
     def of(graph: Graph, query: Query, most: int) -> Tally:
@@ -49,8 +52,9 @@ class Tally:
         infinite = torch.full((query.batch,), torch.inf, dtype=torch.float64, device=device)
         rows = torch.full(query.d.shape, torch.inf, dtype=torch.float64, device=device)
         no = torch.zeros(query.batch, dtype=torch.bool, device=device)
+        axes = Whole.of(query.inputs.box(), most, device).axes
         return Tally(
-            axes=Whole.of(query.inputs.box(), most, device).axes,
+            axes=axes,
             rows=rows,
             upper=infinite,
             complete=~no,
@@ -63,6 +67,8 @@ class Tally:
             points=query.inputs.centre().to(graph.like),
             best=-infinite,
             broken=no,
+            gain=torch.zeros_like(axes, dtype=torch.float64),
+            looked=no.long(),
         )
 
     def select(self, samples: Tensor) -> Tally:
@@ -157,7 +163,8 @@ class SplitState:
         try:
             moved = {name: value.to(device) for name, value in tensors.items()}
             like = Tally.of(graph, query, most)
-            like = replace(like, axes=_axes(moved["tally.axes"], query))
+            axes = _axes(moved["tally.axes"], query)
+            like = replace(like, axes=axes, gain=torch.zeros_like(axes, dtype=torch.float64))
             leaf = Leaves.none(like.rows, like.axes)
             tally = Tally(*(_like(moved[f"tally.{f.name}"], getattr(like, f.name), 0) for f in fields(like)))
             leaves, pending = (
