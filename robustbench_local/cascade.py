@@ -23,6 +23,7 @@ from robustbench_local.evaluation import (
     confirm,
     cross_check,
     failed,
+    fits_one_batch,
     is_out_of_memory,
     run_attack,
     run_search,
@@ -235,13 +236,16 @@ class Cascade:
             return run_verifier(method, self.subject, part.query, limits=limits)
         standing = self.searches.get(name)
         state = None if standing is None else standing.select(self.known.open)
+        left = replace(limits, seconds=max(1e-3, deadline - time.monotonic()))
+        if state is None and not fits_one_batch(self.subject, part.query, limits=limits):
+            return run_verifier(method, self.subject, part.query, limits=left)  # in batches, each anew
         try:
             outcome, after = run_search(method, self.subject, part.query, state, limits=limits)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             left = replace(limits, seconds=max(1e-3, deadline - time.monotonic()))
-            return run_verifier(method, self.subject, part.query, limits=left)  # anew, in smaller batches
+            return run_verifier(method, self.subject, part.query, limits=left)
         self.searches.pop(name, None)
         if after is not None:
             self.searches[name] = Standing(self.known.open, after)

@@ -10,7 +10,7 @@ from .audit import confirm, cross_check
 from .cases import Cases
 from .chunks import activation_bytes, in_chunks, is_out_of_memory
 from .clean import clean
-from .methods import Limits, Outcome, failed, run_attack, run_search, run_verifier, walk_from
+from .methods import Limits, Outcome, failed, fits_one_batch, run_attack, run_search, run_verifier, walk_from
 from .probabilistic import run_smoothing
 from .run import Finished, Method, Progress, evaluate
 from .subject import Subject
@@ -29,6 +29,7 @@ __all__ = [
     "cross_check",
     "evaluate",
     "failed",
+    "fits_one_batch",
     "in_chunks",
     "is_out_of_memory",
     "run_attack",

@@ -36,6 +36,7 @@ __all__ = [
     "Outcome",
     "bounds_of",
     "failed",
+    "fits_one_batch",
     "run_attack",
     "run_search",
     "run_verifier",
@@ -176,9 +177,18 @@ def bounds_of(verifier: Verifier, graph: Graph, query: Query, budget: Budget) ->
         part = query.select(index.to(query.inputs.device))
         return verifier.bound(graph, part, replace(budget, seconds=seconds))
 
-    size = budget.memory(query.inputs.device) // problem_bytes(graph)
+    size = _at_once(graph, query, budget)
     with torch.inference_mode():
         return in_chunks(run, query.batch, size)
+
+
+def fits_one_batch(subject: Subject, query: Query, *, limits: Limits) -> bool:
+    """Whether the nodes' bounds of all B problems together fit the memory."""
+    return _at_once(subject.graph(), query, Budget(memory_bytes=limits.memory_bytes)) >= query.batch
+
+
+def _at_once(graph: Graph, query: Query, budget: Budget) -> int:
+    return budget.memory(query.inputs.device) // problem_bytes(graph)
 
 
 def run_search(

@@ -9,17 +9,21 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from robustbench_local.errors import SearchStateError
 from robustbench_local.specs import Query, count_clauses, disjuncts
 
 from ..alpha_crown import AlphaCROWN, tuned_query_rows
 from ..crown import open_neurons
-from ..graph import Graph, Node
+from ..graph import Graph
 from ..ibp import interval_bounds
+from ..search_states import SearchState
 from ..verifier import DEFAULT_BUDGET, Bounds, Budget, prepared, verifier
 from ..warm_start import Warm, resumed
 from .ledger import Ledger
-from .problem import Roots, inflated
+from .problem import inflated
 from .settings import Settings
+from .state import BranchState, TreesState
+from .state_files import state_of
 from .trees import Trees
 
 __all__ = ["BranchAndBound"]
@@ -51,33 +55,85 @@ class BranchAndBound:
 
         Never looser than the bounds of the root method without tuning of hidden neurons.
         """
+        return self.resumed(graph, query, None, budget)[0]
+
+    def resumed(
+        self,
+        graph: Graph,
+        query: Query,
+        state: SearchState | None = None,
+        budget: Budget = DEFAULT_BUDGET,
+    ) -> tuple[Bounds, BranchState | None]:
+        """As `bound`, from where an earlier call on this graph and query stopped; the state is None where
+        there is nothing to search.
+
+        A run in slices splits the domains that one long run does. Raises SearchStateError for a state that is
+        not of such a search.
+        """
         deadline = budget.deadline()
         with torch.inference_mode(False), torch.no_grad():
             graph, query = prepared(graph, query)
             graph = graph.replaced(Tensor.detach, (graph.dtype, graph.device))
-            quick, begun, cost = self._quick(graph, query, replace(budget, seconds=_left(deadline)))
-            # splits do not make numbers out of what is none
-            open_ = query.holds(quick.upper).logical_not() & quick.upper.isfinite()
-            wanted = open_.nonzero().squeeze(1)
-            late = time.monotonic() >= deadline
-            if wanted.shape[0] == 0 or late or count_clauses(query.tree) > _MOST_CLAUSES:
-                return replace(quick, complete=quick.complete and not (late and wanted.shape[0]))
-            some = query.select(wanted)
-            rows, warm = quick.rows[wanted], begun.select(wanted)
-            if cost <= _FIRST_SHARE * (deadline - time.monotonic()):
-                left = replace(budget, seconds=_left(deadline))
-                rows, warm = self._roots(graph, some, (rows, warm), left)
-            ledger = Ledger(graph, some, rows, replace(budget, seconds=_left(deadline)), self.settings)
-            upper, complete = self._search(ledger, warm, rows)
-            points = query.inputs.project(query.inputs.centre().to(rows))
-            sure = quick.upper < -ledger.narrow  # what holds at the root has not been looked at again
-            return Bounds(
-                quick.rows.index_copy(0, wanted, rows),
-                quick.upper.index_copy(0, wanted, torch.minimum(upper, quick.upper[wanted])),
-                complete,
-                points.index_copy(0, wanted, ledger.points),
-                confirmed=bool((open_ | sure | quick.upper.isfinite().logical_not()).all()),
-            )
+            query = query.select(torch.arange(query.batch))
+            if state is None:
+                quick, known = self._begun(graph, query, budget, deadline)
+                if known is None:
+                    return quick, None
+            else:
+                known = self._known(query, state)
+            left = replace(budget, seconds=_left(deadline))
+            ledger = Ledger(graph, query.select(known.wanted), known.roots, left, self.settings)
+            ledger.go_on(known)
+            after = self._search(ledger, known)
+            return _bounds(query, after), after
+
+    def restored(self, graph: Graph, query: Query, tensors: Mapping[str, Tensor]) -> BranchState:
+        """The state that these tensors describe. Raises SearchStateError where they fit no such search."""
+        with torch.inference_mode(False), torch.no_grad():
+            return state_of(graph, query, tensors)
+
+    def _known(self, query: Query, state: SearchState) -> BranchState:
+        if isinstance(state, BranchState) and state.batch == query.batch:
+            return state
+        raise SearchStateError(
+            f"the state is not of `bab` on {query.batch} problem(s)",
+            cure="keep it with its method, graph and query; `state.select(samples)` follows `query.select`",
+        )
+
+    def _begun(
+        self, graph: Graph, query: Query, budget: Budget, deadline: float
+    ) -> tuple[Bounds, BranchState | None]:
+        """The bounds of the root method, and the search that starts from them, where there is one."""
+        quick, begun, cost = self._quick(graph, query, replace(budget, seconds=_left(deadline)))
+        # splits do not make numbers out of what is none
+        open_ = query.holds(quick.upper).logical_not() & quick.upper.isfinite()
+        wanted = open_.nonzero().squeeze(1)
+        late = time.monotonic() >= deadline
+        if wanted.shape[0] == 0 or late or count_clauses(query.tree) > _MOST_CLAUSES:
+            return replace(quick, complete=quick.complete and not (late and wanted.shape[0])), None
+        some = query.select(wanted)
+        rows, warm = quick.rows[wanted], begun.select(wanted)
+        if cost <= _FIRST_SHARE * (deadline - time.monotonic()):
+            left = replace(budget, seconds=_left(deadline))
+            rows, warm = self._roots(graph, some, (rows, warm), left)
+        ledger = Ledger(graph, some, rows, budget, self.settings)
+        clauses = [[atom.index for atom in clause] for clause in disjuncts(query.tree)]
+        closed, groups = _sorted(clauses, rows, -ledger.narrow)
+        sure = quick.upper < -ledger.narrow  # what holds at the root has not been looked at again
+        return quick, BranchState(
+            rows=quick.rows,
+            upper=quick.upper,
+            sure=open_ | sure | quick.upper.isfinite().logical_not(),
+            wanted=wanted,
+            roots=rows,
+            boxes=warm.boxes,
+            closed=closed,
+            points=ledger.points,
+            found=ledger.found,
+            broken=ledger.broken,
+            domains=0,
+            trees=tuple(_planted(graph, warm, rows, problem, atoms) for problem, atoms in groups),
+        )
 
     def _quick(self, graph: Graph, query: Query, budget: Budget) -> tuple[Bounds, Warm, float]:
         """The root method's bounds without tuning of hidden neurons; what they leave; and in about how many
@@ -124,20 +180,37 @@ class BranchAndBound:
         more, better = resumed(self.root, graph, query.select(open_), warm.select(open_), left)
         return rows.index_copy(0, open_, torch.minimum(rows[open_], more.rows)), warm.put(open_, better)
 
-    def _search(self, ledger: Ledger, warm: Warm, rows: Tensor) -> tuple[Tensor, bool]:
-        """Upper bounds (B,) of the violation, and whether every problem was decided."""
-        graph, query = ledger.graph, ledger.query
-        boxes = inflated(dict(zip(graph.nodes, warm.boxes, strict=True)))
-        clauses = [[atom.index for atom in clause] for clause in disjuncts(query.tree)]
-        upper, open_ = _sorted(clauses, rows, -ledger.narrow)
-        complete = True
-        for problem, atoms in open_:
-            slopes = _slopes(graph, warm, rows, problem, atoms)
-            roots = Roots.of(graph, query, boxes, (problem, atoms), slopes)
-            trees = Trees(ledger, roots, self.settings)
-            complete &= trees.run()
-            upper.scatter_reduce_(0, problem, trees.upper(), "amax")
-        return upper, complete
+    def _search(self, ledger: Ledger, state: BranchState) -> BranchState:
+        """Where the search stands when time is over, or nothing is left to be done."""
+        boxes = inflated(dict(zip(ledger.graph.nodes, state.boxes, strict=True)))
+        after: list[TreesState] = []
+        for one in state.trees:
+            if one.done:
+                after.append(one)
+                continue
+            trees = Trees(ledger, one, boxes, self.settings)
+            trees.run()
+            after.append(trees.state())
+        return replace(
+            state,
+            points=ledger.points,
+            found=ledger.found,
+            broken=ledger.broken,
+            domains=ledger.domains,
+            trees=tuple(after),
+        )
+
+
+def _bounds(query: Query, state: BranchState) -> Bounds:
+    """What the search has found so far."""
+    points = query.inputs.project(query.inputs.centre().to(state.roots))
+    return Bounds(
+        state.rows.index_copy(0, state.wanted, state.roots),
+        state.upper.index_copy(0, state.wanted, state.searched()),
+        all(one.done for one in state.trees),
+        points.index_copy(0, state.wanted, state.points),
+        confirmed=bool(state.sure.all()),
+    )
 
 
 def _left(deadline: float) -> float | None:
@@ -165,9 +238,13 @@ def _sorted(
     return worst, [(torch.cat([p for p, _ in g]), torch.cat([a for _, a in g])) for g in groups]
 
 
-def _slopes(graph: Graph, warm: Warm, rows: Tensor, problem: Tensor, atoms: Tensor) -> Mapping[Node, Tensor]:
-    """The tuned slopes of clauses of one atom, (R, 1, ...); none for others, or where rows shared them."""
-    if atoms.shape[1] != 1:
-        return {}
-    own = {graph.nodes[i]: v for i, v in warm.slopes.items() if v.shape[1] == rows.shape[1]}
-    return {node: values[problem, atoms[:, 0]].unsqueeze(1) for node, values in own.items()}
+def _planted(graph: Graph, warm: Warm, rows: Tensor, problem: Tensor, atoms: Tensor) -> TreesState:
+    """The trees of clauses (R,) before their first split, with the tuned slopes of clauses of one atom: none
+    for others, or where rows shared them.
+    """
+    slopes: dict[int, Tensor] = {}
+    if atoms.shape[1] == 1:
+        own = {i: values for i, values in warm.slopes.items() if values.shape[1] == rows.shape[1]}
+        slopes = {i: values[problem, atoms[:, 0]].unsqueeze(1) for i, values in own.items()}
+    worst = torch.full_like(rows[problem, 0], torch.inf)
+    return TreesState(problem, atoms, slopes, worst, torch.arange(len(problem), device=problem.device))

@@ -28,13 +28,17 @@ from .planes import Planes, planes_of
 from .problem import Roots
 from .settings import Settings
 
-__all__ = ["Clipper", "Clipping", "HalfSpaces", "tightened"]
+__all__ = ["Clipper", "Clipping", "Gain", "HalfSpaces", "tightened"]
 
 _CUSHION = 1e-5  # relative to all magnitudes that a bound was computed from: more than float32 rounding
 _STEPS, _SIZE = 12, 0.3
 _NUMBERS = 2**17  # at once: what fits a cache
 _WIDEST = 64
 _TRIAL, _WORTH = 128, 0.01  # domains after which clipping ends if it took less than this share of the gaps
+
+
+Gain = tuple[int, float]
+"""How many domains have been clipped, and what it brought."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,10 +56,15 @@ class Clipper:
     whether it is worth going on.
     """
 
-    def __init__(self, roots: Roots, planes: Planes) -> None:
+    def __init__(self, roots: Roots, planes: Planes, gain: Gain = (0, 0.0)) -> None:
         self.roots, self.planes = roots, planes
         self.box = roots.boxes[roots.graph.input]
-        self._domains, self._gain = 0, 0.0
+        self._domains, self._gain = gain
+
+    @property
+    def gain(self) -> Gain:
+        """How many domains have been clipped, and what it brought."""
+        return self._domains, self._gain
 
     @property
     def pays(self) -> bool:
@@ -63,10 +72,13 @@ class Clipper:
         return self._domains < _TRIAL or self._gain >= _WORTH * self._domains
 
     @staticmethod
-    def of(roots: Roots) -> Clipper | None:
-        """The clipper of some roots; None where there is nothing to clip or no memory for it."""
+    def of(roots: Roots, gain: Gain = (0, 0.0)) -> Clipper | None:
+        """The clipper of some roots; None where there is nothing to clip or no memory for it.
+
+        gain: what clipping has brought so far.
+        """
         planes = planes_of(roots)
-        return None if planes is None else Clipper(roots, planes)
+        return None if planes is None else Clipper(roots, planes, gain)
 
     def start(self, root: Tensor) -> Tensor:
         """The roots' bounds of all coordinates of domains (D,): (D, 2, U)."""
@@ -146,8 +158,8 @@ class Clipping:
     width: how many coordinates of every domain are clipped.
     """
 
-    def __init__(self, roots: Roots, ledger: Ledger, settings: Settings) -> None:
-        self.roots, self.ledger = roots, ledger
+    def __init__(self, roots: Roots, ledger: Ledger, settings: Settings, gain: Gain = (0, 0.0)) -> None:
+        self.roots, self.ledger, self._before = roots, ledger, gain
         able = isinstance(ledger.query.inputs, Box)
         self.width = min(_WIDEST, settings.clip // roots.graph.input.numel) if able else 0
         self._clipper: Clipper | None = None
@@ -157,11 +169,21 @@ class Clipping:
         if tight.shape[2] or self.width == 0:
             return tight
         if self._clipper is None:
-            self._clipper = Clipper.of(self.roots)
+            self._clipper = Clipper.of(self.roots, self._before)
             if self._clipper is None:
                 self.width = 0
                 return tight
         return self._clipper.start(root)
+
+    @property
+    def gain(self) -> Gain:
+        """How many domains have been clipped, and what it brought."""
+        return self._before if self._clipper is None else self._clipper.gain
+
+    def resumed(self, root: Tensor, tight: Tensor) -> Tensor:
+        """The bounds (D, 2, U) of an earlier call's domains, or their roots' where others are clipped now."""
+        start = self.begun(root, tight[:, :, :0])
+        return tight if tight.shape == start.shape else start
 
     def clipped(
         self,

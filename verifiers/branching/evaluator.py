@@ -17,7 +17,7 @@ from ..slopes import Slopes
 from ..tuning import best_lower_bounds
 from .bounding import DomainRows, Multipliers, boxes_of, dense_rows
 from .candidates import candidates
-from .clipping import Clipping
+from .clipping import Clipping, Gain
 from .domains import Domains, Splits
 from .leaves import leaf_multipliers
 from .ledger import Ledger
@@ -73,10 +73,10 @@ class Batch:
 class Evaluator:
     """Bounds domains of some roots."""
 
-    def __init__(self, ledger: Ledger, roots: Roots, settings: Settings) -> None:
+    def __init__(self, ledger: Ledger, roots: Roots, settings: Settings, gain: Gain = (0, 0.0)) -> None:
         self.ledger, self.roots, self.settings = ledger, roots, settings
         self._wide: Roots | None = None
-        self.clipping = Clipping(roots, ledger, settings)
+        self.clipping = Clipping(roots, ledger, settings, gain)
         plan = tuning_plan(roots.graph, roots.graph.output, 1, roots.d, ledger.budget)
         memory = ledger.budget.memory(roots.d.device)
         most = _ON_A_CPU if roots.d.device.type == "cpu" else _AT_MOST

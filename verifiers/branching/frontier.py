@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from .domains import Domains, joined
+from .state import Opened
 
 __all__ = ["Frontier"]
 
@@ -33,18 +33,23 @@ class Frontier:
     def __len__(self) -> int:
         return sum(map(len, self._heaps.values()))
 
-    def __iter__(self) -> Iterator[tuple[int, float]]:
-        """Root and lower bound of every open domain."""
-        for heap in self._heaps.values():
-            for lower, _, domains, k in heap:
-                yield int(domains.root[k]), lower
-
     def put(self, domains: Domains, problem: Tensor) -> None:
         """Takes in open domains (D,) of problems (D,)."""
-        pairs = zip(domains.lower.tolist(), problem.tolist(), strict=True)
-        for k, (lower, b) in enumerate(pairs):
-            worst_first = lower if lower == lower else -torch.inf
-            heapq.heappush(self._heaps.setdefault(b, []), (worst_first, next(self._ties), domains, k))
+        for k, b in enumerate(problem.tolist()):
+            self.put_one((domains, k), b)
+
+    @property
+    def entries(self) -> tuple[Opened, ...]:
+        """The open domains in an order in which `put_one` makes an equal frontier of them."""
+        heaps = (sorted(heap, key=_first) for heap in self._heaps.values())
+        return tuple((domains, k) for heap in heaps for _, _, domains, k in heap)
+
+    def put_one(self, opened: Opened, problem: int) -> None:
+        """Takes in one open domain of a problem."""
+        domains, k = opened
+        lower = float(domains.lower[k])
+        worst_first = lower if lower == lower else -torch.inf
+        heapq.heappush(self._heaps.setdefault(problem, []), (worst_first, next(self._ties), domains, k))
 
     def drop(self, problem: int) -> list[tuple[int, float]]:
         """Removes the domains of a problem; root and lower bound of each."""
@@ -71,6 +76,10 @@ class Frontier:
                 break
         device = next(iter(chosen.values()))[0].root.device
         return joined([d.select(torch.tensor(index, device=device)) for d, index in chosen.values()])
+
+
+def _first(entry: Entry) -> tuple[float, int]:
+    return entry[0], entry[1]
 
 
 def _nearest_end(item: tuple[int, list[Entry]]) -> tuple[int, float]:

@@ -13,6 +13,7 @@ from ..graph import Graph
 from ..magnitude import largest_value, rounding_of
 from ..verifier import Budget
 from .settings import Settings
+from .state import BranchState
 
 __all__ = ["Ledger"]
 
@@ -44,6 +45,14 @@ class Ledger:
         self.above = 2 * max(self.narrow, self.sure)
         self.domains = 0
         self.most = settings.parts if deadline == float("inf") else None
+
+    def go_on(self, state: BranchState) -> None:
+        """Takes over what an earlier call knew."""
+        self.points, self.found, self.broken = state.points.clone(), state.found.clone(), state.broken.clone()
+        self.domains = state.domains
+        if self.budget.domains is not None:
+            some = self.domains + self.budget.domains
+            self.most = some if self.most is None else min(some, self.most)
 
     def late(self) -> bool:
         """Whether the time is over, or without a limit of time the number of domains reached."""

@@ -5,15 +5,20 @@ Bounds are anytime: the worst over a clause's open and closed domains holds at e
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Mapping
+from dataclasses import replace
 
+import torch
+
+from ..graph import Node
+from ..interval import Interval
 from .domains import Domains
 from .evaluator import Batch, Evaluator
 from .frontier import Frontier
 from .ledger import Ledger
 from .problem import Roots
 from .settings import Settings
+from .state import TreesState
 
 __all__ = ["Trees"]
 
@@ -21,38 +26,56 @@ _SLOPE_BYTES = 2**30  # of tuned slopes kept for open domains: beyond, children 
 
 
 class Trees:
-    """The search in the trees of some roots."""
+    """The search in the trees of some roots, from where `state` says that it stands."""
 
-    def __init__(self, ledger: Ledger, roots: Roots, settings: Settings) -> None:
-        self.ledger, self.roots = ledger, roots
-        self.evaluator = Evaluator(ledger, roots, settings)
-        self.worst = torch.full_like(roots.d[:, 0], torch.inf)  # over the closed domains of each root
+    def __init__(
+        self, ledger: Ledger, state: TreesState, boxes: Mapping[Node, Interval], settings: Settings
+    ) -> None:
+        graph = ledger.graph
+        slopes = {graph.nodes[number]: values for number, values in state.slopes.items()}
+        roots = Roots.of(graph, ledger.query, boxes, (state.problem, state.atoms), slopes)
+        self.ledger, self.roots, self._begun = ledger, roots, state
+        self.evaluator = Evaluator(ledger, roots, settings, state.gain)
+        self.worst = state.worst.clone()  # over the closed domains of each root
+        self.left = state.left  # roots that are not bounded yet
         self.open = Frontier()
-        self.complete = True
-        self._kept_bytes = 0
+        self._kept_bytes = state.kept
+        self._put_back(state)
 
-    def run(self) -> bool:
-        """Splits until no domain is open or the time is over; whether none is."""
+    def _put_back(self, state: TreesState) -> None:
+        """Opens the domains of an earlier call, which may have been of another copy of the graph."""
+        renewed: dict[int, Domains] = {}
+        problem = state.problem.tolist()
+        for domains, k in state.open:
+            if id(domains) not in renewed:
+                own = {self.ledger.graph.nodes[n.index]: values for n, values in domains.slopes.items()}
+                tight = self.evaluator.clipping.resumed(domains.root, domains.tight)
+                renewed[id(domains)] = replace(domains, slopes=own, tight=tight)
+            self.open.put_one((renewed[id(domains)], k), problem[int(domains.root[k])])
+
+    def state(self) -> TreesState:
+        """Where the search stands."""
+        gain = self.evaluator.clipping.gain
+        return replace(
+            self._begun,
+            worst=self.worst.clone(),
+            left=self.left,
+            open=self.open.entries,
+            gain=gain,
+            kept=self._kept_bytes,
+        )
+
+    def run(self) -> None:
+        """Splits until no domain is open or the time is over."""
         like = self.roots.d
-        for part in torch.arange(self.roots.count, device=like.device).split(self.evaluator.at_once):
-            if self.ledger.late():  # no bound but the one that the root came with
-                self.worst[part] = -torch.inf
-                self.complete = False
-                continue
+        while len(self.left) and not self.ledger.late():
+            part, self.left = self.left[: self.evaluator.at_once], self.left[self.evaluator.at_once :]
             slopes = {node: values[part] for node, values in self.roots.slopes.items()}
             self._bound(Batch.of_roots(part, slopes, like[:, 0]))
         while len(self.open) and not self.ledger.late():
             batch = self._pop(self.evaluator.at_once // 2)
             if batch is not None:
                 self._split(batch)
-        return self.complete and not len(self.open)
-
-    def upper(self) -> Tensor:
-        """The best upper bounds (R,) of the clauses: minus the worst lower bound over their domains."""
-        worst = self.worst.clone()
-        for root, lower in self.open:
-            worst[root] = min(float(worst[root]), lower)
-        return -worst
 
     def _close(self, root: int, lower: float) -> None:
         """Takes the bound of a domain that leaves the search into its root's."""

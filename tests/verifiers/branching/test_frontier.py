@@ -41,7 +41,8 @@ def test_small_trees_come_first_and_nothing_is_lost(items: list[tuple[int, float
     assert len(touched) - len(whole) <= 1, "at most one tree is taken in part"
     for b in frontier.problems:
         assert all(sizes[b] >= sizes[done] for done in whole), "and no smaller one is left waiting"
-    rest = sorted((*frontier, *zip(taken.root.tolist(), taken.lower.tolist(), strict=True)))
+    left = ((int(domains.root[k]), float(domains.lower[k])) for domains, k in frontier.entries)
+    rest = sorted((*left, *zip(taken.root.tolist(), taken.lower.tolist(), strict=True)))
     assert rest == sorted((b, float(torch.tensor(v))) for b, v in items)
 
 
