@@ -1,5 +1,6 @@
 """Sound bounds of every node over boxes, and lower bounds of linear functions by one backward pass."""
 
+import time
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,27 +15,16 @@ class Bounds:
     stored: the proof's slopes; `sets` (L,) says which of them a pass takes, -1 for the usual ones. forms: of
     every node, if wanted, middle (L, n), factors (L, s, n), rest (L, n): at each point of a box there is one
     u in [-1, 1]^s such that all values are middle + u @ factors, give or take rest; and what no part exceeds.
+    until: when to give up.
     """
+
+    until: float = np.inf
 
     def __init__(self, network: Network, stored: Mapping[str, Array], *parts: list[Array]) -> None:
         self.network, self.stored, (self.lower, self.upper, self.reach) = network, stored, parts
         self.slack = network.slack
         self.lines: dict[tuple[int, bytes], tuple[Array, ...]] = {}
         self.forms: list[tuple[Array, Array, Array, Array]] = []
-
-    @staticmethod
-    def over(
-        network: Network, stored: Mapping[str, Array], lower: Array, upper: Array, forms: bool
-    ) -> "Bounds":
-        """Bounds of the input alone, for boxes (L, n), with forms if wanted."""
-        bounds = Bounds(network, stored, [lower], [upper], [np.zeros_like(lower)])
-        if forms:
-            middle, varying = 0.5 * (lower + upper), np.union1d([0], np.flatnonzero((lower < upper).any(0)))
-            radius = np.nextafter(np.maximum(upper - middle, middle - lower), np.inf)
-            factors = np.zeros((len(lower), len(varying), lower.shape[1]))
-            factors[:, np.arange(len(varying)), varying] = radius[:, varying]
-            bounds.forms = [(middle, factors, bounds.slack * bounds.size(0) + TINY, np.abs(middle) + radius)]
-        return bounds
 
     def take(self, index: Array) -> "Bounds":
         """Copies of the bounds for some of the boxes, repetitions allowed."""
@@ -106,6 +96,8 @@ class Bounds:
         open_ = np.flatnonzero(wanted.any(0))
         step = max(1, 2**17 // (len(lower) * max(network.sizes)))  # so that a block stays in a cache
         for part in (open_[i : i + step] for i in range(0, len(open_), step)):
+            if time.monotonic() > self.until:
+                raise Rejected("out of time")
             rows, place = np.zeros((len(lower), 2 * len(part), lower.shape[1])), np.arange(len(part))
             rows[:, place, part], rows[:, len(part) + place, part] = 1.0, -1.0
             found = np.where(np.tile(wanted[:, part], 2), self.least({node: rows}, sets, 0.0, 0.0), -LARGE)
@@ -144,12 +136,12 @@ class Bounds:
                 )
                 a = operator.pull(a.reshape(-1, a.shape[2])).reshape(*a.shape[:2], -1)
             elif operator is not None:
-                below, above, under, over = self._lines(node, sets)
-                positive, negative = np.maximum(a, 0), np.minimum(a, 0)
+                below, above, under, over, size = self._lines(node, sets)
+                error = error + slack * _dot(np.abs(a), size)
+                positive = np.maximum(a, 0)
+                negative = a - positive
                 a = positive * below[:, None] + negative * above[:, None]
                 constant = constant + _dot(positive, under) + _dot(negative, over)
-                lost = _dot(positive, np.abs(under)) - _dot(negative, np.abs(over))
-                error = error + slack * (lost + _dot(np.abs(a), self.size(network.parents[node][0])))
             error = error + slack * np.abs(constant) + TINY
             for parent in network.parents[node]:
                 if parent in waiting:
@@ -160,26 +152,40 @@ class Bounds:
         return waiting[0], np.asarray(constant), np.asarray(error)
 
     def _lines(self, node: int, sets: Array) -> tuple[Array, ...]:
-        """Slopes below and above, and their offsets, each (L, n)."""
+        """Slopes below and above, their offsets, and what no line's terms exceed, each (L, n)."""
         if (node, sets.tobytes()) not in self.lines:
             parent, curve = self.network.parents[node][0], self.network.operators[node]
-            lower, upper = self.lower[parent], self.upper[parent]
+            lower, upper, key = self.lower[parent], self.upper[parent], f"proof/{node}"
             assert isinstance(curve, Relu | Sigmoid)
             slopes = curve.slopes(lower, upper)
             each = np.broadcast_to(sets, len(lower))
             some = np.flatnonzero(each >= 0)
             for side, slope in zip(("below", "above"), slopes, strict=True):
-                if f"proof/{node}.{side}" in self.stored and len(some):
-                    ids, given = (
-                        self.stored[f"proof/{node}.ids"],
-                        self.stored[f"proof/{node}.{side}"][each[some]],
-                    )
+                if f"{key}.{side}" in self.stored and len(some):
+                    ids, given = self.stored[f"{key}.ids"], self.stored[f"{key}.{side}"][each[some]]
                     if not bool(np.all(np.abs(given) <= 1e6) and np.all(ids >= 0)):
                         raise Rejected("a slope or its place is out of range")
                     slope[some[:, None], ids[None]] = given
-            offsets = (curve.offset(s, side, lower, upper) for s, side in zip(slopes, (-1, 1), strict=True))
-            self.lines[node, sets.tobytes()] = (*slopes, *offsets)
+            offsets = [curve.offset(s, side, lower, upper) for s, side in zip(slopes, (-1, 1), strict=True)]
+            steep, high = (np.maximum(*(np.abs(v) for v in pair)) for pair in (slopes, offsets))
+            self.lines[node, sets.tobytes()] = (*slopes, *offsets, steep * self.size(parent) + high)
         return self.lines[node, sets.tobytes()]
+
+
+def bounds_over(
+    network: Network, stored: Mapping[str, Array], box: tuple[Array, Array], forms: bool, until: float
+) -> Bounds:
+    """Bounds of the input alone, for boxes with corners (L, n), with forms if wanted."""
+    lower, upper = box
+    bounds = Bounds(network, stored, [lower], [upper], [np.zeros_like(lower)])
+    bounds.until = until
+    if forms:
+        middle, varying = 0.5 * (lower + upper), np.union1d([0], np.flatnonzero((lower < upper).any(0)))
+        radius = np.nextafter(np.maximum(upper - middle, middle - lower), np.inf)
+        factors = np.zeros((len(lower), len(varying), lower.shape[1]))
+        factors[:, np.arange(len(varying)), varying] = radius[:, varying]
+        bounds.forms = [(middle, factors, bounds.slack * bounds.size(0) + TINY, np.abs(middle) + radius)]
+    return bounds
 
 
 def _named(rest: Array, count: int) -> tuple[Array, Array]:

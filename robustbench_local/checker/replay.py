@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .bounds import Bounds
+from .bounds import Bounds, bounds_over
 from .curves import TINY, Array, Rejected, finite
 from .network import Network, integers
 
@@ -45,9 +45,8 @@ class Proof:
         fit = all(clause and all(i < rows and s < 2 for i, s in clause) for clause in self.clauses)
         if not fit or not count or shapes != ((count, sizes[0]), (count, sizes[0]), (count, rows), sizes[-1]):
             raise Rejected("the specification fits neither itself nor the network")
-        self.sets, self.weights = arrays["proof/sets"], finite(arrays["proof/weights"], "weights")
-        self.about = arrays["proof/about"]
-        self.multipliers = finite(arrays["proof/multipliers"], "multipliers")
+        self.sets, self.about = arrays["proof/sets"], arrays["proof/about"]
+        self.weights, self.multipliers = (finite(arrays[f"proof/{k}"], k) for k in ("weights", "multipliers"))
         if bool(np.any(self.lower > self.upper)) or min(self.weights.min(), *self.multipliers, 0.0) < 0:
             raise Rejected("a box is empty, or a weight or multiplier negative")
         self.ways = [(integers([w["symbols"]], 1, -1)[0], w["refined"]) for w in header["proof"]["ways"]]
@@ -83,8 +82,8 @@ class Proof:
             raise Rejected("the trees do not use up their arrays")
 
 
-def replay(header: Mapping[str, Any], arrays: Mapping[str, Array]) -> tuple[int, float]:
-    """The number of leaves and the smallest bound. Rejected where something is not proved."""
+def replay(header: Mapping[str, Any], arrays: Mapping[str, Array], until: float) -> tuple[int, float]:
+    """The number of leaves and the smallest bound. Rejected where something is not proved, or not in time."""
     proof, margin, groups = Proof(header, arrays), np.inf, dict[tuple[int, bytes], list[Leaf]]()
     leaves, step = list(proof.leaves()), max(1, 2**16 // sum(proof.network.sizes))
     for leaf in leaves:  # those with the same box share its bounds
@@ -93,15 +92,15 @@ def replay(header: Mapping[str, Any], arrays: Mapping[str, Array]) -> tuple[int,
     for way in {leaf.outer[2] for leaf in leaves}:
         parts = [group for (number, _), group in groups.items() if number == way]
         for block in (parts[i : i + step] for i in range(0, len(parts), step)):
-            margin = min(margin, _block(proof, proof.ways[way], block))
+            margin = min(margin, _block(proof, proof.ways[way], block, until))
     return len(leaves), margin
 
 
-def _block(proof: Proof, way: tuple[int, Any], block: list[list[Leaf]]) -> float:
+def _block(proof: Proof, way: tuple[int, Any], block: list[list[Leaf]], until: float) -> float:
     """The smallest bound over some groups of leaves, each with a box of its own."""
     lower, upper = (np.stack([group[0].outer[end] for group in block]) for end in (0, 1))
     (symbols, refined), margin = way, np.inf
-    bounds = Bounds.over(proof.network, proof.arrays, lower, upper, symbols >= 0)
+    bounds = bounds_over(proof.network, proof.arrays, (lower, upper), symbols >= 0, until)
     for node in range(1, len(proof.network.sizes)):
         bounds.add(node, max(symbols, 0))
         for _, number in (pair for pair in refined if pair[0] == node):

@@ -49,6 +49,17 @@ class Joined(nn.Module):
         return self.second(torch.cat((torch.tanh(hidden), x[:, 1:3] / 3.0), 1))
 
 
+class Rows(nn.Module):
+    """One linear map of several rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(8, 4), nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(torch.relu(self.first(x)).flatten(1))
+
+
 def dense(*layers: int, function: type[nn.Module] = nn.ReLU) -> nn.Sequential:
     parts: list[nn.Module] = []
     for n, m in itertools.pairwise(layers):
@@ -86,6 +97,7 @@ _enter("residual", Residual, (2, 4, 4), 0.2)
 _enter("sigmoid", lambda: dense(24, 8, 8, 3, function=nn.Sigmoid), (24,), 0.3)
 _enter("tanh", lambda: dense(3, 8, 8, 3, function=nn.Tanh), (3,), 0.3)
 _enter("joined", Joined, (4,), 0.3)
+_enter("rows", Rows, (3, 8), 0.2)
 
 
 def problem(kind: str, *, share: float = 0.5, seed: int = 0, batch: int = 1) -> Query:

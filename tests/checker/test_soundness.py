@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from robustbench_local import checker
-from robustbench_local.checker import Bounds, Network, check
+from robustbench_local.checker import Network, bounds_over, check
 from robustbench_local.checker.curves import Relu, Sigmoid, sigmoid
 
 from .samples import Parts, write
@@ -145,7 +145,7 @@ def test_bounds_of_all_nodes_enclose_exact_values(
     nodes, arrays = network
     made = Network(nodes, arrays)
     lower, upper = np.array([centre]) - radius, np.array([centre]) + radius
-    bounds = Bounds.over(made, {}, lower, upper, symbols >= 0)
+    bounds = bounds_over(made, {}, (lower, upper), symbols >= 0, np.inf)
     for node in range(1, len(nodes)):
         bounds.add(node, max(symbols, 0))
         if refined:
@@ -178,7 +178,7 @@ def test_symbols_of_two_branches_are_not_mixed_up() -> None:
         arrays = {f"network/{k}.weight": rng.normal(size=(4, 4)) for k in (1, 3, 5)}
         arrays |= {f"network/{k}.bias": 0.3 * rng.normal(size=4) for k in (1, 3, 5)}
         made, end = Network(nodes, arrays), np.ones((1, 4))
-        bounds = Bounds.over(made, {}, -end, end, True)
+        bounds = bounds_over(made, {}, (-end, end), True, np.inf)
         for node in range(1, len(nodes)):
             bounds.add(node, 4)
         values = [rng.uniform(-1, 1, (4000, 4))]

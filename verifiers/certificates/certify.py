@@ -25,7 +25,7 @@ from .trees import Proof, tree_arrays
 
 __all__ = ["Certified", "certify", "network_hash"]
 
-_FEW, _SHARE = 20, 0.7  # inputs that vary: up to here their box is split, in this part of the time
+_FEW, _SHARE = 20, 0.8  # inputs that vary: up to here their box is split, in this part of the time
 _CUSHIONS = (1e-7, 1e-4)  # relative to the outputs' sizes: how far above zero the search must come
 
 
@@ -70,8 +70,8 @@ def certify(
             proof = _proof(claim, start + seconds, cushion, few=varying <= _FEW)
             found = replace(found, leaves=proof.leaves, search_seconds=time.monotonic() - start)
             if not proof.complete:
-                return replace(found, reason=f"no complete proof within {seconds:g} s")
-            reason, checked = _written(claim, proof, Path(path), source)
+                return replace(found, reason=found.reason or f"no complete proof within {seconds:g} s")
+            reason, checked = _written(claim, proof, Path(path), source, start + seconds)
             found = replace(found, check_seconds=checked, reason=reason)
             if not reason:
                 return replace(found, path=Path(path))
@@ -95,13 +95,15 @@ def _proof(claim: Claim, deadline: float, cushion: float, *, few: bool) -> Proof
     return HiddenSearch(claim, deadline, cushion=cushion).run()
 
 
-def _written(claim: Claim, proof: Proof, path: Path, source: Mapping[str, str] | None) -> tuple[str, float]:
+def _written(
+    claim: Claim, proof: Proof, path: Path, source: Mapping[str, str] | None, deadline: float
+) -> tuple[str, float]:
     """Why the checker rejects the file, "" where it accepts it, and the seconds that it took."""
     entry, arrays = tree_arrays(proof, max(len(clause) for clause in claim.clauses))
     draft = path.with_name(f".{path.name}.draft")
     try:
         save(draft, claim, entry, arrays, dict(source or {}))
-        found = check(draft)
+        found = check(draft, max(0.0, deadline - time.monotonic()))
         if found.accepted:
             draft.replace(path)
         return found.reason, found.seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_local.checker import Bounds, Network
+from robustbench_local.checker import Bounds, Network, bounds_over
 
 from .claim import Claim
 from .trees import Way
@@ -31,9 +31,15 @@ def refined_nodes(claim: Claim) -> tuple[int, ...]:
     return tuple(sorted(node for node in read if maps[node] > 1))
 
 
-def enclosed(network: Network, lower: NDArray[np.float64], upper: NDArray[np.float64], way: Way) -> Bounds:
-    """The checker's bounds of all nodes over boxes (L, n)."""
-    bounds = Bounds.over(network, {}, lower, upper, way.symbols >= 0)
+def enclosed(
+    network: Network,
+    lower: NDArray[np.float64],
+    upper: NDArray[np.float64],
+    way: Way,
+    until: float = np.inf,
+) -> Bounds:
+    """The checker's bounds of all nodes over boxes (L, n); the checker's `Rejected` where it gets late."""
+    bounds = bounds_over(network, {}, (lower, upper), way.symbols >= 0, until)
     for node in range(1, len(network.sizes)):
         bounds.add(node, max(way.symbols, 0))
         if node in way.refined:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robustbench_local.checker import Rejected
 from robustbench_local.specs import Box
 
 from ..graph import Node
@@ -30,7 +31,7 @@ from .trees import Branch, Proof, Refuted, Tree, Way
 
 __all__ = ["HiddenSearch"]
 
-_AT_ONCE = 2**23  # numbers in the rows of one batch
+_AT_ONCE, _MOST = 2**23, 256  # numbers in the rows of one batch, and domains
 _FIRST, _LATER, _LONG = Ascent(20, 0.3, 0.95), Ascent(8, 0.1, 0.9), Ascent(200, 0.05, 0.98)
 
 
@@ -56,25 +57,35 @@ class HiddenSearch:
         sizes = torch.matmul(self.C.abs(), self.graph.run((lower + upper) / 2).abs().unsqueeze(2)).squeeze(2)
         self.enough = cushion * (sizes + self.d.abs()).clamp(min=1e-3)  # (B, m)
         self.roots = [_Root() for _ in range(claim.batch * len(claim.clauses))]
-        self.domains = 0
+        self.step = max(1, min(_MOST, _AT_ONCE // sum(node.numel for node in self.graph.nodes)))
+        self.leaves, self.each, self.fixed = 0, 0.0, 0.0
 
     def run(self) -> Proof:
-        """The proof as far as time allows."""
-        self._enclose()
-        open_ = self._quick()
-        step = max(1, _AT_ONCE // sum(node.numel for node in self.graph.nodes))
-        while open_ and time.monotonic() < self.deadline:
-            batch = [d for d in open_ if d.last == open_[0].last][:step]
+        """The proof as far as time allows, that of its check left aside."""
+        try:
+            self._enclose()
+        except Rejected:  # out of time
+            return Proof([None] * len(self.roots), (self.way,))
+        open_ = self._quick() if time.monotonic() < self._until() else []
+        while open_ and time.monotonic() < self._until():
+            batch = [d for d in open_ if d.last == open_[0].last][: self.step]
             taken = {id(d) for d in batch}
             open_ = [d for d in open_ if id(d) not in taken] + self._bounded(batch)
         return Proof([root.tree for root in self.roots], (self.way,), self.ids)
 
+    def _until(self) -> float:
+        """When the search must end so that the check can be done in time."""
+        return self.deadline - self.fixed - self.leaves * self.each
+
     def _enclose(self) -> None:
         """The checker's boxes of all problems, and which coordinates of each function are open in some."""
+        begun = time.monotonic()
+        until = begun + 0.5 * (self.deadline - begun)  # the check takes as long again
         parts = [
-            enclosed(self.network, self.claim.lower[b : b + 1], self.claim.upper[b : b + 1], self.way)
+            enclosed(self.network, self.claim.lower[b : b + 1], self.claim.upper[b : b + 1], self.way, until)
             for b in range(self.claim.batch)
         ]
+        self.fixed = time.monotonic() - begun
         self.boxes: dict[Node, Interval] = {}
         for number, node in enumerate(self.nodes):
             ends = (np.concatenate([getattr(p, side)[number] for p in parts]) for side in ("lower", "upper"))
@@ -120,19 +131,20 @@ class HiddenSearch:
 
     def _bounded(self, domains: list[Domain]) -> list[Domain]:
         """Bounds domains: hangs leaves where they are refuted; the halves of the others."""
-        self.domains += len(domains)
         batch = self._batch(domains)
         needed = self.enough[[d.problem for d in domains], [d.atom for d in domains]].unsqueeze(1)
         ascent = _LONG if domains[0].last else _LATER if domains[0].splits else _FIRST
-        slopes = ascent.best(batch, batch.start(domains), needed, self.deadline)
+        slopes = ascent.best(batch, batch.start(domains), needed, self._until())
         with torch.no_grad():
-            rounded = _rounded(slopes, batch)
+            rounded, begun = _rounded(slopes, batch), time.monotonic()
             bound = batch.lower(rounded)
+            self.each = max(self.each, (time.monotonic() - begun) / len(domains))
             done = (bound > needed).squeeze(1)
+            self.leaves += int(done.sum())
             lines = batch.lines(rounded)
             sizes = (rounded.values[Multipliers] * batch.unit()) if domains[0].splits else None
             for k in done.nonzero().squeeze(1).tolist():
-                _hang(domains[k], self._leaf(domains[k], k, lines, sizes))
+                _hang(domains[k], _leaf(self, domains[k], k, lines, sizes))
             rest = (~done).nonzero().squeeze(1)
             if len(rest) == 0:
                 return []
@@ -144,20 +156,6 @@ class HiddenSearch:
                 d.multipliers = np.zeros(0) if sizes is None else sizes[k, 0, : len(d.splits)].numpy()
             curves = {node: self._is_smooth(node) for node in lines}
             return self._split(left, candidates(batch, lines, rest, curves))
-
-    def _leaf(
-        self, domain: Domain, k: int, lines: Mapping[Node, tuple[Tensor, Tensor]], sizes: Tensor | None
-    ) -> Refuted:
-        clause = self.claim.clauses[domain.clause]
-        weights = np.array([float(atom == domain.atom) for atom, _ in clause])
-        slopes = {}
-        for node, (below, above) in lines.items():
-            number = self.number[node]
-            slopes[number, "below"] = below[k, self.ids[number]].numpy()
-            if self.claim.network.nodes[number]["op"] == "sigmoid":
-                slopes[number, "above"] = above[k, self.ids[number]].numpy()
-        multipliers = np.zeros(0) if sizes is None else sizes[k, 0, : len(domain.splits)].numpy()
-        return Refuted(weights, multipliers, slopes)
 
     def _is_smooth(self, node: Node) -> bool:
         return bool(self.claim.network.nodes[self.number[node]]["op"] == "sigmoid")
@@ -174,9 +172,8 @@ class HiddenSearch:
                     at = (int(node[k, t]), int(coordinate[k, t]), float(point[k, t]), float(unit[k, t]))
                     halves[k].append((_half(d, at, -1), _half(d, at, 1)))
         flat = [half for pairs in halves for pair in pairs for half in pair]
-        most = max(1, _AT_ONCE // sum(n.numel for n in self.graph.nodes))
         values: list[float] = []
-        for part in (flat[i : i + most] for i in range(0, len(flat), most)):
+        for part in (flat[i : i + self.step] for i in range(0, len(flat), self.step)):
             batch = self._batch(part)
             values += batch.lower(batch.start(part)).squeeze(1).nan_to_num(nan=-1e30).tolist()
         children: list[Domain] = []
@@ -196,6 +193,26 @@ class HiddenSearch:
             low.parent, high.parent = (branch, "low"), (branch, "high")
             children += [low, high]
         return children
+
+
+def _leaf(
+    search: HiddenSearch,
+    domain: Domain,
+    k: int,
+    lines: Mapping[Node, tuple[Tensor, Tensor]],
+    sizes: Tensor | None,
+) -> Refuted:
+    """The leaf of domain k of a batch, by the lines and multipliers (D, 1, S) that refute it."""
+    clause = search.claim.clauses[domain.clause]
+    weights = np.array([float(atom == domain.atom) for atom, _ in clause])
+    slopes = {}
+    for node, (below, above) in lines.items():
+        number = search.number[node]
+        slopes[number, "below"] = below[k, search.ids[number]].numpy()
+        if search.claim.network.nodes[number]["op"] == "sigmoid":
+            slopes[number, "above"] = above[k, search.ids[number]].numpy()
+    multipliers = np.zeros(0) if sizes is None else sizes[k, 0, : len(domain.splits)].numpy()
+    return Refuted(weights, multipliers, slopes)
 
 
 def _hang(domain: Domain, tree: Tree) -> None:

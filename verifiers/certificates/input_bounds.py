@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_local.checker import Bounds, Network
+from robustbench_local.checker import Bounds, Network, Rejected
 
 from .claim import Claim
 from .enclosure import checker_network, enclosed, refined_nodes
@@ -24,6 +24,7 @@ __all__ = ["Found", "InputBounds"]
 
 _SYMBOLS = (0, 8, 32)
 _TRIED, _FEW, _TOO_SLOW = 16, 2, 8.0
+_PART = 0.1  # of the time left that one trial may take
 _FALL = 5.0  # the power with which a part's excess falls
 _AGAIN = 32  # batches until all ways are tried again
 
@@ -48,10 +49,13 @@ class Found:
 
 
 class InputBounds:
-    """Bounds parts of the boxes of one claim. `seconds`, `parts`: what the bounds took so far."""
+    """Bounds parts of the boxes of one claim until the deadline, when they raise the checker's `Rejected`.
 
-    def __init__(self, claim: Claim) -> None:
-        self.claim, self.network = claim, checker_network(claim)
+    seconds, parts: what the bounds took so far.
+    """
+
+    def __init__(self, claim: Claim, deadline: float) -> None:
+        self.claim, self.network, self.deadline = claim, checker_network(claim), deadline
         refined = refined_nodes(claim)
         cheap = tuple(Way(s, ()) for s in _SYMBOLS)
         self.ways = (*cheap, Way(-1, refined)) if refined else (Way(-1, ()), cheap[0])
@@ -70,7 +74,7 @@ class InputBounds:
         if self.calls in (1, 2, 4, 8, 16) or self.calls % _AGAIN == 0:
             self._compare(problem, lower, upper, truth)
         start = time.perf_counter()
-        found = self._by(self.ways[self.now], problem, lower, upper)
+        found = self._by(self.ways[self.now], problem, lower, upper, self.deadline)
         self.seconds, self.parts = self.seconds + time.perf_counter() - start, self.parts + len(problem)
         return found
 
@@ -82,23 +86,30 @@ class InputBounds:
         seconds = {k: self._timed(k, problem[few], lower[few], upper[few])[1] for k in tried}
         work = [np.inf] * len(self.ways)
         for k in tried:
-            slow = seconds[k] > _TOO_SLOW * min(seconds.values())
+            slow = not seconds[k] <= _TOO_SLOW * min(seconds.values())
             self.lost[k] = self.lost[k] + 1 if slow else 0
             self.pause[k] = 2 ** min(self.lost[k], 16) - 1
             if not slow:
                 found, taken = self._timed(k, problem[some], lower[some], upper[some])
+                if found is None:
+                    continue
                 worst = found.best.min(1)
                 excess = np.where(worst > 0, 0.0, np.maximum(truth[some] - worst, 0.0))
                 work[k] = taken * (1e-30 + float(np.mean(excess ** (self.varying / _FALL))))
         self.now = int(np.argmin(work))
 
-    def _timed(self, k: int, problem: Array, lower: Array, upper: Array) -> tuple[Found, float]:
-        start = time.thread_time()
-        return self._by(self.ways[k], problem, lower, upper), time.thread_time() - start
+    def _timed(self, k: int, problem: Array, lower: Array, upper: Array) -> tuple[Found | None, float]:
+        """What a way finds and how long it takes; infinitely where that is a large part of the time left."""
+        start, now = time.thread_time(), time.monotonic()
+        until = now + _PART * (self.deadline - now)
+        try:
+            return self._by(self.ways[k], problem, lower, upper, until), time.thread_time() - start
+        except Rejected:
+            return None, np.inf
 
-    def _by(self, way: Way, problem: Array, lower: Array, upper: Array) -> Found:
+    def _by(self, way: Way, problem: Array, lower: Array, upper: Array, until: float) -> Found:
         network: Network = self.network
-        bounds = enclosed(network, lower, upper, way)
+        bounds = enclosed(network, lower, upper, way, until)
         C, d = self.claim.C[problem], self.claim.d[problem]
         last, usual = len(network.sizes) - 1, np.array([-1])
         a, constant, error = bounds.pull({last: -C}, usual, -d, 0.0)

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from robustbench_local.checker import Rejected
+
 from .claim import Claim
 from .cuts import Cut, cuts_of
 from .input_bounds import Found, InputBounds
@@ -58,7 +60,7 @@ class InputSearch:
     def __init__(self, claim: Claim, deadline: float, *, cushion: float = 1e-7) -> None:
         self.claim, self.deadline = claim, deadline
         self.graph, _ = rebuilt(claim.network)
-        self.bounds = InputBounds(claim)
+        self.bounds = InputBounds(claim, deadline)
         outputs = np.abs(self._run((claim.lower + claim.upper) / 2))
         sizes = np.einsum("bmo,bo->bm", np.abs(claim.C), outputs) + np.abs(claim.d)
         enough = cushion * np.maximum(sizes, 1e-3)  # (B, m)
@@ -80,7 +82,10 @@ class InputSearch:
         leaves = 0
         while parts and time.monotonic() + leaves * self._each() < self.deadline:
             batch, parts = parts[-_AT_ONCE:], parts[:-_AT_ONCE]
-            halves = self._halves(batch)
+            try:
+                halves = self._halves(batch)
+            except Rejected:  # out of time, or numbers beyond all bounds
+                break
             leaves += len(batch) - len(halves) // 2
             parts += halves
         return Proof([root.tree for root in self.roots], self.bounds.ways)

@@ -115,9 +115,16 @@ def _constant(node: Node, position: int) -> NDArray[Any] | None:
 @_lower(aten.linear.default)
 def _linear(made: Lowered, node: Node, inputs: list[int]) -> int | None:
     weight, bias = node.args[1], node.argument(2, "bias")
-    if isinstance(weight, Slot) or len(node.inputs[0].shape) != 1:
+    if isinstance(weight, Slot):
         return None
-    return _affine(made, "linear", inputs, (weight, bias), size=int(weight.shape[1]))
+    rows, (m, n) = node.numel // node.shape[-1], (int(size) for size in weight.shape)
+    if rows == 1:
+        return _affine(made, "linear", inputs, (weight, bias), size=n)
+    # many rows by one map: a convolution with 1 x 1 kernels, rows as pixels
+    image = made.pick(inputs[0], np.arange(rows * n).reshape(rows, n).T.reshape(-1))
+    about = {"shape": [n, rows, 1], "stride": [1, 1], "padding": [0, 0, 0, 0]}
+    image = _affine(made, "conv", [image], (weight[:, :, None, None], bias), places=rows, **about)
+    return made.pick(image, np.arange(m * rows).reshape(m, rows).T.reshape(-1))
 
 
 @_lower(aten.addmm.default)
