@@ -13,12 +13,16 @@ from pkgutil import iter_modules
 
 from .apgd import apgd, apgd_dlr
 from .attack import ATTACKS, Attack, AttackRegistry, AttackResult, attack
+from .autoattack import autoattack, autoattack_l1, autoattack_plus, autoattack_standard
 from .clause_pgd import clause_pgd
+from .decisions import HopSkipJump, hopskipjump
 from .deepfool import DeepFool, deepfool
 from .distances import Distance
 from .ensemble import worst_of
 from .fab import FAB, fab, fab_targeted
 from .gauge import Gauge
+from .gradient_free import nes, random_search, spsa
+from .iterative import bim, mi_fgsm
 from .losses import (
     Loss,
     cross_entropy_loss,
@@ -27,6 +31,7 @@ from .losses import (
     smooth_violation_loss,
     violation_loss,
 )
+from .multi_targeted import multi_targeted
 from .nearest import Chase, Nearest, Walk, approach, smallest_scale
 from .norm_walks import DDN, FMN, ddn, fmn
 from .penalties import CW, EAD, carlini_wagner, ead
@@ -51,6 +56,7 @@ __all__ = [
     "DeepFool",
     "Distance",
     "Gauge",
+    "HopSkipJump",
     "Ids",
     "Loss",
     "Nearest",
@@ -63,6 +69,11 @@ __all__ = [
     "apgd_targeted",
     "approach",
     "attack",
+    "autoattack",
+    "autoattack_l1",
+    "autoattack_plus",
+    "autoattack_standard",
+    "bim",
     "carlini_wagner",
     "clause_pgd",
     "cross_entropy_loss",
@@ -75,14 +86,20 @@ __all__ = [
     "fab_targeted",
     "fgsm",
     "fmn",
+    "hopskipjump",
     "logit_ratio_loss",
     "margin_loss",
+    "mi_fgsm",
+    "multi_targeted",
+    "nes",
     "pgd",
+    "random_search",
     "sample_ids",
     "sample_keys",
     "sigma_zero",
     "smallest_scale",
     "smooth_violation_loss",
+    "spsa",
     "square",
     "uniform",
     "violation_loss",

@@ -20,7 +20,7 @@ from robustbench_local.errors import RobustBenchError
 from robustbench_local.specs import InputSet, Query
 
 from .attack import AttackResult, attack
-from .clauses import clause_lists, clause_ranking, clause_values
+from .clauses import clause_lists, clause_loss, clause_ranking
 from .ensemble import merged
 from .losses import Loss
 from .random_numbers import Ids, sample_ids
@@ -79,7 +79,7 @@ def clause_pgd(
         **settings,
     )
     target = ranking[owner, number % ranking.shape[1]]
-    _Walks(search, owner, number, _towards(search, clauses, target)).run(steps)
+    _Walks(search, owner, number, clause_loss(search, clauses, target)).run(steps)
     return merged(result, left, _best(search.result(), walks))
 
 
@@ -146,16 +146,6 @@ def _scaled(gradient: Tensor, search: Search, step: int) -> Tensor:
         flat = torch.where(lost, 2 * search.uniform(restart=0, step=step).flatten(1) - 1, flat)
         largest = flat.abs().amax(1, keepdim=True)
     return (flat / largest).reshape(gradient.shape)
-
-
-def _towards(search: Search, clauses: list[list[int]], target: Tensor) -> Loss:
-    """The value of one clause per walk, target (n,)."""
-
-    def loss(query: Query, atoms: Tensor) -> Tensor:
-        del query
-        return clause_values(clauses, atoms).gather(1, target[search.rows].unsqueeze(1)).squeeze(1)
-
-    return loss
 
 
 def _best(found: AttackResult, walks: int) -> AttackResult:

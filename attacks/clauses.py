@@ -12,7 +12,10 @@ from torch import Tensor
 
 from robustbench_local.specs import Query, disjuncts
 
-__all__ = ["clause_lists", "clause_ranking", "clause_values"]
+from .losses import Loss
+from .search import Search
+
+__all__ = ["clause_lists", "clause_loss", "clause_ranking", "clause_values"]
 
 _MOST_CLAUSES = 4096  # of a property that are looked at; more would cost more than the walks
 
@@ -33,3 +36,13 @@ def clause_ranking(clauses: list[list[int]], atoms: Tensor, most: int) -> Tensor
     """The places (b, k) of the k <= `most` clauses of largest value at atoms (b, m), the largest first."""
     values = clause_values(clauses, atoms).nan_to_num(nan=-torch.inf)
     return values.topk(min(most, values.shape[1]), 1).indices
+
+
+def clause_loss(search: Search, clauses: list[list[int]], target: Tensor) -> Loss:
+    """The value of one clause per sample, target (B,) of the whole batch, as a loss of the samples left."""
+
+    def loss(query: Query, atoms: Tensor) -> Tensor:
+        del query
+        return clause_values(clauses, atoms).gather(1, target[search.rows].unsqueeze(1)).squeeze(1)
+
+    return loss

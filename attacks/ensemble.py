@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from torch import Tensor
 
 from robustbench_local.errors import RobustBenchError
@@ -17,7 +19,7 @@ def worst_of(*attacks: Attack) -> Attack:
     """The attack that runs the given ones in turn and keeps the point of largest violation of each sample.
 
     Each attack sees only the samples that those before it left unbroken. Forwards and backwards add up,
-    and all share one deadline. Raises `RobustBenchError` without any attack.
+    and all share one deadline, after which none begins. Raises `RobustBenchError` without any attack.
     """
     if not attacks:
         raise RobustBenchError("the worst of no attacks", where="worst_of", cure="name at least one attack")
@@ -35,6 +37,9 @@ def worst_of(*attacks: Attack) -> Attack:
         for place, member in enumerate(attacks[1:], 1):
             left = (~result.violated).nonzero().flatten()
             if left.numel() == 0:
+                break
+            if deadline is not None and time.monotonic() >= deadline:
+                result.complete[left] = False
                 break
             found = member(
                 query.select(left),

@@ -21,8 +21,11 @@ from robustbench_local.specs import Query
 from .attack import AttackResult, attack
 from .distances import Plane
 from .nearest import Chase, Common, approach
+from .prospects import Prospects
 
 __all__ = ["FAB", "fab", "fab_targeted"]
+
+_WINDOWS = 10  # between two looks at whether there is hope
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class FAB:
     def __call__(self, chase: Chase, restart: int) -> None:
         """One walk of all samples, or one towards each clause."""
         for rank in range(chase.ranking.shape[1] if self.targeted else 1):
+            chase.resume()
             if chase.done:
                 return
             self._walk(chase, restart, rank)
@@ -54,7 +58,8 @@ class FAB:
     def _walk(self, chase: Chase, restart: int, rank: int) -> None:
         values = chase.towards(rank) if self.targeted else chase.each
         u = chase.start(restart)
-        for _ in range(self.steps):
+        prospects, window = Prospects.begin(u), max(1, self.steps // _WINDOWS)
+        for step in range(self.steps):
             if chase.search.expired():
                 return
             seen = chase.look(u, values)
@@ -64,6 +69,17 @@ class FAB:
             gradients, value, bad = seen
             if keep is not None:
                 u, gradients, value, bad = u[keep], gradients[keep], value[keep], bad[keep]
+                prospects = prospects.select(keep)
+            near = torch.where(bad, 1 - chase.gauge.share(u), -torch.inf)  # above 0 inside the set
+            prospects = prospects.saw(near.to(torch.float64))
+            if step and step % window == 0:
+                stay = chase.park(prospects.hopeless((self.steps - step) // window, chase.patience))
+                prospects = prospects.checkpoint()
+                if chase.search.done:
+                    return
+                if stay is not None:
+                    u, gradients, value, bad = u[stay], gradients[stay], value[stay], bad[stay]
+                    prospects = prospects.select(stay)
             normal, at = nearest_plane(chase, gradients, value)
             back = torch.where(bad.unsqueeze(1), self.pull * u, u)
             at = at + (normal * (back - u)).sum(1)

@@ -8,6 +8,7 @@ be scaled about its origin until it holds a bad point: an upper bound of the tru
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypedDict
@@ -23,6 +24,7 @@ from .attack import AttackResult
 from .clauses import clause_lists, clause_ranking, clause_values
 from .gauge import Gauge, scaled
 from .passes import along, replay
+from .prospects import PATIENCE, checked_patience
 from .random_numbers import Ids
 from .search import Search
 
@@ -47,11 +49,12 @@ class Chase:
     """One run of a minimum-norm attack on the b samples that are left of B.
 
     search: the ledger. gauge: their sets as unit balls. clauses, ranking (B, T): what targeted walks aim at.
+    patience: for walks whose only aim is the set itself; inf where nearer points count as well.
     """
 
-    def __init__(self, search: Search, targets: int) -> None:
+    def __init__(self, search: Search, targets: int, patience: float = math.inf) -> None:
         """Looks at the start, and lets samples leave that are broken there."""
-        self.search = search
+        self.search, self.patience = search, patience
         self._gauge = self.gauge = Gauge.of(search.query.inputs, search.start.dtype)
         self.clauses = clause_lists(search.query)
         violation, atoms = search.look(search.start)
@@ -183,7 +186,10 @@ Walk = Callable[[Chase, int], None]
 
 
 class Common(TypedDict, total=False):
-    """What all minimum-norm attacks take, as `pgd` does; targets: the clauses that a walk may aim at."""
+    """What all minimum-norm attacks take, as `pgd` does; targets: the clauses that a walk may aim at.
+
+    patience: as for `apgd`, of walks that look for it (FAB's), in how near to the set they have come.
+    """
 
     start: Tensor | None
     seed: int
@@ -192,6 +198,7 @@ class Common(TypedDict, total=False):
     early_stop: bool
     restarts: int
     targets: int
+    patience: float
 
 
 def approach(query: Query, walk: Walk, *, name: str, **common: Unpack[Common]) -> AttackResult:
@@ -208,7 +215,8 @@ def approach(query: Query, walk: Walk, *, name: str, **common: Unpack[Common]) -
         deadline=common.get("deadline"),
         early_stop=common.get("early_stop", True),
     )
-    _run(search, walk, common.get("targets", 9), common.get("restarts", 1))
+    patience = checked_patience(common.get("patience", PATIENCE), common.get("early_stop", True))
+    _run(search, walk, common.get("targets", 9), common.get("restarts", 1), patience=patience)
     return search.result()
 
 
@@ -253,13 +261,15 @@ def smallest_scale(
     return _replayed(query, chase, search.result())
 
 
-def _run(search: Search, walk: Walk, targets: int, restarts: int) -> Chase | None:
+def _run(
+    search: Search, walk: Walk, targets: int, restarts: int, *, patience: float = math.inf
+) -> Chase | None:
     for name, value in (("targets", targets), ("restarts", restarts)):
         if value < 1:
             raise RobustBenchError(f"{name} is {value}", where=name, cure="give a number that is 1 or more")
     if search.expired():
         return None
-    chase = Chase(search, targets)
+    chase = Chase(search, targets, patience)
     for restart in range(restarts):
         if chase.done:
             break

@@ -20,11 +20,12 @@ from robustbench_local.errors import RobustBenchError
 from robustbench_local.specs import Query
 
 from .attack import AttackResult, attack
+from .cycles import Visited
 from .losses import Loss, violation_loss
 from .random_numbers import Ids
 from .search import Search
 
-__all__ = ["Schedule", "decaying", "fgsm", "pgd"]
+__all__ = ["Ascent", "Schedule", "decaying", "fgsm", "pgd"]
 
 Schedule = Callable[[int, int], float]
 """schedule(step, steps) -> step size of step 0 ... steps - 1, as a fraction of the set's own size."""
@@ -68,7 +69,7 @@ def pgd(
     where the network's kernels give a row the same result in every batch.
     Raises `GraphError` for a network without a gradient, `RobustBenchError` for settings out of range.
     """
-    settings = _Ascent(steps, step_size, restarts, momentum, random_start, loss)
+    settings = Ascent(steps, step_size, restarts, momentum, random_start, loss)
     return settings.run(
         Search(query, name="pgd", start=start, seed=seed, ids=ids, deadline=deadline, early_stop=early_stop)
     )
@@ -89,12 +90,12 @@ def fgsm(
     Arguments as for `pgd`. The step is two radii long and then projected, so that in a box it ends in
     the corner that the gradient points to from every start.
     """
-    settings = _Ascent(steps=1, step_size=2.0, restarts=1, momentum=0.0, random_start=False, loss=loss)
+    settings = Ascent(steps=1, step_size=2.0, restarts=1, momentum=0.0, random_start=False, loss=loss)
     return settings.run(Search(query, name="fgsm", start=start, seed=seed, ids=ids, deadline=deadline))
 
 
 @dataclass(frozen=True, slots=True)
-class _Ascent:
+class Ascent:
     """Settings of the one loop that all of this file's attacks share."""
 
     steps: int
@@ -112,28 +113,37 @@ class _Ascent:
             _require(0 < self.step_size < math.inf, "step_size", self.step_size, "finite and above 0")
 
     def run(self, search: Search) -> AttackResult:
+        """All walks."""
         if self.random_start and not search.expired():
             search.evaluate(search.start)
             search.drop_broken()
         for restart in range(self.restarts):
+            search.resume()
             if search.done or search.expired():
                 break
             begin_at_start = restart == 0 and not self.random_start
-            self._climb(search, search.start if begin_at_start else search.random_points(restart), restart)
+            self.climb(search, search.start if begin_at_start else search.random_points(restart), restart)
         return search.result()
 
-    def _climb(self, search: Search, x: Tensor, restart: int) -> None:
-        """One walk from x (b, *shape): `steps` gradient steps, and a look at where the last one led."""
+    def climb(self, search: Search, x: Tensor, restart: int) -> None:
+        """One walk from x (b, *shape): `steps` gradient steps, and a look at where the last one led.
+
+        With a constant step and no momentum a walk ends where it is back at a point, with the same loss.
+        """
         velocity = torch.zeros_like(x)
+        steady = not self.momentum and not callable(self.step_size)
+        visited = Visited(len(x), self.steps, x.device) if steady else None
         for step in range(self.steps):
             if search.expired():
                 return
-            gradient = search.gradient(x, self.loss)
-            keep = search.drop_broken()
+            gradient, value, _ = search.slope(x, self.loss)
+            repeats = None if visited is None else visited.again(x, value) & _follows(gradient)
+            keep = search.drop_broken(rest=repeats)
             if search.done:
                 return
             if keep is not None:
                 x, gradient, velocity = x[keep], gradient[keep], velocity[keep]
+                visited = None if visited is None else visited.select(keep)
             direction = _direction(gradient, search, restart, step)
             velocity = self.momentum * velocity + _share(direction) if self.momentum else direction
             x = self._move(search, x, velocity, step)
@@ -144,6 +154,11 @@ class _Ascent:
         size = self.step_size(step, self.steps) if callable(self.step_size) else self.step_size
         inputs = search.query.inputs
         return inputs.project(x + size * inputs.steepest(velocity))
+
+
+def _follows(gradient: Tensor) -> Tensor:
+    """Whether walks (b,) follow the gradient (b, *shape): where that is zero the next step is random."""
+    return gradient.flatten(1).any(1)
 
 
 def _direction(gradient: Tensor, search: Search, restart: int, step: int) -> Tensor:

@@ -104,18 +104,15 @@ class Ledger:
         """The samples at work are cut short."""
         self.complete[self.live.rows] = False
 
-    def drop(self, gone: Tensor) -> None:
-        """Finish with the samples at a mask (b,)."""
+    def leave(self, gone: Tensor, keep: Tensor) -> None:
+        """Finish with the samples at a mask `gone` (b,); those neither there nor at `keep` rest."""
         self._charge()
         self._settle(self.live.select(gone))
-        self.live = self.live.select(~gone)
-
-    def park(self, gone: Tensor) -> None:
-        """Let the samples at a mask (b,) rest."""
-        self._charge()
-        resting = self.live.select(gone)
-        self._parked = resting if self._parked is None else self._parked.merged(resting)
-        self.live = self.live.select(~gone)
+        resting = ~(gone | keep)
+        if bool(resting.any()):
+            parked = self.live.select(resting)
+            self._parked = parked if self._parked is None else self._parked.merged(parked)
+        self.live = self.live.select(keep)
 
     def resume(self) -> bool:
         """Bring back the samples that rest; whether there were any."""

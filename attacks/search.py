@@ -25,7 +25,7 @@ from .passes import along, gradient_of, largest, network_dtype, outputs_of, repl
 from .random_numbers import Ids, sample_ids, sample_keys, uniform
 from .samples import Ledger
 
-__all__ = ["Exploration", "Search"]
+__all__ = ["Exploration", "Search", "Slope"]
 
 Values = Callable[[Query, Tensor], Tensor]
 """values(query, atoms (b, m)) -> (b, k): several objectives, row b of the atoms decides row b."""
@@ -36,6 +36,14 @@ class Exploration(NamedTuple):
 
     gradients: Tensor  # (b, k, *shape), zero where not finite
     values: Tensor  # (b, k), -inf where not finite
+    violation: Tensor  # (b,) float64, -inf where not finite
+
+
+class Slope(NamedTuple):
+    """What one forward and one backward pass say at points (b, *shape)."""
+
+    gradient: Tensor  # (b, *shape), zero where not finite
+    value: Tensor  # (b,) of the loss, -inf where not finite
     violation: Tensor  # (b,) float64, -inf where not finite
 
 
@@ -119,17 +127,17 @@ class Search:
 
     def gradient(self, x: Tensor, loss: Loss) -> Tensor:
         """The gradient (b, *shape) of `loss` at points x (b, *shape) of the sets, which it also evaluates."""
-        return self.slope(x, loss)[0]
+        return self.slope(x, loss).gradient
 
-    def slope(self, x: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
-        """The gradient (b, *shape) of `loss`, and its value (b,), at points x (b, *shape) of the sets.
+    def slope(self, x: Tensor, loss: Loss) -> Slope:
+        """The gradient of `loss`, its value, and the violation, at points x (b, *shape) of the sets.
 
         The gradient is zero, and the value -inf, where it is not finite. Works inside `no_grad` and
         `inference_mode`; leaves the network's parameters, their `requires_grad` and `grad`, and its mode
         alone. Raises `GraphError` for a network without gradient.
         """
         seen = self._differentiated(x, lambda query, atoms: loss(query, atoms).unsqueeze(1), None)
-        return seen.gradients.squeeze(1), seen.values.squeeze(1)
+        return Slope(seen.gradients.squeeze(1), seen.values.squeeze(1), seen.violation)
 
     def explore(self, x: Tensor, values: Values) -> Exploration:
         """Violation, and objectives with their gradients, at points x (b, *shape) that may lie anywhere.
@@ -145,28 +153,30 @@ class Search:
             outputs = outputs_of(self.query, x)
             return self._record(x, outputs, self.query.atoms(outputs), self.query.inputs.contains(x))
 
-    def drop_broken(self, group: Tensor | None = None) -> Tensor | None:
+    def drop_broken(self, group: Tensor | None = None, *, rest: Tensor | None = None) -> Tensor | None:
         """Let broken samples leave the batch; the mask (b,) of those that stay, or None if all of them do.
 
-        group: (B,) of the whole batch; samples of one group leave together.
+        group: (B,) of the whole batch; samples of one group leave together. rest: (b,) samples that are to
+        rest until `resume`, unless they are broken.
         """
-        if not self._early_stop or not bool(self._ledger.live.broken.any()):
-            return None
-        gone = self._ledger.live.broken
+        gone = self._ledger.live.broken & self._early_stop
         if group is not None:
             own = group[self.rows]
             gone = torch.isin(own, own[gone])
-        self._ledger.drop(gone)
-        self.query = self.query.select(~gone)
-        return ~gone
-
-    def park(self, gone: Tensor) -> Tensor | None:
-        """Let the samples of a mask (b,) rest until `resume`; the mask of those that stay, None if all do."""
-        if not bool(gone.any()):
+        keep = ~gone if rest is None else ~(gone | rest)
+        if bool(keep.all()):
             return None
-        self._ledger.park(gone)
-        self.query = self.query.select(~gone)
-        return ~gone
+        self._ledger.leave(gone, keep)
+        self.query = self.query.select(keep)
+        return keep
+
+    def park(self, rest: Tensor) -> Tensor | None:
+        """Let the samples of a mask (b,) rest until `resume`; the mask of those that stay, None if all do."""
+        if not bool(rest.any()):
+            return None
+        self._ledger.leave(torch.zeros_like(rest), ~rest)
+        self.query = self.query.select(~rest)
+        return ~rest
 
     def resume(self) -> None:
         """Bring back all samples that rest."""
@@ -201,7 +211,8 @@ class Search:
         if self._early_stop and bool(self._ledger.live.broken.all()):
             return Exploration(x.new_zeros(x.shape[0], len(sums), *x.shape[1:]), value, violation)
         follow = partial(gradient_of, leaf=leaf, query=self.query, name=self._name)
-        gradients = torch.stack([follow(one, again=one is not sums[-1]) for one in sums], 1)
+        found = [follow(one, again=one is not sums[-1]) for one in sums]
+        gradients = found[0].unsqueeze(1) if len(found) == 1 else torch.stack(found, 1)
         self._ledger.spend(0, len(sums))
         finite = largest(gradients).isfinite()
         if not bool(finite.all()):

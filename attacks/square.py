@@ -18,11 +18,14 @@ from robustbench_local.errors import RobustBenchError
 from robustbench_local.specs import Query
 
 from .attack import AttackResult, attack
+from .prospects import PATIENCE, Prospects, checked_patience
 from .random_numbers import Ids
 from .search import Search
 
 __all__ = ["square"]
 
+_WINDOWS = 10  # between looks at whether there is hope
+_SHORTEST = 100  # queries of a window: fewer gain by luck
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of the share, after these queries of 10,000
 
 
@@ -34,6 +37,7 @@ def square(
     steps: int = 5000,
     share: float = 0.8,
     restarts: int = 1,
+    patience: float = PATIENCE,
     early_stop: bool = True,
     seed: int = 0,
     ids: Ids | None = None,
@@ -42,6 +46,8 @@ def square(
     """The best point of `restarts` random searches of `steps` queries each; it uses no gradient.
 
     share: in (0, 1]; of the coordinates in the first squares. It is halved as the search goes on.
+    patience: a search ends at a tenth of its queries (at least 100) if its violation would stay negative even
+        if every tenth to come raised it by this many times as much as the last one; inf: never.
     Each search begins with stripes: for every column, as far as the set allows to one side or the other.
     start: evaluated first. Other arguments as for `pgd`. Raises `RobustBenchError` for settings out of range.
     """
@@ -56,29 +62,43 @@ def square(
     if not search.expired():
         search.evaluate(search.start)
         search.drop_broken()
+    hope = checked_patience(patience, early_stop)
     for restart in range(restarts):
+        search.resume()
         if search.done or search.expired():
             break
-        _search(search, _Grid.of(query.inputs.shape), restart, steps, share)
+        _search(search, _Grid.of(query.inputs.shape), restart, share, (steps, hope))
     return search.result()
 
 
-def _search(search: Search, grid: _Grid, restart: int, steps: int, share: float) -> None:
-    """One random search of all samples: a proposal is kept where it raises the violation."""
+def _search(search: Search, grid: _Grid, restart: int, share: float, effort: tuple[int, float]) -> None:
+    """One random search of all samples: a proposal is kept where it raises the violation.
+
+    effort: the number of queries, and the patience.
+    """
+    steps, patience = effort
+    window = max(_SHORTEST, steps // _WINDOWS)
     x = _stripes(search, grid, restart)
-    value = search.evaluate(x)
+    prospects = Prospects.begin(x).saw(search.evaluate(x))
     for step in range(steps - 1):
         keep = search.drop_broken()
         if search.done or search.expired():
             return
         if keep is not None:
-            x, value = x[keep], value[keep]
+            x, prospects = x[keep], prospects.select(keep)
+        if step and step % window == 0:
+            stay = search.park(prospects.hopeless((steps - step) // window, patience))
+            prospects = prospects.checkpoint()
+            if search.done:
+                return
+            if stay is not None:
+                x, prospects = x[stay], prospects.select(stay)
         side = grid.side(share / 2 ** sum(step > halving for halving in _HALVINGS))
         proposal = _proposal(search, grid, x, side, restart, step)
         found = search.evaluate(proposal)
-        better = found > value
+        better = found > prospects.best
         x = torch.where(better.reshape(-1, *(1,) * (x.ndim - 1)), proposal, x)
-        value = torch.maximum(found, value)
+        prospects = prospects.saw(found)
     search.drop_broken()
 
 

@@ -41,6 +41,7 @@ class Walk:
     size: Tensor  # (b,) step size as a fraction of the set's own size
     support: Tensor  # (b,) share of the coordinates that a sparse step moves
     began: Tensor  # (b,) bool, a first step has been taken
+    stays: Tensor  # (b,) int64, how many steps in a row led nowhere
 
     @classmethod
     def begin(cls, x: Tensor, size: float) -> Walk:
@@ -49,7 +50,7 @@ class Walk:
         no = torch.zeros(x.shape[0], dtype=torch.bool, device=x.device)
         zero, sizes = torch.zeros_like(x), torch.full_like(low, size)
         share = torch.full_like(low, _FIRST_SUPPORT)
-        return cls(x, x, zero, low, x, zero, low, low, no.long(), ~no, sizes, share, no)
+        return cls(x, x, zero, low, x, zero, low, low, no.long(), ~no, sizes, share, no, no.long())
 
     def select(self, keep: Tensor) -> Walk:
         """The walks at a mask (b,)."""
@@ -79,7 +80,9 @@ class Walk:
 
     def to(self, x: Tensor) -> Walk:
         """The walks move on to x (b, *shape)."""
-        return replace(self, x=x, before=self.x, began=torch.ones_like(self.began))
+        still = (x == self.x).flatten(1).all(1)
+        stays = torch.where(still, self.stays + 1, 0)
+        return replace(self, x=x, before=self.x, began=torch.ones_like(self.began), stays=stays)
 
 
 class StepRule(Protocol):
@@ -107,6 +110,10 @@ class StepRule(Protocol):
 
     def blend(self, walk: Walk, target: Tensor, inputs: InputSet) -> Tensor:
         """Where each walk goes (b, *shape), from where its step would lead (inside the set)."""
+        ...
+
+    def settled(self, walk: Walk) -> Tensor:
+        """The walks (b,) that will never move again, whatever becomes of their step sizes."""
         ...
 
 
@@ -158,6 +165,14 @@ class Dense:
         mixed = torch.where(_along(walk.began, mixed), mixed, target)
         return inputs.project(mixed)
 
+    def settled(self, walk: Walk) -> Tensor:
+        """Walks at their best point whose last two steps, the second without momentum, led nowhere.
+
+        Nor would a shorter step, and longer ones never come. Where the gradient is zero steps are random.
+        """
+        at_best = (walk.x == walk.best).flatten(1).all(1) & (walk.value == walk.best_value)
+        return (walk.stays >= 2) & at_best & walk.gradient.flatten(1).any(1)
+
 
 @dataclass(frozen=True, slots=True)
 class Sparse:
@@ -204,6 +219,10 @@ class Sparse:
         """The new step alone."""
         del walk, inputs
         return target
+
+    def settled(self, walk: Walk) -> Tensor:
+        """None: sizes grow again when points become sparser."""
+        return torch.zeros_like(walk.fresh)
 
 
 def step_rule(inputs: InputSet, dense: Dense) -> StepRule:

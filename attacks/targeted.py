@@ -16,6 +16,7 @@ from .apgd import ascend
 from .attack import AttackResult, attack
 from .clauses import clause_lists, clause_ranking, clause_values
 from .losses import Loss
+from .prospects import PATIENCE, checked_patience
 from .random_numbers import Ids
 from .search import Search
 from .step_rules import Dense, step_rule
@@ -32,6 +33,7 @@ def apgd_targeted(
     start: Tensor | None = None,
     steps: int = 100,
     targets: int = 9,
+    patience: float = PATIENCE,
     early_stop: bool = True,
     seed: int = 0,
     ids: Ids | None = None,
@@ -56,10 +58,12 @@ def apgd_targeted(
     ranking = clause_ranking(clauses, search.look(search.start)[1], targets)
     search.drop_broken()
     rule = step_rule(query.inputs, Dense())
+    hope = checked_patience(patience, early_stop)
     for rank in range(ranking.shape[1]):
+        search.resume()
         if search.done or search.expired():
             break
-        ascend(search, rank, _towards(search, clauses, ranking[:, rank]), rule, steps)
+        ascend(search, rank, _towards(search, clauses, ranking[:, rank]), rule, steps, patience=hope)
     return search.result()
 
 

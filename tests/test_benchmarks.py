@@ -38,6 +38,16 @@ def test_a_small_run_writes_the_contracted_rows(script: str, extra: list[str], t
     assert script != "bounds" or len(exact) == 4
 
 
+def test_attacks_without_peers_write_the_contracted_rows(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    command = [sys.executable, str(FOLDER / "attacks.py"), "--json", str(path), "--only", "pgd-40"]
+    command += ["--network", "digits-cnn", "--batch", "8", "--repeats", "1", "--threads", "1"]
+    subprocess.run(command, capture_output=True, text=True, check=True, cwd=FOLDER.parent)
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    assert [list(row) for row in rows if row["metric"] == "robust accuracy"] == [KEYS] * 3
+    assert all(0 <= row["ours"] <= 100 for row in rows if row["metric"] == "robust accuracy")
+
+
 def test_reading_files_writes_the_contracted_rows(tmp_path: Path) -> None:
     path, real = tmp_path / "rows.json", tmp_path / "real"
     real.mkdir()

@@ -22,8 +22,9 @@ _BRIEF = 20  # steps: what must hold for every attack holds for short ones, whic
 def brief(name: str) -> Attack:
     """The attack of a name, with few steps if by default it takes 100 or more."""
     attack = ATTACKS[name]
-    steps = inspect.signature(attack).parameters.get("steps")
-    return partial(attack, steps=_BRIEF) if steps is not None and steps.default >= 100 else attack
+    parameters = inspect.signature(attack).parameters
+    long = [n for n in ("steps", "queries") if n in parameters and parameters[n].default >= 100]
+    return partial(attack, **dict.fromkeys(long, _BRIEF))
 
 
 class RowWise(nn.Module):
