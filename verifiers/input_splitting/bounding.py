@@ -126,12 +126,14 @@ def _ways(graph: Graph, budget: Budget, symbols: int, dims: int) -> Bounding:
 class Bounding:
     """The ways of one search and the one that is taken now, with what the screening by intervals gave.
 
-    A local record of one search. dims: how many coordinates are cut; screens: whether intervals come first.
+    A local record of one search. dims: how many coordinates are cut; screens: whether intervals come first;
+    deadline (time.monotonic): after which parts are bounded by intervals.
     """
 
     ways: tuple[Way, ...]
     dims: int
     screens: bool = True
+    deadline: float = torch.inf
     now: int = 0
     calls: int = 0
     screened: int = 0
@@ -166,12 +168,20 @@ class Bounding:
         self.screened, self.passed = self.screened // 2 + screened, self.passed // 2 + passed
 
     def bound(self, graph: Graph, query: Query, axes: Tensor, reached: Tensor) -> Found:
-        """Bounds of parts where the violation reaches `reached` (n,)."""
+        """Bounds of parts where the violation reaches `reached` (n,), until the deadline."""
         self.calls += 1
         if len(self.ways) > 1 and (self.calls % _AGAIN == 0 or self.calls in (1, 2, 4, 8, 16)):
             some = torch.arange(min(_TRIED, query.batch), device=axes.device)
             self._compare(graph, query.select(some.to(query.C.device)), axes[some], reached[some])
-        return self.ways[self.now].bound(graph, query, axes)
+        return self.taken(graph, query, axes)
+
+    def taken(self, graph: Graph, query: Query, axes: Tensor) -> Found:
+        """Bounds of parts the way that is taken now, until the deadline."""
+        left = self._left()
+        return self.ways[self.now].bound(graph, query, axes, None if left == torch.inf else left)
+
+    def _left(self) -> float:
+        return max(0.0, self.deadline - time.monotonic())
 
     def _compare(self, graph: Graph, query: Query, axes: Tensor, reached: Tensor) -> None:
         """Tries the ways on the parts, and goes on with the one that promises the least work."""
@@ -183,7 +193,7 @@ class Bounding:
         query, axes, reached = query.select(tried.to(query.C.device)), axes[tried], reached[tried]
         work: dict[int, float] = {}
         for i in ways:
-            if seconds[i] > _TOO_SLOW * least:
+            if seconds[i] > _TOO_SLOW * least or self._left() == 0:
                 work[i] = float("inf")
                 continue
             found, time_ = self._timed(i, graph, query, axes)
@@ -205,9 +215,9 @@ class Bounding:
         pair, least = query.select(few.to(query.C.device)), torch.inf
         seconds: dict[int, float] = {}
         for i in ways:
-            limit, begun = max(_LEAST, 2 * _TOO_SLOW * least), time.monotonic()
+            limit, begun = min(self._left(), max(_LEAST, 2 * _TOO_SLOW * least)), time.monotonic()
             seconds[i] = self._timed(i, graph, pair, axes[few], limit)[1]
-            if time.monotonic() - begun > limit:  # what it found is not all
+            if time.monotonic() - begun >= limit > 0 or self._left() == 0:  # what it found is not all
                 seconds[i] = torch.inf
             least = min(least, seconds[i])
         return seconds
@@ -215,7 +225,7 @@ class Bounding:
     def _timed(
         self, i: int, graph: Graph, query: Query, axes: Tensor, limit: float = torch.inf
     ) -> tuple[Found, float]:
-        start = time.process_time()
+        start, limit = time.process_time(), min(limit, self._left())
         found = self.ways[i].bound(graph, query, axes, None if limit == torch.inf else limit)
         return found, time.process_time() - start
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 
 import torch
@@ -103,7 +104,7 @@ class Evaluator:
         axes = self.whole.axes[leaves.owner]
         blank = replace(leaves, rows=torch.full_like(leaves.rows, torch.inf),
                         value=torch.full_like(leaves.value, torch.inf))  # fmt: skip
-        found = self.bounding.ways[self.bounding.now].bound(self.wide, query, axes)
+        found = self.bounding.taken(self.wide, query, axes)
         return self._taken(blank, found, self.exact, None)
 
     def _screened(self, leaves: Leaves) -> Leaves:
@@ -136,11 +137,10 @@ class Evaluator:
     def _try_cuts(self, leaves: Leaves) -> None:
         """Bounds both halves of a few leaves along every coordinate, to learn where cuts pay."""
         some = leaves.select(self.directions.due(leaves, self.count, self.at_once))
-        if len(some) == 0 or some.lower.shape[1] == 1:
+        if time.monotonic() > self.bounding.deadline or len(some) == 0 or some.lower.shape[1] == 1:
             return
         parts = halves(some)
-        way = self.bounding.ways[self.bounding.now]
-        found = way.bound(self.graph, self._part(parts), self.whole.axes[parts.owner])
+        found = self.bounding.taken(self.graph, self._part(parts), self.whole.axes[parts.owner])
         value = self.query.select(parts.owner.to(self.query.C.device)).combine(
             torch.fmin(found.rows, found.planes.top)
         )

@@ -51,6 +51,7 @@ class Search:
     def run(self, deadline: float) -> None:
         """Goes on until the deadline (time.monotonic), or until no sample wants more."""
         done, most = 0, torch.inf if self.budget.domains is None else self.budget.domains
+        self.parts.bounding.deadline = deadline
         pace = 1e-6  # seconds for a part, as the last ones took
         if len(self.pending) == 0:
             self.leaves, self.pending = self._next(self.leaves)

@@ -52,6 +52,17 @@ def test_a_way_that_is_far_too_slow_is_cut_off() -> None:
     )
 
 
+@pytest.mark.parametrize("left", [-1.0, 0.05])
+def test_no_way_is_given_more_time_than_there_is(left: float) -> None:
+    graph, query = problem()
+    slow = Slow()
+    bounding = Bounding((slow, Forward(16, DEFAULT_BUDGET)), 2, deadline=time.monotonic() + left)
+    found = bounding.bound(graph, query, torch.tensor([[0, 1]]), torch.tensor([-1.0], dtype=torch.float64))
+    assert slow.seconds and sum(slow.seconds) <= max(0.0, left)
+    value = query.violation(2 * torch.rand(1, 2) - 1)
+    assert float(found.rows) >= float(value), "bounds out of time are bounds all the same"
+
+
 @pytest.mark.parametrize(("width", "counts"), [(8, [0, 16, 50, 400]), (2**18, [0, 16, 32])])
 def test_wide_networks_have_smaller_forms(width: int, counts: list[int]) -> None:
     network = nn.Sequential(nn.Tanh(), nn.Linear(2, width)).requires_grad_(False)
