@@ -125,10 +125,11 @@ class ExportedGraph:
         args, kwargs = _known(self.values, node.args), _known(self.values, dict(node.kwargs))
         operands = Operands(self.new, target, args, kwargs)
         if not operands.depend:
-            return self._constant(node, args, kwargs)
-        if isinstance(value, (list, tuple)):
+            result = self._constant(node, args, kwargs)
+        elif isinstance(value, (list, tuple)):
             return self._many(node, operands)
-        result = self._tensor(node, operands)
+        else:
+            result = self._tensor(node, operands)
         if is_in_place(target):  # later readers of the overwritten tensor see the new value
             overwritten: Any = node.args[0]
             self.values[overwritten] = result
@@ -141,11 +142,7 @@ class ExportedGraph:
             return tuple(self.new.constant(Piece(target, i), args, kwargs) for i in range(count))
         if not isinstance(node.meta.get("val"), Tensor):
             return target(*args, **kwargs)  # arithmetic on sizes
-        result = self.new.constant(target, args, kwargs)
-        if is_in_place(target):
-            overwritten: Any = node.args[0]
-            self.values[overwritten] = result
-        return result
+        return self.new.constant(target, args, kwargs)
 
     def _tensor(self, node: fx.Node, operands: Operands) -> Any:
         """The one result of an operator, of which some operand depends on the input."""
