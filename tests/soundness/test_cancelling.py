@@ -27,14 +27,14 @@ class Cancelling(nn.Module):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("size", [1e4, 1e6, 1e7])
+@pytest.mark.parametrize("size", [1e4, 1e7])
 def test_what_cancels_is_never_proved(size: float, dtype: torch.dtype) -> None:
     network = Cancelling(size).eval().requires_grad_(False).to(dtype)
     ones, one = torch.ones(3, 2, dtype=dtype), torch.ones(3, 1, 1, dtype=torch.float64)
     gaps = torch.tensor([[0.1], [1e-3], [1e-5]], dtype=torch.float64)  # the largest violations, at x = 1
     query = Query(network, Box(-ones, ones), one, gaps - 1, Atom(0, False))
     for method in ("ibp", "crown", "alpha-crown", "split", "bab", "milp"):
-        result = rbl.verify(network, query, method=method, timeout=1)
+        result = rbl.verify(network, query, method=method, timeout=0.5)
         assert [case.verdict for case in result.cases if case.verdict == "HOLDS"] == [], method
 
 

@@ -77,7 +77,7 @@ def test_a_float64_bound_as_small_as_rounding_proves_nothing() -> None:
     problem = random_problem(5)  # its sixth sample reaches 0 exactly, and a bound of -2e-16 comes out
     zero = int((problem.gaps == 0).nonzero()[0])
     with attacks_off():
-        result = rbl.verify(problem.query.network, problem.query, timeout=10)
+        result = rbl.verify(problem.query.network, problem.query, timeout=3)
     found = result.cases[zero]  # a search may come across the point where 0 is reached
     assert found.verdict != Verdict.HOLDS
     assert found.verdict == Verdict.VIOLATED or (found.reason == "boundary" and found.upper > -1e-12)
