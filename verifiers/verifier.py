@@ -58,7 +58,8 @@ class Bounds:
     `complete` is False where the time budget cut the method short: the bounds are valid but looser. `points`
     (B, *in) are inputs, each in its set, that a search for bounds came across; the worst it met.
     `confirmed`: bounds closer to zero than rounding could explain have been computed in float64 already.
-    `share` (B,): the part of every set's volume on which the property is proved, in 0..1.
+    `share` (B,): the part of every set's volume on which the property is proved, in 0..1; exact up to
+    rounding, or where a method draws points, at least this but for a chance of 0.001 each.
     `rounding` (B,): how much of `upper` pays for rounding errors; None where they are not accounted for.
     """
 

@@ -22,6 +22,7 @@ from ..warm_start import Warm, resumed
 from .ledger import Ledger
 from .problem import inflated
 from .settings import Settings
+from .share import proved_share
 from .state import BranchState, TreesState
 from .state_files import state_of
 from .trees import Trees
@@ -31,6 +32,7 @@ __all__ = ["BranchAndBound"]
 _MOST_CLAUSES = 4096
 _BRIEF, _SHARE = 6, 0.15  # steps of the first tuning; the part of the time left that a longer one may take
 _FIRST_SHARE = 0.3  # the part that the first one may take
+_COUNTING = 0.02  # the part of the time in which the proved share is estimated
 _STEP = 3  # passes that a step of tuning costs
 _ROOT = AlphaCROWN()
 _SETTINGS = Settings()
@@ -85,7 +87,9 @@ class BranchAndBound:
             ledger = Ledger(graph, query.select(known.wanted), known.roots, left, self.settings)
             ledger.go_on(known)
             after = self._search(ledger, known)
-            return _bounds(query, after), after
+            seconds = torch.inf if budget.seconds is None else _COUNTING * budget.seconds
+            share = proved_share(graph, query, after, seconds, budget.memory(graph.device))
+            return _bounds(query, after, share), after
 
     def restored(self, graph: Graph, query: Query, tensors: Mapping[str, Tensor]) -> BranchState:
         """The state that these tensors describe. Raises SearchStateError where they fit no such search."""
@@ -201,7 +205,7 @@ class BranchAndBound:
         )
 
 
-def _bounds(query: Query, state: BranchState) -> Bounds:
+def _bounds(query: Query, state: BranchState, share: Tensor | None) -> Bounds:
     """What the search has found so far."""
     points = query.inputs.project(query.inputs.centre().to(state.roots))
     return Bounds(
@@ -210,6 +214,7 @@ def _bounds(query: Query, state: BranchState) -> Bounds:
         all(one.done for one in state.trees),
         points.index_copy(0, state.wanted, state.points),
         confirmed=bool(state.sure.all()),
+        share=share,
     )
 
 

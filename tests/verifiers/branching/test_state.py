@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from robustbench_local.verifiers.branching.domains import Splits
 from robustbench_local.verifiers.branching.settings import Settings
+from robustbench_local.verifiers.branching.share import proved_share
 from robustbench_local.verifiers.branching.state import BranchState
-from torch import nn
+from torch import Tensor, nn
 
 from robustbench_local.errors import SearchStateError
 from robustbench_local.specs import All, Any, Atom, Box, Query, Tree
@@ -117,6 +120,55 @@ def test_problems_can_leave() -> None:
     inside = [query.inputs.contains(query.inputs.project(starts[:, i])) for i in range(5)]
     assert starts.shape == (3, 5, 4) and bool(torch.stack(inside).all())
     torch.testing.assert_close(query.inputs.project(starts[:, 0]), starts[:, 0], rtol=1e-5, atol=1e-5)
+
+
+def test_the_proved_share_is_what_no_open_domain_holds() -> None:
+    """Against a count over other points, domain by domain."""
+    graph, query = problem(2, 0)
+    points = uniform(7, (2000, 4), 0, 1).float()
+    box, told = query.inputs.box(), []
+    for steps in (8, 40):
+        bounds, state = SEARCH.resumed(graph, query, None, Budget(domains=steps))
+        assert state is not None and bounds.share is not None
+        told.append(bounds.share)
+        for b in range(3):
+            lower, upper = box.lower[b].float(), box.upper[b].float()
+            open_ = torch.zeros(2000, dtype=torch.bool)
+            for one in state.trees:
+                for domains, k in one.open:
+                    if int(state.wanted[one.problem[domains.root[k]]]) == b:
+                        open_ |= holds_splits(graph, lower + points * (upper - lower), domains.splits, k)
+            part = 1 - float(open_.float().mean())
+            assert part - 0.12 < float(bounds.share[b]) < part + 0.03 or bool(query.holds(bounds.upper)[b])
+    assert bool((told[1] >= told[0]).all()) and bool((told[1] > told[0]).any())
+
+
+def holds_splits(graph: Graph, x: Tensor, splits: Splits, k: int) -> Tensor:
+    """Which points (N,) meet all splits of domain k."""
+    values = {graph.input: x}
+    for node in graph.nodes[1:]:
+        values[node] = node.run(*(values[p] for p in node.inputs))
+    met = torch.ones(len(x), dtype=torch.bool)
+    for s in range(splits.node.shape[1]):
+        if int(splits.node[k, s]) >= 0:
+            z = values[graph.nodes[int(splits.node[k, s])]].flatten(1)[:, int(splits.coordinate[k, s])]
+            met &= (z >= splits.point[k, s]) if float(splits.side[k, s]) > 0 else (z <= splits.point[k, s])
+    return met
+
+
+def test_no_share_is_claimed_of_what_is_given_up_or_refuted() -> None:
+    graph, query = problem(2, 0)
+    _, state = SEARCH.resumed(graph, query, None, Budget(domains=24))
+    assert state is not None
+    given_up = replace(state.trees[0], worst=torch.full_like(state.trees[0].worst, -1.0))
+    for changed in (replace(state, trees=(given_up,)), replace(state, broken=~state.broken)):
+        share = proved_share(graph, query, changed, torch.inf, 2**20)
+        assert share is not None
+        open_ = query.holds(changed.upper.index_copy(0, changed.wanted, changed.searched())).logical_not()
+        assert bool((share[open_] == 0).all()) and bool(open_.any())
+    assert proved_share(graph, query, state, 0.0, 2**20) is None, "no time to count"
+    little, much = (proved_share(graph, query, state, torch.inf, memory) for memory in (1, 2**30))
+    assert little is not None and much is not None and torch.equal(little, much)
 
 
 def test_foreign_states_are_refused() -> None:
