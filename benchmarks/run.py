@@ -1,6 +1,6 @@
 """Runs every benchmark and rewrites the tables of RESULTS.md.
 
-    python benchmarks/run.py                 # everything, about half an hour on 2 cores
+    python benchmarks/run.py                 # everything, about an hour on 2 cores
     python benchmarks/run.py --only pgd demo
 
 Times are comparable within one run only.
@@ -28,6 +28,9 @@ SCRIPTS = {
     "vnnlib": [],
     "tightness": [],
     "soundness": [],
+    "digits_grid": [],
+    "test_set": [],
+    "scaling": [],
 }
 
 

@@ -71,3 +71,31 @@ def test_a_cold_start_writes_the_contracted_rows(tmp_path: Path) -> None:
     assert [list(row) for row in rows] == [KEYS] * 2
     assert [row["metric"] for row in rows] == ["seconds", "CPU seconds"]
     assert all(row["ours"] > row["peer"] > 0 for row in rows)  # ours imports torch too
+
+
+ONE_IMAGE_AT_A_TIME = ["--alone", "2", "--processes", "0"]
+WHOLE_SETS = {
+    "digits_grid": ["--only", "digits-mlp:certified", "--images", "2", "--eps", "0.01", "--seconds", "5"],
+    "test_set": ["--only", "digits-cnn", "--images", "3", "--eps", "0.01", *ONE_IMAGE_AT_A_TIME],
+    "scaling": ["--properties", "3", "--megabytes", "--domains"],
+}
+
+
+@pytest.mark.parametrize("script", WHOLE_SETS)
+def test_whole_sets_of_problems_write_the_contracted_rows(script: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    command = [sys.executable, str(FOLDER / f"{script}.py"), "--json", str(path), "--threads", "1"]
+    subprocess.run(
+        [*command, *WHOLE_SETS[script]], capture_output=True, text=True, check=True, cwd=FOLDER.parent
+    )
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    assert rows and [list(row) for row in rows] == [KEYS] * len(rows)
+    numbers = {(row["case"], row["metric"]): row["ours"] for row in rows}
+    if script == "digits_grid":
+        assert numbers["all pairs", "decided"] == 1.0
+        assert numbers["all pairs", "decided"] == sum(numbers["all pairs", m] for m in ("proved", "broken"))
+    if script == "test_set":
+        assert numbers["digits-cnn/eps0.01/3 images", "verdicts that differ"] == 0
+        assert sum(row["metric"] == "seconds" and row["ratio"] > 0 for row in rows) == 1
+    if script == "scaling":
+        assert numbers["3 properties", "decided"] == 1.0 and numbers["3 properties", "ms per property"] > 0
