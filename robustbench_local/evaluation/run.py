@@ -140,7 +140,7 @@ class _Run:
             # what could not be compared is not believed
             outcomes = {name: failed(o.kind, o.batch, error) for name, o in outcomes.items()}
         return pd.concat(
-            [self._rows(cases, subject, name, o) for name, o in outcomes.items()], ignore_index=True
+            [self._frame(cases, subject, name, o) for name, o in outcomes.items()], ignore_index=True
         )
 
     def _outcome(self, name: str, method: Method, cases: Cases, subject: Subject) -> Outcome:
@@ -184,6 +184,15 @@ class _Run:
         outcome = run_smoothing(method, subject, cases, seed=self.seed, limits=self.limits)
         self.smoothed = {**self.smoothed, name: (subject, cases, outcome)}
         return outcome
+
+    def _frame(self, cases: Cases, subject: Subject, name: str, outcome: Outcome) -> pd.DataFrame:
+        """The rows of one method; a verdict whose witness finds no memory is none."""
+        try:
+            return self._rows(cases, subject, name, outcome)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            return self._rows(cases, subject, name, failed(outcome.kind, outcome.batch, error))
 
     def _rows(self, cases: Cases, subject: Subject, name: str, outcome: Outcome) -> pd.DataFrame:
         import pandas as pd
