@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
+from robustbench_local.models.classical.belief import Machine
 from robustbench_local.models.classical.divergences import Densities, Mass, target
 from robustbench_local.models.classical.flat import flat, principal_axes
 from robustbench_local.models.classical.flow import Flow, LogDensity, crescents
@@ -161,3 +163,21 @@ def test_voices_turned_by_nothing_keep_their_likelihood() -> None:
 def test_auroc_counts_pairs() -> None:
     assert auroc(torch.tensor([0.0, 1.0]), torch.tensor([2.0, 3.0])) == 1
     assert auroc(torch.tensor([0.0, 1.0]), torch.tensor([1.0, -1.0])) == (1 + 0.5) / 4
+
+
+def test_the_free_energy_sums_over_all_hidden_states() -> None:
+    machine, v = Machine(4, 3), torch.rand(6, 4, generator=RANDOM)
+    hidden = torch.tensor(list(itertools.product((0.0, 1.0), repeat=3)))
+    with torch.no_grad():
+        energies = -(machine.up(v) @ hidden.T) - machine.field(v)  # of each state, with its own biases
+        assert torch.allclose(machine(v)[:, 0], -torch.logsumexp(-energies, 1), atol=1e-5)
+
+
+def test_contrastive_divergence_prefers_what_it_is_shown() -> None:
+    generator = torch.Generator().manual_seed(0)
+    shown = torch.tensor([[1.0, 1.0, 0.0, 0.0]]).repeat(32, 1)
+    machine = Machine(4, 3)
+    for _ in range(200):
+        machine.contrast(shown, 0.1, generator)
+    with torch.no_grad():
+        assert machine(shown[:1]) < machine(1 - shown[:1]) - 1
