@@ -29,7 +29,7 @@ COMMANDS = [
     "zoo train",
     "zoo evaluate",
 ]
-COMMANDS += ["doctor", "export", "check"]
+COMMANDS += ["doctor", "export", "check", "audit"]
 MODEL = "digits-mlp:nominal"
 
 

@@ -34,6 +34,12 @@ def test_the_page_of_properties_is_up_to_date() -> None:
     assert written == script.page(), "run: python docs/properties.py"
 
 
+def test_the_pages_of_the_zoo_are_up_to_date() -> None:
+    script = _script("zoo")
+    for name, made in (("zoo.md", script.page()), ("zoo-cards.md", script.cards())):
+        assert (DOCS / name).read_text(encoding="utf-8") == made, "run: python docs/zoo.py"
+
+
 def test_the_page_of_properties_runs() -> None:
     text = (DOCS / "properties.md").read_text(encoding="utf-8")
     names: dict[str, Any] = {}

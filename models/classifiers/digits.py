@@ -20,10 +20,14 @@ __all__ = [
     "ETHICS",
     "PARTS",
     "MultiLayer",
+    "accuracy_when_moved",
     "adversarial",
+    "always",
+    "interval_accuracy",
     "keeps_class",
     "never_becomes",
     "plain",
+    "small_boxes",
     "specified",
 ]
 
@@ -61,6 +65,48 @@ def _accuracy(network: nn.Module) -> float:
     test = load_dataset("digits")
     with torch.inference_mode():
         return float((network(test.inputs).argmax(1) == test.labels).float().mean())
+
+
+def accuracy_when_moved(eps: float) -> Callable[[nn.Module], float]:
+    """Accuracy on test images that one step of length eps along the gradient's sign has moved (FGSM)."""
+
+    def measure(network: nn.Module) -> float:
+        test = load_dataset("digits")
+        images = test.inputs.clone().requires_grad_()
+        F.cross_entropy(network(images), test.labels).backward()
+        assert images.grad is not None
+        moved = (images + eps * images.grad.sign()).clamp(0, 1).detach()
+        with torch.inference_mode():
+            return float((network(moved).argmax(1) == test.labels).float().mean())
+
+    return measure
+
+
+def interval_accuracy(eps: float) -> Callable[[nn.Module], float]:
+    """Accuracy on test images that plain interval arithmetic proves within eps, for `MultiLayer`."""
+
+    def measure(network: nn.Module) -> float:
+        assert isinstance(network, MultiLayer)
+        test = load_dataset("digits")
+        low, high = (test.inputs - eps).clamp(0, 1).flatten(1), (test.inputs + eps).clamp(0, 1).flatten(1)
+        *inner, last = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
+        with torch.inference_mode():
+            for layer in inner:
+                low, high = (end.clamp(min=0) for end in _interval(low, high, layer.weight, layer.bias))
+            # rows of differences: class j minus the right one
+            weight = last.weight.unsqueeze(0) - last.weight[test.labels].unsqueeze(1)  # (N, 10, 48)
+            bias = last.bias.unsqueeze(0) - last.bias[test.labels].unsqueeze(1)
+            middle, half = ((low + high) / 2).unsqueeze(2), ((high - low) / 2).unsqueeze(2)
+            worst = (weight @ middle + weight.abs() @ half).squeeze(2) + bias
+            worst.scatter_(1, test.labels.unsqueeze(1), -1.0)
+            return float((worst.max(1).values < 0).float().mean())
+
+    return measure
+
+
+def _interval(low: Tensor, high: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    middle, half = F.linear((low + high) / 2, weight, bias), F.linear((high - low) / 2, weight.abs())
+    return middle - half, middle + half
 
 
 ACCURACY = Gate("test accuracy", _accuracy, 0.9, least=True)
@@ -110,6 +156,17 @@ def never_becomes(
     )
 
 
+def always(digit: int) -> nn.Module:
+    """A control: a network that gives one answer to everything."""
+    network = MultiLayer()
+    for parameter in network.parameters():
+        nn.init.zeros_(parameter)
+    last = network.layers[-1]
+    assert isinstance(last, nn.Linear)
+    last.bias.data[digit] = 1.0
+    return network
+
+
 def plain(steps: int) -> Fit:
     """Cross-entropy on clean images."""
 
@@ -143,6 +200,32 @@ def adversarial(eps: float, inner: int, steps: int) -> Fit:
             return F.cross_entropy(network(points.detach()), labels)
 
         minimise(network, loss, steps=steps, weight_decay=1e-4)
+
+    return fit
+
+
+def small_boxes(eps: float, share: float, inner: int, steps: int) -> Fit:
+    """Softplus of the interval bound on a box of radius share * eps around the worst point that PGD finds
+    within eps, plus clean cross-entropy (M. Mueller et al., arXiv 2210.04871). The radius grows over half of
+    all steps."""
+
+    def fit(network: nn.Module, tools: Tools, generator: torch.Generator) -> None:
+        tools.initialise(network, generator)
+        data, spec = load_dataset("digits", split="train"), robustness((1, 8, 8), 10)
+        bound = tools.bounder(spec.query(network, x0=data.inputs[:1], c=data.labels[:1], eps=eps))
+
+        def loss(step: int) -> Tensor:
+            rows = minibatch(len(data), 64, generator)
+            images, labels = data.inputs[rows], data.labels[rows]
+            radius = eps * min(1.0, (2 * step + 1) / steps)
+            network.eval()
+            around = spec.query(network, x0=images, c=labels, eps=radius * (1 - share))
+            points = tools.worst(around, inner, step).to(images).clamp(0, 1)
+            network.train()
+            worst = bound(spec.query(network, x0=points, c=labels, eps=radius * share))
+            return 0.2 * F.cross_entropy(network(images), labels) + F.softplus(worst).mean()
+
+        minimise(network, loss, steps=steps)
 
     return fit
 

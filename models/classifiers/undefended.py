@@ -11,9 +11,25 @@ from torch import nn
 from ..card import ModelCard
 from ..registry import model
 from ..row import Row, RowCard, add_row
-from .digits import ACCURACY, DATA, ETHICS, PARTS, MultiLayer, keeps_class, never_becomes, plain, specified
+from .digits import (
+    ACCURACY,
+    DATA,
+    ETHICS,
+    PARTS,
+    MultiLayer,
+    always,
+    keeps_class,
+    never_becomes,
+    plain,
+    specified,
+)
 
 __all__ = ["undefended"]
+
+
+def _seven() -> nn.Module:
+    return always(7)
+
 
 CONTROL = "a network with its first weights, which has learned nothing"
 
@@ -80,17 +96,7 @@ add_row(
             keeps_class(0.03, MultiLayer, CONTROL),
             keeps_class(0.06, MultiLayer, CONTROL),
             keeps_class(0.1, MultiLayer, CONTROL),
-            never_becomes(1, 7, 0.06, lambda: _always(7), "a network that says 7 to everything"),
+            never_becomes(1, 7, 0.06, _seven, "a network that says 7 to everything"),
         ),
     )
 )
-
-
-def _always(digit: int) -> nn.Module:
-    network = MultiLayer()
-    for parameter in network.parameters():
-        nn.init.zeros_(parameter)
-    last = network.layers[-1]
-    assert isinstance(last, nn.Linear)
-    last.bias.data[digit] = 1.0
-    return network

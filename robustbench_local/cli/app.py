@@ -16,6 +16,7 @@ from robustbench_local.errors import LocatedError, RobustBenchError, SoundnessAl
 from robustbench_local.version import __version__
 
 from . import (
+    auditing,
     checking,
     competition,
     demo,
@@ -51,6 +52,7 @@ app.command("train")(training.train)
 app.command("report")(reporting.report)
 app.command("export")(exporting.export)
 app.add_typer(zoo.app, name="zoo")
+app.command("audit")(auditing.audit)
 app.command("doctor")(doctor.doctor)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from robustbench_local.models import Row
     from robustbench_local.zoo import RowRecord
 
-__all__ = ["evaluate_chosen", "show_row", "train_row"]
+__all__ = ["evaluate_chosen", "evaluated", "show_row", "train_row"]
 
 
 def show_row(row: Row, json: Path | None) -> None:
@@ -59,8 +59,23 @@ def train_row(row: Row, weights: str | None, out: Path | None, seed: int, json: 
 
 
 def evaluate_chosen(rows: Sequence[Row], out: Path, seed: int, json: Path | None) -> None:
-    """Attacks and verifiers on every claim of the rows, with progress; a row that fails stops no other."""
-    from robustbench_local.zoo import EVALUATION, evaluate_rows
+    """Attacks and verifiers on every claim of the rows, and what they found as a table."""
+    from robustbench_local.zoo import EVALUATION
+
+    records, errors = evaluated(rows, out, seed)
+    console = printer(json)
+    console.print(claims_table(records))
+    for row, text in errors.items():
+        console.print(f"[yellow]{row} failed: {text}", highlight=False)
+    message(
+        f"{len(records)} rows in {out / EVALUATION}; `rbl report {out} --out DIR` makes a page of the results"
+    )
+    write_json({"rows": [asdict(record) for record in records.values()], "failed": errors}, json)
+
+
+def evaluated(rows: Sequence[Row], out: Path, seed: int) -> tuple[dict[str, RowRecord], dict[str, str]]:
+    """The records of the rows, and id -> message of rows that failed; `out` keeps all."""
+    from robustbench_local.zoo import evaluate_rows
 
     errors: dict[str, str] = {}
     with progress_bar() as bar:
@@ -74,14 +89,7 @@ def evaluate_chosen(rows: Sequence[Row], out: Path, seed: int, json: Path | None
             errors[row.card.id] = str(error)
 
         records = evaluate_rows(rows, out, seed=seed, progress=begin, failed=failed)
-    console = printer(json)
-    console.print(claims_table(records))
-    for row, text in errors.items():
-        console.print(f"[yellow]{row} failed: {text}", highlight=False)
-    message(
-        f"{len(records)} rows in {out / EVALUATION}; `rbl report {out} --out DIR` makes a page of the results"
-    )
-    write_json({"rows": [asdict(record) for record in records.values()], "failed": errors}, json)
+    return records, errors
 
 
 def claims_table(records: Mapping[str, RowRecord]) -> Table:

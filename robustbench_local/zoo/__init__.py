@@ -6,6 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .auditing import AUDITED as AUDITED
+    from .auditing import Finding as Finding
+    from .auditing import audited_rows as audited_rows
+    from .auditing import findings as findings
+    from .auditing import findings_markdown as findings_markdown
+    from .cards import card_markdown as card_markdown
     from .evaluating import evaluate_rows as evaluate_rows
     from .fits import fit_row as fit_row
     from .listing import ZooRow as ZooRow
@@ -21,13 +27,19 @@ if TYPE_CHECKING:
     from .suites import zoo_suites as zoo_suites
 
 __all__ = [
+    "AUDITED",
     "EVALUATION",
     "SHIPPED_EVALUATION",
     "STATUSES",
     "ClaimRecord",
+    "Finding",
     "RowRecord",
     "ZooRow",
+    "audited_rows",
+    "card_markdown",
     "evaluate_rows",
+    "findings",
+    "findings_markdown",
     "fit_row",
     "read_records",
     "status_of",
@@ -42,6 +54,8 @@ _PLACES = {
     **dict.fromkeys(("read_records", "write_records"), ".records"),
     **dict.fromkeys(("STATUSES", "status_of"), ".status"),
     **dict.fromkeys(("ZooRow", "zoo_rows"), ".listing"),
+    **dict.fromkeys(("AUDITED", "Finding", "audited_rows", "findings", "findings_markdown"), ".auditing"),
+    "card_markdown": ".cards",
     "evaluate_rows": ".evaluating",
     "fit_row": ".fits",
     "zoo_suites": ".suites",
