@@ -71,7 +71,7 @@ def _occlusion(images: int) -> Claim:
 
     return Claim(
         name="pixel",
-        says=f"For {images} test images: whichever single pixel takes any value, the digit's class comes first.",
+        says=f"For {images} test images: one pixel may take any value, the class stays first.",
         query=query,
         control=SmallAlexNet,
         control_is=UNTRAINED,
