@@ -126,7 +126,7 @@ def _fit(price: float, part: float, steps: int) -> Fit:
         outputs=10,
         task="classification",
         dataset="digits",
-        parameters=9_834,
+        parameters=9_802,
         weights=("nominal", "spec"),
         recipes=("implicit-attention-nominal", "implicit-attention-spec"),
         faithful="Sensitivity of the class score to each pixel is read off the gradient of a trained "

@@ -94,7 +94,7 @@ def _claim(eps: float) -> Claim:
         outputs=10,
         task="classification",
         dataset="digits",
-        parameters=9_834,
+        parameters=9_802,
         weights=("nominal", "spec"),
         recipes=("obfuscated-nominal", "obfuscated-spec"),
         faithful="Training sees only the end of one full gradient-sign step, the setting in which networks "
