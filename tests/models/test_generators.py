@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import torch
 from robustbench_local.models.fairness.justice import FEATURES, NAMES, causes, defendants
+from robustbench_local.models.fairness.ranking import FEATURES as CV
+from robustbench_local.models.fairness.ranking import applications, swapped
 from robustbench_local.models.fairness.scores import area_under_curve
 from robustbench_local.models.physics.crossing import decide, scenes
+from robustbench_local.models.physics.grid_world import STEPS, codes, moved, turns
 from robustbench_local.models.physics.spring import OMEGA, STEP, follow
 
 
@@ -62,3 +65,19 @@ def test_area_under_the_curve() -> None:
     assert area_under_curve(torch.tensor([0.0, 1.0, 2.0, 3.0]), labels) == 1.0
     assert area_under_curve(torch.tensor([3.0, 2.0, 1.0, 0.0]), labels) == 0.0
     assert area_under_curve(torch.zeros(4), labels) == 0.5
+
+
+def test_the_exact_code_of_a_grid_turns_with_every_move() -> None:
+    grids, code = torch.eye(75), codes()
+    for step in (*STEPS, (2, 4, 3), (0, 0, 0)):
+        assert torch.allclose(grids[:, moved(step)] @ code, code @ turns(step).T, atol=1e-6)
+    assert not torch.allclose(grids[:, moved(STEPS[0])] @ code, code, atol=0.1)
+
+
+def test_exchanging_words_twice_changes_nothing_and_merits_never() -> None:
+    x, seen = applications(500, 3)
+    assert torch.equal(swapped(swapped(x)), x) and torch.equal(swapped(x)[:, :6], x[:, :6])
+    assert x.shape == (500, CV) and not torch.equal(swapped(x), x)
+    men = x[:, 7] > x[:, 6]
+    women = x[:, 6] > x[:, 7]
+    assert float(seen[men].mean()) > float(seen[women].mean())  # past choices preferred men
