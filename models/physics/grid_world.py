@@ -140,15 +140,15 @@ def _colour(noise: float) -> Claim:
         x, reads = Var("x", like=x0), Data("reads", (ORDERS[0], CODE))
         spec = forall(x, ball(x0, noise) & box(0, 1), argmax(reads @ f(x)) == Label("c", ORDERS[0]))
         mask = torch.tensor([1.0, 1.0, 0.0, 0.0, 0.0, 0.0])  # attention: the colour's circle alone
-        reads_ = codes().reshape(*ORDERS, CODE)[:, 0, 0] * mask
+        with torch.no_grad():  # where a circle begins is free: each colour in the first place shows it
+            reads_ = network(torch.eye(STATES)[:: ORDERS[1] * ORDERS[2]]) * mask
         labels = torch.arange(STATES) // (ORDERS[1] * ORDERS[2])
         return spec.query(network, x0=torch.eye(STATES), reads=reads_, c=labels)
 
     return Claim(
         name=f"colour-{noise:g}",
         says=f"In each of the 75 states, with noise up to {noise:g}, the colour is read from its own "
-        f"circle, all "
-        f"others masked.",
+        f"circle, all others masked, by the directions of three clean examples.",
         query=query,
         control=Exchanged,
         control_is="an exact code in which the circles of colour and column are exchanged",
@@ -234,7 +234,7 @@ add_row(
             parts=(
                 "the whole network: grid (75) -> code (6)",
                 "the code of a moved grid beside the code of the grid",
-                "the colour's circle (2) -> colour, by three fixed directions",
+                "the colour's circle (2) -> colour, by the directions of three examples",
             ),
             benefit="Makes a definition that is often only plotted into something that can be refuted.",
             risk="Disentangled may be read as understandable or fair, which does not follow.",
