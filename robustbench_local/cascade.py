@@ -36,7 +36,7 @@ from .plan import Method, Step, steps_of
 from .progress import Standing
 from .resources import sparing
 from .results import Result, together
-from .slices import Walks, slices
+from .slices import Turn, Walks, slices
 
 __all__ = [
     "DEFAULT_STAGES",
@@ -166,7 +166,7 @@ class Cascade:
             elif isinstance(step.method, Resumable):
                 self._search(step, step.method, deadline)
             else:
-                self._stage(step.name, step.method, deadline)
+                self._stage(step.name, step.method, Turn(deadline, deadline))
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -175,12 +175,20 @@ class Cascade:
             self.done.add(step.name)
 
     def _search(self, step: Step, method: Resumable, deadline: float) -> None:
-        """A search in slices, with walks from its open sub-problems in between."""
+        """A search in slices, with walks from its open sub-problems in between.
+
+        The bounds at the root are not cut short: how long they take is not known before, and they would have
+        to begin anew.
+        """
+        if step.name not in self.searches:
+            self._stage(step.name, method, Turn(deadline, deadline, domains=1))
+            if step.name not in self.searches or not self.known.cut_short:
+                return
         for until in slices(deadline):
             if len(self.known.open) == 0:
                 return
             start = time.monotonic()
-            self._stage(step.name, method, deadline, until)
+            self._stage(step.name, method, Turn(deadline, until))
             standing, now = self.searches.get(step.name), time.monotonic()
             if len(self.known.open) == 0 or standing is None or until >= deadline or not self.known.cut_short:
                 return
@@ -189,15 +197,15 @@ class Cascade:
                 part = self.cases.query.select(self.known.open.to(self.cases.query.inputs.device))
                 walks = Walks(step.seeding.attack, state.starts(part, step.seeding.count))
                 late = min(deadline, now + step.seeding.share * (now - start))
-                self._stage(f"{step.name}: {step.seeding.name}", walks, late)
+                self._stage(f"{step.name}: {step.seeding.name}", walks, Turn(late, late))
 
-    def _stage(self, name: str, method: Method | Walks, deadline: float, until: float | None = None) -> None:
-        """Runs one method on the open problems, until `until`, and takes over what it found."""
+    def _stage(self, name: str, method: Method | Walks, turn: Turn) -> None:
+        """Runs one method on the open problems and takes over what it found."""
         start = time.perf_counter()
         rows, memory = self.known.open, self.memory_bytes
         while True:
-            outcome, short = self._attempt(name, method, (deadline, until or deadline), memory)
-            if not short or time.monotonic() >= deadline:
+            outcome, short = self._attempt(name, method, turn, memory)
+            if not short or time.monotonic() >= turn.deadline:
                 break
             memory = Budget(memory_bytes=memory).memory(self.subject.device) // 4
             if memory < _LEAST_MEMORY:
@@ -208,15 +216,14 @@ class Cascade:
         self.known.take(name, outcome)
 
     def _attempt(
-        self, name: str, method: Method | Walks, ends: tuple[float, float], memory: int | None
+        self, name: str, method: Method | Walks, turn: Turn, memory: int | None
     ) -> tuple[Outcome, bool]:
-        """What the method says of the open problems, and whether it ran out of memory.
-
-        ends: of the step, for second looks, and of this call.
+        """What the method says of the open problems, and whether it ran out of memory. A second look may take
+        as long as the step.
         """
         try:
-            part, deadline = self.cases.select(self.known.open), ends[0]
-            limits = Limits(max(1e-3, ends[1] - time.monotonic()), memory)
+            part, deadline = self.cases.select(self.known.open), turn.deadline
+            limits = turn.limits(memory)
             if isinstance(method, Walks):
                 return method.run(self.subject, part, self.seed, limits), False
             if not isinstance(method, Verifier):
@@ -236,7 +243,7 @@ class Cascade:
             return run_verifier(method, self.subject, part.query, limits=limits)
         standing = self.searches.get(name)
         state = None if standing is None else standing.select(self.known.open)
-        left = replace(limits, seconds=max(1e-3, deadline - time.monotonic()))
+        left = Limits(max(1e-3, deadline - time.monotonic()), limits.memory_bytes)
         if state is None and not fits_one_batch(self.subject, part.query, limits=limits):
             return run_verifier(method, self.subject, part.query, limits=left)  # in batches, each anew
         try:
@@ -244,7 +251,7 @@ class Cascade:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            left = replace(limits, seconds=max(1e-3, deadline - time.monotonic()))
+            left = Limits(max(1e-3, deadline - time.monotonic()), limits.memory_bytes)
             return run_verifier(method, self.subject, part.query, limits=left)
         self.searches.pop(name, None)
         if after is not None:

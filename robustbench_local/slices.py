@@ -12,7 +12,7 @@ from torch import Tensor
 from robustbench_local.attacks import Attack, pgd
 from robustbench_local.evaluation import Cases, Limits, Outcome, Subject, walk_from
 
-__all__ = ["SEEDED", "Seeding", "Walks", "slices"]
+__all__ = ["SEEDED", "Seeding", "Turn", "Walks", "slices"]
 
 _FIRST = 2.0  # seconds of the first slice; every later one is as long as all before
 _LEAST = 0.5  # of a slice's length: what is left of the time and shorter is added to the slice before
@@ -26,6 +26,20 @@ class Seeding:
     count: int
     share: float
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One call of a method: its step ends at `deadline`, the call at `until` (time.monotonic), or after so
+    many `domains`."""
+
+    deadline: float
+    until: float
+    domains: int | None = None
+
+    def limits(self, memory_bytes: int | None) -> Limits:
+        """What the call may use from now on."""
+        return Limits(max(1e-3, self.until - time.monotonic()), memory_bytes, self.domains)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

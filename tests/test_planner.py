@@ -188,3 +188,14 @@ def test_members_are_asked_for_problem_by_problem() -> None:
     result = decide([cases], timeout=30.0)
     assert [case.verdict for case in result.cases] == [Verdict.HOLDS] * 2
     assert result.stage.startswith("members")
+
+
+def test_a_search_whose_root_outlasts_a_slice_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slices that are far too short for the bounds at the root, which are not cut into slices."""
+    monkeypatch.setattr("robustbench_local.slices._FIRST", 1e-3)
+    net = network(30, 40, depth=3)
+    cases = below(net, 30, highest(net, 30) + 2.0)
+    (step,) = (step for step in planned(cases).steps if step.name == "bab")
+    run = Cascade(cases, Subject.of(cases))
+    run.step(step, time.monotonic() + 20)
+    assert "bab" in run.searches or run.known.verdict == [Verdict.HOLDS]
