@@ -164,7 +164,8 @@ def test_a_model_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     out, _ = said(capsys)
     cases = json.loads(out)["cases"]
     assert {c["verdict"] for c in cases} == {"HOLDS", "VIOLATED"}
-    assert all(c["upper"] == -1.0 for c in cases if c["verdict"] == "HOLDS")
+    # outward bounds: above the exact -1, by no more than rounding
+    assert all(-1.0 <= c["upper"] < -0.999 for c in cases if c["verdict"] == "HOLDS")
 
 
 def test_verify_writes_the_contract_fields(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

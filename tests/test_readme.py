@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from robustbench_local.cli import run
-from robustbench_local.models import read_index
+from robustbench_local.models import ROWS, read_index
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -97,3 +97,8 @@ def test_every_page_is_linked_and_no_link_is_broken() -> None:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     assert all(page.name in index for page in PAGES if page.parent.name == "docs" and page.name != "index.md")
+
+
+def test_the_readme_counts_the_rows_of_the_zoo() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"[{len(ROWS)} of 133 exist](docs/zoo.md)" in text

@@ -130,7 +130,7 @@ class ExportedGraph:
             return self._many(node, operands)
         else:
             result = self._tensor(node, operands)
-        if is_in_place(target):  # later readers of the overwritten tensor see the new value
+        if isinstance(value, Tensor) and is_in_place(target):  # later readers see the new value
             overwritten: Any = node.args[0]
             self.values[overwritten] = result
         return result

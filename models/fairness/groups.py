@@ -176,11 +176,10 @@ add_row(
         card=RowCard(
             id="12.12",
             section="Episode 12, algorithmic bias: image recognition that works less well for minorities",
-            shows="One number for all hides who pays: at the same radius the same digits are robust in the "
-            "colour "
-            "of the majority and fall in that of the minority. A twin trained on both alike, and on many "
-            "colours, "
-            "narrows the gap.",
+            shows="One number for all hides who pays: the same digits can be robust in the colour of the "
+            "majority and not in that of the minority, so each group has a claim of its own. A twin trained "
+            "on both alike, and on many colours, is to bring them together; twenty digits show only a "
+            "tendency.",
             data="The 1,797 digits that come with scikit-learn (E. Alpaydin and C. Kaynak, 1998, UCI; CC "
             "BY 4.0), "
             "8x8, in one of two colours from a seeded generator, 5 % in the minority's; 1,197 train, 600 "

@@ -102,7 +102,7 @@ BOUND: Mapping[str, Bound] = {
     "topk": Bound({"f": F}, {**IMAGES, "eps": torch.tensor([0.01, 0.1, 9.0])}, "HHV"),
     "pat": Bound({"f": F}, {"x0": X0}, "VVH"),
     "p1": Bound({"acas": mlp(5, 5, 6)}, {}, "H"),
-    "mono": Bound({"price": Sum()}, {}, "H"),
+    "mono": Bound({"price": Sum()}, {}, "?"),  # exactly 0 where d = 0: rounding alone could decide
     "fair": Bound({"score": mlp(12, 1, 8, 0.1)}, {}, "H"),
     "lip": Bound({"h": mlp(4, 3, 9, 0.2)}, {}, "H"),
     "inv": Bound({"f": F}, IMAGES, "HVH"),

@@ -66,7 +66,7 @@ def test_cancelling_branches_never_hold_wrongly(method: str) -> None:
 def test_cancelling_branches_hold_where_float64_says_so() -> None:
     network = Cancelling(2.0**25)
     found = rbl.verify(network, query(network, 1.5), method="crown")
-    assert str(found.verdict) == "HOLDS" and 1.0 - 1.5 == pytest.approx(found.upper, abs=1e-6)
+    assert str(found.verdict) == "HOLDS" and 1.0 - 1.5 <= found.upper < -0.4999  # outward: rounding on top
 
 
 def test_bounds_within_float64_rounding_are_no_proof() -> None:
