@@ -49,10 +49,9 @@ class Check:
 def check(path: str | Path, seconds: float = np.inf) -> Check:
     """Whether the file proves the claim that it states; not accepted where that takes much over `seconds`."""
     start = time.monotonic()
-    wide: dict[str, Any] = {"f": np.float64, "i": np.int64, "u": np.float64}
     try:
         header, arrays = read(Path(path))
-        exact = {key: array.astype(wide[array.dtype.kind]) for key, array in arrays.items()}
+        exact = {k: a.astype(np.int64 if a.dtype.kind == "i" else np.float64) for k, a in arrays.items()}
         exact |= {key: exact[key] / 255 for key, array in arrays.items() if array.dtype == np.uint8}
         with np.errstate(all="ignore"):  # what overflows is not finite, and rejected
             leaves, margin = _replay(header, exact, start + seconds)

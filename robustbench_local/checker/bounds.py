@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -88,11 +89,7 @@ class Bounds:
     def refine(self, node: int, sets: Array) -> None:
         """Tightens by backward passes what is undecided in some box: the sign for relu, all for sigmoid."""
         lower, upper, network = self.lower[node], self.upper[node], self.network
-        smooth = any(
-            isinstance(o, Sigmoid) and node in p
-            for o, p in zip(network.operators, network.parents, strict=True)
-        )
-        wanted = ((lower < 0) & (upper > 0)) | smooth
+        wanted = ((lower < 0) & (upper > 0)) | (node in network.smooth)
         open_ = np.flatnonzero(wanted.any(0))
         step = max(1, 2**17 // (len(lower) * max(network.sizes)))  # so that a block stays in a cache
         for part in (open_[i : i + step] for i in range(0, len(open_), step)):
@@ -100,15 +97,13 @@ class Bounds:
                 raise Rejected("out of time")
             rows, place = np.zeros((len(lower), 2 * len(part), lower.shape[1])), np.arange(len(part))
             rows[:, place, part], rows[:, len(part) + place, part] = 1.0, -1.0
-            found = np.where(np.tile(wanted[:, part], 2), self.least({node: rows}, sets, 0.0, 0.0), -LARGE)
+            found = np.where(np.tile(wanted[:, part], 2), self.least({node: rows}, sets), -LARGE)
             lower[:, part] = np.maximum(lower[:, part], found[:, : len(part)])
             upper[:, part] = np.minimum(upper[:, part], -found[:, len(part) :])
 
-    def least(
-        self, start: Mapping[int, Array], sets: Array, constant: Array | float, error: Array | float
-    ) -> Array:
-        """Lower bounds (L, K) of constant - error + sum of <a, node> over rows a (L, K, n) in `start`."""
-        return self.minimum(self.lower[0], self.upper[0], *self.pull(start, sets, constant, error))
+    def least(self, start: Mapping[int, Array], sets: Array) -> Array:
+        """Lower bounds (L, K) of the sum of <a, node> over rows a (L, K, n) in `start`."""
+        return self.minimum(self.lower[0], self.upper[0], *self.pull(start, sets, 0.0, 0.0))
 
     def minimum(self, lower: Array, upper: Array, a: Array, constant: Array, error: Array) -> Array:
         """The least values (L, K) of <a, x> + constant - error over parts of the boxes, a (L, K, n)."""
@@ -116,9 +111,7 @@ class Bounds:
         error = error + self.slack * (_dot(np.abs(a), self.size(0)) + np.abs(constant)) + TINY
         return finite(np.nextafter(constant + least - error * (1 + self.slack), -np.inf), "a bound")
 
-    def pull(
-        self, start: Mapping[int, Array], sets: Array, constant: Array | float, error: Array | float
-    ) -> tuple[Array, Array, Array]:
+    def pull(self, start: Mapping[int, Array], sets: Array, constant: Any, error: Any) -> tuple[Array, ...]:
         """Rows a (L, K, n) of the input, constant and error (L, K): <a, x> + constant - error is not above
         constant - error + sum of <a, node> over rows a (L, K, n) in `start`.
 
@@ -130,10 +123,8 @@ class Bounds:
                 continue
             a, operator = waiting.pop(node), network.operators[node]
             if isinstance(operator, Affine):
-                constant, error = (
-                    constant + a @ operator.bias,
-                    error + slack * _dot(np.abs(a), self.reach[node]),
-                )
+                error = error + slack * _dot(np.abs(a), self.reach[node])
+                constant = constant + a @ operator.bias
                 a = operator.pull(a.reshape(-1, a.shape[2])).reshape(*a.shape[:2], -1)
             elif operator is not None:
                 below, above, under, over, size = self._lines(node, sets)
@@ -199,5 +190,4 @@ def _named(rest: Array, count: int) -> tuple[Array, Array]:
 
 def _dot(a: Array, v: Array) -> Array:
     """<a_k, v> per box and row: (L, K, n), (L, n) -> (L, K)."""
-    found: Array = np.matmul(a, v[:, :, None])[..., 0]
-    return found
+    return np.asarray(np.matmul(a, v[:, :, None])[..., 0])

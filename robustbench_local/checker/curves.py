@@ -63,9 +63,8 @@ class Relu:
 
     def slopes(self, lower: Array, upper: Array) -> tuple[Array, Array]:
         """Usual slopes of a line below and of one above; any others would do."""
-        return np.where(np.maximum(upper, 0.0) > -np.minimum(lower, 0.0), 1.0, self.slope), self.chord(
-            lower, upper
-        )
+        steep = np.maximum(upper, 0.0) > -np.minimum(lower, 0.0)
+        return np.where(steep, 1.0, self.slope), self.chord(lower, upper)
 
     def offset(self, slope: Array, side: int, lower: Array, upper: Array) -> Array:
         """What makes a line of ANY slope valid: least (side -1) or greatest (1) value of f(z) - slope * z."""
@@ -87,10 +86,22 @@ class Sigmoid:
         return np.asarray((sigmoid(upper)[0] - sigmoid(lower)[0]) / np.maximum(upper - lower, 1e-6))
 
     def slopes(self, lower: Array, upper: Array) -> tuple[Array, Array]:
-        """The chord where the curve lies on its right side, else the flatter end's tangent."""
-        at, end, chord = sigmoid(lower)[0], sigmoid(upper)[0], self.chord(lower, upper)
-        flat = np.minimum(at * (1 - at), end * (1 - end))
-        return np.where(lower > 0, chord, flat), np.where(upper < 0, chord, flat)
+        """Of the tangent that touches nearest to the middle and stays on its side; of the chord if none does.
+
+        `offset` makes a line of any slope valid: nothing here needs to be exact.
+        """
+        return self._below(lower, upper), self._below(-upper, -lower)
+
+    def _below(self, lower: Array, upper: Array) -> Array:
+        first, last = lower, np.minimum(upper, 0.0)  # the last point whose tangent is below the upper end
+        for _ in range(24):
+            t = 0.5 * (first + last)
+            value = np.tanh(0.5 * t)  # 2 f(t) - 1
+            stays = value + 0.5 * (1 - value * value) * (upper - t) <= np.tanh(0.5 * upper)
+            first, last = np.where(stays, t, first), np.where(stays, last, t)
+        value = np.tanh(0.5 * np.minimum(0.5 * (lower + upper), first))
+        some = (upper <= 0) | (first > lower)
+        return np.asarray(np.where(some, 0.25 * (1 - value * value), self.chord(lower, upper)))
 
     def offset(self, slope: Array, side: int, lower: Array, upper: Array) -> Array:
         """On the convex part by its ends; on the concave part f(z) <= f(t) + f'(t) (z - t) for any t."""

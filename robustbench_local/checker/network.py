@@ -26,12 +26,14 @@ class Affine(NamedTuple):
 class Network:
     """`parents` of every node by number, its operator (None: the input, or a sum) and its size.
 
-    slack: eight times the most that rounding changes in a sum of products, relative to the terms' sizes.
+    smooth: what sigmoids read. slack: eight times the most that rounding changes in a sum of products,
+    relative to the terms' sizes.
     """
 
     def __init__(self, nodes: Any, arrays: Mapping[str, Array]) -> None:
         self.sizes, self.parents = [*integers([nodes[0]["size"]], 1, 1)], [integers([], 0, 0)]
         self.operators: list[Affine | Relu | Sigmoid | None] = [None]
+        self.smooth = set[int]()
         terms = len(nodes)
         for number, about in enumerate(nodes[1:], 1):
             parents, operator = integers(about["inputs"], None, 0), _operator(about, number, arrays)
@@ -46,6 +48,7 @@ class Network:
             terms = max(terms, self.sizes[-1], operator.terms if isinstance(operator, Affine) else 0)
             self.parents.append(parents)
             self.operators.append(operator)
+            self.smooth |= {*parents} if isinstance(operator, Sigmoid) else set()
         self.slack = 8 * 2 * (max(terms, self.sizes[0]) + 16) * U
 
 

@@ -60,6 +60,62 @@ def test_lines_of_any_slope_are_valid(low: float, width: float, slope: float, le
             assert np.isfinite(usual).all()
 
 
+@given(st.floats(-12, 12), st.floats(0.01, 16))
+@settings(max_examples=150)
+def test_usual_slopes_of_the_sigmoid_are_those_of_tangents(low: float, width: float) -> None:
+    """At the middle of a box no line is further from the curve than one with the flatter end's slope."""
+    lower, upper, middle = np.array([low]), np.array([low + width]), low + width / 2
+    curve, ends = Sigmoid(), [float(exact_sigmoid(z)) for z in (low, low + width)]
+    flat = np.array([min(e * (1 - e) for e in ends)])
+    for side, slope in zip((-1, 1), curve.slopes(lower, upper), strict=True):
+        near, far = (side * (s * middle + curve.offset(s, side, lower, upper))[0] for s in (slope, flat))
+        assert near <= far + 1e-7
+
+
+def sigmoid_less_line(slope: float, above: float, slopes: tuple[float, float]) -> Parts:
+    """The claim sigmoid(x) - slope x < c on [-3, 4], where c lies `above` the greatest value; with slopes."""
+    nodes: list[dict[str, Any]] = [{"op": "input", "inputs": [], "size": 1}]
+    nodes += [{"op": "sigmoid", "inputs": [0]}, {"op": "pick", "inputs": [0], "size": 1}]
+    nodes += [{"op": "add", "inputs": [1, 2]}]
+    x = np.linspace(-3, 4, 7 * 2**14 + 1)
+    greatest = float(np.max(1 / (1 + np.exp(-x)) - slope * x))
+    arrays = {
+        "network/2.weight": np.array([-slope]),
+        "network/2.bias": np.zeros(1),
+        "network/2.index": np.zeros(1, np.int32),
+        **{f"spec/{k}": np.array([[v]]) for k, v in (("lower", -3.0), ("upper", 4.0), ("C", 1.0))},
+        "spec/d": np.array([[-(greatest + above)]]),
+        "proof/nodes": np.array([-1], np.int32),
+        "proof/coordinates": np.zeros(1, np.int32),
+        "proof/points": np.zeros(1),
+        "proof/weights": np.ones((1, 1)),
+        "proof/multipliers": np.zeros(0, np.float32),
+        "proof/sets": np.zeros(1, np.int32),
+        "proof/about": np.zeros((1, 2), np.int32),
+        "proof/1.ids": np.zeros(1, np.int32),
+        "proof/1.below": np.array([[slopes[0]]]),
+        "proof/1.above": np.array([[slopes[1]]]),
+    }
+    arrays["spec/C"] = arrays["spec/C"].reshape(1, 1, 1)
+    ways = [{"symbols": -1, "refined": []}]
+    header = {"network": {"nodes": nodes}, "spec": {"clauses": [[[0, 0]]]}, "proof": {"ways": ways}}
+    return {**checker.FORMAT, **header}, arrays
+
+
+def test_slopes_of_a_curve_prove_what_they_prove_and_nothing_else(tmp_path: Path) -> None:
+    """The line above with the slope in question is exact; any other proves less."""
+    for slope in (0.02, 0.1, 0.2, -0.05, 0.3):
+        right = write(tmp_path / "right", sigmoid_less_line(slope, 1e-9, (0.0, slope)), rehash=True)
+        assert check(right).accepted
+        for other in (slope, 0.0, 0.25, -1.0, 1e6, -1e6, slope + 1e-3, slope - 1e-3):
+            false = sigmoid_less_line(slope, -1e-9, (other, other))
+            assert not check(write(tmp_path / "false", false, rehash=True)).accepted
+    for broken in (np.nan, np.inf, -np.inf, 1e7):
+        changed = sigmoid_less_line(0.1, 1.0, (0.0, broken))
+        found = check(write(tmp_path / "broken", changed, rehash=True))
+        assert not found.accepted and found.readable
+
+
 @st.composite
 def networks(draw: st.DrawFn) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
     """Header entries and arrays: linear, conv, pick, add and leaky relu on vectors of 4, scales far apart."""
@@ -151,7 +207,7 @@ def test_bounds_of_all_nodes_enclose_exact_values(
         if refined:
             bounds.refine(node, np.array([-1]))
     rows = np.stack([np.eye(4), -np.eye(4)]).reshape(1, 8, 4)
-    least = bounds.least({len(nodes) - 1: rows}, np.array([-1]), 0.0, 0.0)[0]
+    least = bounds.least({len(nodes) - 1: rows}, np.array([-1]))[0]
     for corner in (
         (lower[0, i] if c else upper[0, i] for i, c in enumerate(cs))
         for cs in itertools.product((0, 1), repeat=4)
