@@ -14,6 +14,7 @@ from pkgutil import iter_modules
 from .apgd import apgd, apgd_dlr
 from .attack import ATTACKS, Attack, AttackRegistry, AttackResult, attack
 from .autoattack import autoattack, autoattack_l1, autoattack_plus, autoattack_standard
+from .bpda import SurrogateGradient, bpda, with_surrogate_gradient
 from .clause_pgd import clause_pgd
 from .decisions import HopSkipJump, hopskipjump
 from .deepfool import DeepFool, deepfool
@@ -63,6 +64,7 @@ __all__ = [
     "Schedule",
     "Search",
     "SigmaZero",
+    "SurrogateGradient",
     "Walk",
     "apgd",
     "apgd_dlr",
@@ -74,6 +76,7 @@ __all__ = [
     "autoattack_plus",
     "autoattack_standard",
     "bim",
+    "bpda",
     "carlini_wagner",
     "clause_pgd",
     "cross_entropy_loss",
@@ -103,6 +106,7 @@ __all__ = [
     "square",
     "uniform",
     "violation_loss",
+    "with_surrogate_gradient",
     "worst_of",
 ]
 

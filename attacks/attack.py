@@ -33,6 +33,8 @@ class AttackResult:
     forwards, backwards: (B,) int64, evaluations of the network and of its gradient spent on the sample,
         the final clean pass included.
     finite: (B,) bool, False where any output or gradient met on the way was NaN or infinite.
+    blind: (B,) bool, True where gradients were asked for and every one of them was zero: the walk was led by
+        chance, and a network with steps (rounding, signs) or saturated scores may hide bad points.
     complete: (B,) bool, False where the deadline cut the search short.
     """
 
@@ -43,6 +45,7 @@ class AttackResult:
     backwards: Tensor
     finite: Tensor
     complete: Tensor
+    blind: Tensor
 
 
 class Attack(Protocol):

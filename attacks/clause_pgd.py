@@ -160,6 +160,8 @@ def _best(found: AttackResult, walks: int) -> AttackResult:
         forwards=found.forwards.reshape(-1, walks).sum(1),
         backwards=found.backwards.reshape(-1, walks).sum(1),
         finite=found.finite.reshape(-1, walks).all(1),
+        blind=(found.blind | (found.backwards == 0)).reshape(-1, walks).all(1)
+        & found.blind.reshape(-1, walks).any(1),
         complete=found.complete.reshape(-1, walks).all(1),
     )
 

@@ -66,5 +66,12 @@ def merged(result: AttackResult, left: Tensor, found: AttackResult) -> AttackRes
         forwards=result.forwards.index_add(0, left, found.forwards),
         backwards=result.backwards.index_add(0, left, found.backwards),
         finite=result.finite.index_copy(0, left, result.finite[left] & found.finite),
+        blind=result.blind.index_copy(0, left, _blind(result, left, found)),
         complete=result.complete.index_copy(0, left, result.complete[left] & found.complete),
     )
+
+
+def _blind(result: AttackResult, left: Tensor, found: AttackResult) -> Tensor:
+    """Whether of both attacks' gradients at rows `left` (b,) none led anywhere, and there were some."""
+    led = (result.backwards[left] > 0) & ~result.blind[left] | (found.backwards > 0) & ~found.blind
+    return (result.blind[left] | found.blind) & ~led

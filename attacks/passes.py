@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from robustbench_local.errors import DtypeError, GraphError
 from robustbench_local.specs import Query
 
+from .severed import last_cut
+
 __all__ = ["along", "gradient_of", "largest", "network_dtype", "outputs_of", "replay", "rounding"]
 
 _ROUNDING = 64.0
@@ -57,15 +59,22 @@ def gradient_of(objective: Tensor, *, leaf: Tensor, query: Query, name: str, aga
 
     Raises GraphError where the network passes none on to attack `name`.
     """
-    gradient = None
+    gradient, why = None, ""
     if objective.requires_grad:
-        (gradient,) = torch.autograd.grad(objective, leaf, allow_unused=True, retain_graph=again)
+        try:
+            (gradient,) = torch.autograd.grad(objective, leaf, allow_unused=True, retain_graph=again)
+        except RuntimeError as error:
+            if "is not implemented" not in str(error):
+                raise
+            why = f": {error}"  # names the function
     if gradient is None:
+        cut = None if why else last_cut(query.network, leaf)
         raise GraphError(
-            f"attack {name!r} follows gradients, but the network's output has none in its input",
+            f"attack {name!r} follows gradients, but the network's output has none in its input"
+            + (f": {cut} ends it" if cut else why),
             where=type(query.network).__name__,
-            cure="use an attack without gradients, or let the network's step functions (argmax, round, "
-            "detach) pass a surrogate gradient",
+            cure="use attack 'bpda', whose gradients pass through step functions, or one without gradients: "
+            "'square', 'spsa', 'hopskipjump'",
         )
     return gradient
 

@@ -23,6 +23,7 @@ class Samples:
     violation: Tensor  # (b,) float64, there
     broken: Tensor  # (b,) bool: violated beyond doubt
     finite: Tensor  # (b,) bool: nothing but finite numbers so far
+    steered: Tensor  # (b,) bool: some gradient was not zero
     passes: Tensor  # (b, 2) int64, forwards and backwards counted to their account so far
 
     @classmethod
@@ -37,6 +38,7 @@ class Samples:
             violation=torch.full((batch,), -torch.inf, dtype=torch.float64, device=device),
             broken=torch.zeros(batch, dtype=torch.bool, device=device),
             finite=torch.ones(batch, dtype=torch.bool, device=device),
+            steered=torch.zeros(batch, dtype=torch.bool, device=device),
             passes=torch.zeros((batch, 2), dtype=torch.int64, device=device),
         )
 
@@ -50,6 +52,7 @@ class Samples:
             self.violation[index],
             self.broken[index],
             self.finite[index],
+            self.steered[index],
             self.passes[index],
         )
 
@@ -67,7 +70,7 @@ class Samples:
 class Ledger:
     """The books of one search over B samples: those at work (`live`), those at rest, and what is settled.
 
-    points (B, *shape), passes (B, 2), finite and complete (B,) hold for all samples once `close` is called.
+    points (B, *shape), passes (B, 2), finite, steered and complete (B,) hold for all once `close` is called.
     """
 
     def __init__(self, points: Tensor, keys: Tensor) -> None:
@@ -77,6 +80,7 @@ class Ledger:
         self.points = points.clone()
         self.passes = torch.zeros((batch, 2), dtype=torch.int64, device=device)
         self.finite, self.complete = torch.ones((2, batch), dtype=torch.bool, device=device)
+        self.steered = torch.zeros(batch, dtype=torch.bool, device=device)
         self._parked: Samples | None = None
         self._spent = (0, 0)  # passes not charged yet: the same for all samples at work
 
@@ -99,6 +103,10 @@ class Ledger:
     def not_finite(self, where: Tensor) -> None:
         """The samples at a mask (b,) have met numbers that are not finite."""
         self.live = replace(self.live, finite=self.live.finite & ~where)
+
+    def steer(self, where: Tensor) -> None:
+        """The samples at a mask (b,) have met a gradient that is not zero."""
+        self.live = replace(self.live, steered=self.live.steered | where)
 
     def late(self) -> None:
         """The samples at work are cut short."""
@@ -135,4 +143,5 @@ class Ledger:
     def _settle(self, samples: Samples) -> None:
         self.points[samples.rows] = samples.points
         self.finite[samples.rows] = samples.finite
+        self.steered[samples.rows] = samples.steered
         self.passes[samples.rows] = samples.passes

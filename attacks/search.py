@@ -195,6 +195,7 @@ class Search:
             forwards=ledger.passes[:, 0] + passes,
             backwards=ledger.passes[:, 1].clone(),
             finite=ledger.finite & violation.isfinite(),
+            blind=(ledger.passes[:, 1] > 0) & ~ledger.steered,
             complete=ledger.complete,
         )
 
@@ -214,7 +215,9 @@ class Search:
         found = [follow(one, again=one is not sums[-1]) for one in sums]
         gradients = found[0].unsqueeze(1) if len(found) == 1 else torch.stack(found, 1)
         self._ledger.spend(0, len(sums))
-        finite = largest(gradients).isfinite()
+        size = largest(gradients)
+        finite = size.isfinite()
+        self._ledger.steer(size > 0)
         if not bool(finite.all()):
             self._ledger.not_finite(~finite if inside is None else ~finite & inside)
             gradients = torch.where(along(finite, gradients), gradients, 0.0)

@@ -102,7 +102,9 @@ def attack_at(value: float, *, claimed: bool | None = None) -> Attack:
         ones = torch.ones(query.batch, dtype=torch.int64)
         violated = query.violated(points) if claimed is None else torch.full((query.batch,), claimed)
         violation = query.violation(points).detach()
-        return AttackResult(points, violation, violated, 2 * ones, ones, ones.bool(), ones.bool())
+        return AttackResult(
+            points, violation, violated, 2 * ones, ones, ones.bool(), ones.bool(), ~ones.bool()
+        )
 
     return attack
 

@@ -37,6 +37,7 @@ def clean(
         forwards=ones,
         backwards=torch.zeros_like(ones),
         finite=violation.isfinite(),
+        blind=torch.zeros_like(ones).bool(),
         complete=ones.bool(),
     )
 

@@ -139,6 +139,7 @@ def run_attack(attack: Attack, subject: Subject, cases: Cases, *, seed: int, lim
     violated = _replayed(query, points, claimed)
     complete = torch.cat([part.complete for part in parts]).cpu()
     reason = ["" if bad else "search" for bad in violated]
+    reason = _marked(reason, torch.cat([part.blind for part in parts]).cpu(), "gradient")
     reason = _marked(reason, ~complete, "timeout")
     reason = _marked(reason, ~violation.isfinite(), "non-finite")
     reason = _marked(reason, claimed.cpu() & ~violated, "boundary")

@@ -29,6 +29,7 @@ _HEADLINES = 6
 _REASONS = {
     "bound": "the bound lies above zero",
     "search": "the search found no counterexample",
+    "gradient": "all gradients were zero",
     "timeout": "out of time",
     "op": "an operation without a bound rule",
     "resources": "out of memory",

@@ -26,7 +26,9 @@ def looks_away(
     points = query.inputs.project(query.inputs.centre().to(like.dtype))
     count = torch.zeros(query.batch, dtype=torch.long)
     no, yes = count > 0, count == 0
-    return AttackResult(points, torch.full((query.batch,), -torch.inf).double(), no, count, count, yes, yes)
+    return AttackResult(
+        points, torch.full((query.batch,), -torch.inf).double(), no, count, count, yes, yes, no
+    )
 
 
 @contextmanager
