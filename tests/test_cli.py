@@ -29,7 +29,7 @@ COMMANDS = [
     "zoo train",
     "zoo evaluate",
 ]
-COMMANDS += ["doctor", "export", "check", "audit"]
+COMMANDS += ["doctor", "export", "check", "audit", "diagnose"]
 MODEL = "digits-mlp:nominal"
 
 

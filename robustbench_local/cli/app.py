@@ -20,6 +20,7 @@ from . import (
     checking,
     competition,
     demo,
+    diagnosing,
     doctor,
     evaluating,
     exporting,
@@ -44,6 +45,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("verify")(verifying.verify)
 app.command("attack")(verifying.attack)
+app.command("diagnose")(diagnosing.diagnose)
 app.command("check")(checking.check)
 app.command("evaluate")(evaluating.evaluate)
 app.command("competition")(competition.competition)

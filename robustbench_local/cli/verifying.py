@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from robustbench_local.evaluation import Cases
     from robustbench_local.results import Result
 
-__all__ = ["attack", "verify"]
+__all__ = ["attack", "cases_of_file", "is_vnnlib", "verify"]
 
 SHOWN = 20
 """Cases listed on the screen; JSON has all."""
@@ -129,7 +129,7 @@ def verify(
     if explain:
         show_explanation(batches[0].query, plans_of(batches[:1])[0], printer(json), json)
         return
-    asked = Asked(arithmetic, model, _is_vnnlib(spec))
+    asked = Asked(arithmetic, model, is_vnnlib(spec))
     found = run(batches, stages, timeout=timeout, seed=seed, asked=asked, state=state)
     _report(certified(found, batches, certificate, timeout=timeout, files=(model, spec)), batches, json)
 
@@ -189,8 +189,8 @@ def _batches(
     model: str, spec: str, around: _Around, input_shape: str | None, device: str | None
 ) -> list[Cases]:
     """The problems of a VNN-LIB file, or of a property by name around images."""
-    if _is_vnnlib(spec):
-        return _of_file(model, spec, input_shape, device)
+    if is_vnnlib(spec):
+        return cases_of_file(model, spec, input_shape, device)
     return [_cases(model, spec, around, device)]
 
 
@@ -206,11 +206,13 @@ def _cases(model: str, spec: str, around: _Around, device: str | None) -> Cases:
     return cases_of(named, chosen, spec=spec, norm=around.norm, eps=eps, settings=settings)
 
 
-def _is_vnnlib(spec: str) -> bool:
+def is_vnnlib(spec: str) -> bool:
+    """Whether the name is that of a VNN-LIB file."""
     return spec.endswith((".vnnlib", ".vnnlib.gz", ".vnnlib.xz"))
 
 
-def _of_file(model: str, spec: str, input_shape: str | None, device: str | None) -> list[Cases]:
+def cases_of_file(model: str, spec: str, input_shape: str | None, device: str | None) -> list[Cases]:
+    """The problems of a VNN-LIB file, in batches; `ShapeError` for an input_shape that is none."""
     from robustbench_local.device import find_device
     from robustbench_local.errors import ShapeError
     from robustbench_local.named_models import find_model

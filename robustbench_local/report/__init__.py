@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from .counterexamples import Counterexample, Picture, worst_counterexamples
+from .diagnosis import diagnosis_page
 from .figures import curves_data
 from .page import report
 from .summary import (
@@ -45,6 +46,7 @@ __all__ = [
     "curve_labels",
     "curves_data",
     "deciders",
+    "diagnosis_page",
     "reasons",
     "report",
     "timing",

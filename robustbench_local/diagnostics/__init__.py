@@ -1,0 +1,37 @@
+"""Whether an attack's failure can be believed: fourteen diagnostics of masked gradients and weak attacks.
+
+    diagnosis = diagnose(cases)
+    print(diagnosis.fired)
+
+Every file of this folder is imported here, so a file with a function under `@diagnostic(...)` adds one.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from .diagnosing import AtRadius, Progress, diagnose, ordered
+from .examination import Effort, Examination
+from .finding import Curves, Diagnosis, Finding
+from .registry import DIAGNOSTICS, Diagnostic, Measured, NotApplicable, diagnostic
+
+__all__ = [
+    "DIAGNOSTICS",
+    "AtRadius",
+    "Curves",
+    "Diagnosis",
+    "Diagnostic",
+    "Effort",
+    "Examination",
+    "Finding",
+    "Measured",
+    "NotApplicable",
+    "Progress",
+    "diagnose",
+    "diagnostic",
+    "ordered",
+]
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
