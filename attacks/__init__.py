@@ -21,7 +21,7 @@ from .deepfool import DeepFool, deepfool
 from .distances import Distance
 from .ensemble import worst_of
 from .fab import FAB, fab, fab_targeted
-from .gauge import Gauge
+from .gauge import Gauge, scaled
 from .gradient_free import nes, random_search, spsa
 from .iterative import bim, mi_fgsm
 from .losses import (
@@ -99,6 +99,7 @@ __all__ = [
     "random_search",
     "sample_ids",
     "sample_keys",
+    "scaled",
     "sigma_zero",
     "smallest_scale",
     "smooth_violation_loss",

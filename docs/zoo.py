@@ -31,6 +31,12 @@ $ rbl zoo evaluate 12.03
 $ rbl zoo train 12.03
 ```
 
+`rbl zoo evaluate` without names takes all rows, a process per core (`--workers`). Its folder gets one
+results table of all rows, the witnesses, and `index.html`: per row the verdicts, the bracket of the worst
+violation and its gap, all weight sets side by side, and how the violation grows with the input sets where
+these are balls or boxes (norm `scale` in the table; `eps` is the factor, 1 the claim itself). A row that
+fails is named with its error and stops no other.
+
 """
 
 

@@ -39,8 +39,11 @@ COLUMNS: Mapping[str, str] = {
 }
 """Column name -> pandas dtype, in the table's order. `string` columns may hold `pd.NA`, floats NaN."""
 
-KEY = ("model_hash", "dataset", "spec_hash", "case", "eps", "method", "arithmetic")
-"""The columns that name a row: two rows that agree in all of them answer the same question."""
+KEY = ("model", "model_hash", "dataset", "spec", "spec_hash", "case", "eps", "method", "arithmetic")
+"""The columns that name a row: two rows that agree in all of them answer the same question.
+
+The names count beside the hashes: properties that differ only in the numbers bound to them share a hash, and
+so do a model and a copy of it that serves as another's control."""
 
 _NEVER_MISSING = ("model", "model_hash", "case", "spec_hash", "method", "kind", "verdict")
 _WORDS = {

@@ -26,8 +26,11 @@ def report(
     """Make a self-contained HTML page, and a Markdown one, from a results table."""
     from robustbench_local.report import report as write_report
     from robustbench_local.store import read_results
+    from robustbench_local.zoo import EVALUATION, headings, read_records
 
     table = read_results(results)
-    page = write_report(table, out, witnesses=results if results.is_dir() else results.parent)
+    folder = results if results.is_dir() else results.parent
+    rows = headings(read_records(folder / EVALUATION))
+    page = write_report(table, out, witnesses=folder, headings=rows)
     printer(json).print(f"{page}")
     write_json({"report": page, "rows": len(table)}, json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -157,7 +158,12 @@ def evaluate(
         list[str] | None, typer.Argument(metavar="[NAME...]", help="Models or weight sets.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N images.")] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results.")] = FOLDER,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder of the results and the report.")
+    ] = FOLDER,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share the rows. [default: one per core]")
+    ] = None,
     json: Json = None,
     device: Device = None,
     seed: Seed = 0,
@@ -177,7 +183,8 @@ def evaluate(
     rest = [name for name in names or [] if name not in known]
     suites = zoo_suites(rest, limit=limit, seed=seed) if rest or not names else []
     if chosen:
-        evaluate_chosen(chosen, out, seed, None if suites else json)
+        at_once = min(workers or os.cpu_count() or 1, len(chosen))
+        evaluate_chosen(chosen, out, seed, at_once, None if suites else json)
     for suite in suites:
         run_suite(suite, out, place)
     if suites:

@@ -58,37 +58,51 @@ def train_row(row: Row, weights: str | None, out: Path | None, seed: int, json: 
     write_json([asdict(record) for record in done], json)
 
 
-def evaluate_chosen(rows: Sequence[Row], out: Path, seed: int, json: Path | None) -> None:
-    """Attacks and verifiers on every claim of the rows, and what they found as a table."""
-    from robustbench_local.zoo import EVALUATION
+def evaluate_chosen(rows: Sequence[Row], out: Path, seed: int, workers: int, json: Path | None) -> None:
+    """Attacks and verifiers on every claim of the rows, and what they found as a table and a page."""
+    from robustbench_local.report import report
+    from robustbench_local.store import read_results
+    from robustbench_local.zoo import EVALUATION, headings, read_records
 
-    records, errors = evaluated(rows, out, seed)
+    records, errors = evaluated(rows, out, seed, workers)
     console = printer(json)
     console.print(claims_table(records))
     for row, text in errors.items():
         console.print(f"[yellow]{row} failed: {text}", highlight=False)
-    message(
-        f"{len(records)} rows in {out / EVALUATION}; `rbl report {out} --out DIR` makes a page of the results"
-    )
-    write_json({"rows": [asdict(record) for record in records.values()], "failed": errors}, json)
+    page = None
+    if records:
+        names = headings(read_records(out / EVALUATION))
+        page = report(read_results(out), out, title="Brackets of the zoo", headings=names)
+    message(f"{len(records)} rows in {out / EVALUATION}. Report: {page}")
+    rows_found = [asdict(record) for record in records.values()]
+    write_json({"rows": rows_found, "failed": errors, "report": page}, json)
 
 
-def evaluated(rows: Sequence[Row], out: Path, seed: int) -> tuple[dict[str, RowRecord], dict[str, str]]:
-    """The records of the rows, and id -> message of rows that failed; `out` keeps all."""
+def evaluated(
+    rows: Sequence[Row], out: Path, seed: int, workers: int = 1
+) -> tuple[dict[str, RowRecord], dict[str, str]]:
+    """The records of the rows, and id -> message of rows that failed; `out` keeps all.
+
+    workers: processes that share the rows; the bar counts rows, and shows what runs where there is one.
+    """
     from robustbench_local.zoo import evaluate_rows
 
     errors: dict[str, str] = {}
     with progress_bar() as bar:
-        total = sum(len(claim.methods) * (len(row.fits) + 1) for row in rows for claim in row.claims)
-        task = bar.add_task("", total=total)
+        task = bar.add_task(f"{len(rows)} rows, {workers} at a time", total=len(rows))
 
         def begin(cases: Cases, method: str) -> None:
-            bar.update(task, description=f"{cases.model} {cases.spec} {method}", advance=1)
+            bar.update(task, description=f"{cases.model} {cases.spec} {method}")
+
+        def finish(row: Row) -> None:
+            bar.update(task, description=f"{row.card.id} {row.model} done", advance=1)
 
         def failed(row: Row, error: RobustBenchError) -> None:
             errors[row.card.id] = str(error)
 
-        records = evaluate_rows(rows, out, seed=seed, progress=begin, failed=failed)
+        records = evaluate_rows(
+            rows, out, seed=seed, progress=begin, failed=failed, workers=workers, finished=finish
+        )
     return records, errors
 
 

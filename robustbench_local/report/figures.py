@@ -17,10 +17,10 @@ import pandas as pd
 from .summary import CLEAN, CURVE, brackets, case_bounds
 from .tables import curve_labels
 
-__all__ = ["curves_data"]
+__all__ = ["STATISTICS", "curves_data"]
 
 _QUANTILES = {"q10": 0.1, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q90": 0.9, "max": 1.0}
-_STATISTICS = {
+STATISTICS = {
     "mean": "mean over all samples",
     "q10": "10 % quantile (safest samples)",
     "q25": "25 % quantile",
@@ -29,6 +29,8 @@ _STATISTICS = {
     "q90": "90 % quantile",
     "max": "worst sample",
 }
+"""What can be shown of the samples of a curve: short name -> words."""
+
 _NUMBERS = 250_000
 """At most this many per-sample numbers go into the page (about 7 bytes each); the first samples are kept."""
 
@@ -42,7 +44,7 @@ def curves_data(table: pd.DataFrame, *, cases: pd.DataFrame | None = None) -> di
     bounds: pd.DataFrame = case_bounds(table) if cases is None else cases
     bounds, table = bounds[bounds["eps"].notna()], table[table["eps"].notna()]
     if bounds.empty:
-        return {"statistics": _STATISTICS, "curves": []}
+        return {"statistics": STATISTICS, "curves": []}
     rows = brackets(table, cases=bounds)
     sizes = bounds.groupby(CURVE, dropna=False)["case"].nunique()
     methods = table["method"].nunique() + 2
@@ -51,7 +53,7 @@ def curves_data(table: pd.DataFrame, *, cases: pd.DataFrame | None = None) -> di
     names = dict(zip(map(tuple, rows[CURVE].fillna("").to_numpy().tolist()), labels, strict=True))
     by_curve, accuracies = dict(_groups(table)), dict(_groups(rows))
     curves = [_curve(names[k], group, by_curve[k], accuracies[k], kept) for k, group in _groups(bounds)]
-    return {"statistics": _STATISTICS, "curves": curves}
+    return {"statistics": STATISTICS, "curves": curves}
 
 
 def _groups(rows: pd.DataFrame) -> Iterable[tuple[tuple[str, ...], pd.DataFrame]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from robustbench_local.errors import ResultsError
 from robustbench_local.store import WitnessStore, validate, write_atomically
 from robustbench_local.version import __version__
 
+from .claims import claim_rows, claims_facts, claims_table, size_plots, with_headings
 from .counterexamples import worst_counterexamples
-from .figures import curves_data
+from .figures import STATISTICS, curves_data
 from .summary import CLEAN, brackets, case_bounds, certificates, deciders, reasons, timing
 from .tables import accuracy, curve_labels, decided, durations, norm_symbol, smoothed
 
@@ -45,6 +47,7 @@ def report(
     witnesses: WitnessStore | str | os.PathLike[str] | None = None,
     title: str = "Robustness brackets",
     written: datetime | None = None,
+    headings: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the report of a results table and return the path of its page.
 
@@ -56,6 +59,7 @@ def report(
             of the page. No pictures where there is no such file.
         title: the heading.
         written: the date on the page; now if None.
+        headings: of the zoo's rows, by model: their claims get a table, and plots, of their own.
 
     The page holds all it shows, plotly's script included, and fetches nothing. Raises `ResultsError`
     for a table without rows, one that `store.validate` refuses, a broken witness file or a place that
@@ -70,7 +74,7 @@ def report(
     moment = written if written is not None else datetime.now(timezone.utc)
     beside = page.parent / WitnessStore.FILE
     points = witnesses if witnesses is not None else beside if beside.is_file() else WitnessStore()
-    facts = _context(rows, points, title, moment)
+    facts = _context(rows, points, title, moment, headings or {})
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=lambda name: name is not None and ".html" in name,
@@ -94,39 +98,64 @@ def _context(
     witnesses: WitnessStore | str | os.PathLike[str],
     title: str,
     moment: datetime,
+    headings: Mapping[str, str],
 ) -> dict[str, Any]:
-    cases = case_bounds(rows)
-    summary = brackets(rows, cases=cases)
-    summary = summary.assign(label=curve_labels(summary))
-    conflicts = summary[summary["conflicts"] > 0]
-    return {
+    claimed = claim_rows(rows, headings)
+    plain, claims = rows[~claimed], rows[claimed]
+    facts = _plain(plain, witnesses)
+    curves, figures = size_plots(claims, headings, len(facts["curves"]["curves"]))
+    facts["curves"]["curves"].extend(curves)
+    summary = brackets(rows)
+    conflicts = summary.assign(label=curve_labels(summary))[summary["conflicts"] > 0]
+    named = with_headings(rows, headings)
+    tables = facts["tables"] | {"timing": durations(timing(named)), "smoothed": smoothed(certificates(rows))}
+    if len(claims):
+        tables["claims"] = claims_table(claims, headings)
+    return facts | {
         "title": title,
-        "subtitle": _subtitle(rows),
+        "subtitle": _subtitle(plain, claims),
         "written": moment,
-        "facts": _facts(rows, summary),
-        "reference": _reference(summary),
-        "headlines": _headlines(summary),
         "conflicts": conflicts[["label", "eps", "conflicts"]].to_dict("records"),
-        "has_clean": bool((rows["method"] == CLEAN).any()),
-        "curves": curves_data(rows, cases=cases),
-        "tables": {
-            "accuracy": accuracy(summary),
-            "decided": decided(deciders(rows, cases=cases)),
-            "timing": durations(timing(rows)),
-            "smoothed": smoothed(certificates(rows)),
-        },
+        "claim_facts": claims_facts(claims) if len(claims) else [],
+        "figures": figures,
+        "tables": tables,
         "has_smoothed": bool(rows["probabilistic"].notna().any()),
         "reasons": [
             row | {"text": _REASONS.get(row["reason"], row["reason"])} for row in _records(reasons(rows))
         ],
         "errors": _records(_errors(rows)),
-        "counterexamples": worst_counterexamples(rows, witnesses, cases=cases),
         "run": _run(rows, moment),
     }
 
 
-def _subtitle(rows: pd.DataFrame) -> str:
-    parts = [", ".join(_words(rows["dataset"])), ", ".join(_words(rows["spec"]))]
+def _plain(rows: pd.DataFrame, witnesses: WitnessStore | str | os.PathLike[str]) -> dict[str, Any]:
+    """What is shown of models that belong to no row of the zoo."""
+    if rows.empty:
+        return {
+            "plain": False,
+            "facts": [],
+            "curves": {"statistics": STATISTICS, "curves": []},
+            "tables": {},
+            "counterexamples": [],
+        }
+    cases = case_bounds(rows)
+    summary = brackets(rows, cases=cases)
+    summary = summary.assign(label=curve_labels(summary))
+    return {
+        "plain": True,
+        "facts": _facts(rows, summary),
+        "reference": _reference(summary),
+        "headlines": _headlines(summary),
+        "has_clean": bool((rows["method"] == CLEAN).any()),
+        "curves": curves_data(rows, cases=cases),
+        "tables": {"accuracy": accuracy(summary), "decided": decided(deciders(rows, cases=cases))},
+        "counterexamples": worst_counterexamples(rows, witnesses, cases=cases),
+    }
+
+
+def _subtitle(rows: pd.DataFrame, claims: pd.DataFrame) -> str:
+    zoo = "every row, its claims, its weight sets" if len(claims) else ""
+    parts = [zoo, ", ".join(_words(rows["dataset"])), ", ".join(_words(rows["spec"]))]
     norms = [norm_symbol(norm) for norm in _words(rows["norm"])]
     parts.append(f"{', '.join(norms)} perturbations" if norms else "")
     return " · ".join(part for part in parts if part)

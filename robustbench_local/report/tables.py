@@ -115,12 +115,12 @@ def accuracy(summary: pd.DataFrame) -> Table:
 def decided(summary: pd.DataFrame) -> Table:
     """Which method settled how many samples first: a row per decider, a column per eps, from `deciders`."""
     rows = summary.assign(label=curve_labels(summary))
-    radii = sorted(rows["eps"].unique(), key=lambda eps: (math.isnan(eps), eps))
+    radii = [_radius(eps) for eps in sorted(rows["eps"].unique(), key=lambda eps: (math.isnan(eps), eps))]
     parts: list[tuple[str, list[list[Cell]]]] = []
     for label, group in rows.groupby("label", sort=False):
         lines = []
         for (decider, verdict), part in _deciders_in_order(group):
-            found = {row["eps"]: row for row in part.to_dict("records")}
+            found = {_radius(row["eps"]): row for row in part.to_dict("records")}
             cells = [_share_cell(found.get(eps), verdict) for eps in radii]
             lines.append([Cell(_DECIDED.get(decider, decider)), Cell(_OUTCOMES[verdict]), *cells])
         parts.append((str(label), lines))
@@ -128,7 +128,7 @@ def decided(summary: pd.DataFrame) -> Table:
         Column("settled by", "misclassified: wrong without any perturbation", numeric=False),
         Column("as", numeric=False),
     ]
-    columns = heads + [Column(f"ε = {eps:g}") for eps in radii]
+    columns = heads + [Column("samples" if eps is None else f"ε = {eps:g}") for eps in radii]
     return Table("decided", "Samples settled by each method", columns, parts)
 
 
@@ -190,6 +190,11 @@ def _deciders_in_order(group: pd.DataFrame) -> Iterable[tuple[tuple[str, str], p
     """From what is proved over what is open to what is broken, as the bars of the accuracy table run."""
     parts = [((str(d), str(v)), part) for (d, v), part in group.groupby(["decider", "verdict"], sort=False)]
     return sorted(parts, key=lambda item: (_RANKS[item[0][1]], item[0][0] == CLEAN))
+
+
+def _radius(eps: float) -> float | None:
+    """None instead of NaN, which no dictionary finds again."""
+    return None if math.isnan(eps) else float(eps)
 
 
 def _share_cell(row: Mapping[Any, Any] | None, verdict: str) -> Cell:

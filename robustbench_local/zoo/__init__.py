@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .records import SHIPPED_EVALUATION as SHIPPED_EVALUATION
     from .records import ClaimRecord as ClaimRecord
     from .records import RowRecord as RowRecord
+    from .records import headings as headings
     from .records import read_records as read_records
     from .records import write_records as write_records
     from .status import STATUSES as STATUSES
@@ -41,6 +42,7 @@ __all__ = [
     "findings",
     "findings_markdown",
     "fit_row",
+    "headings",
     "read_records",
     "status_of",
     "write_records",
@@ -51,7 +53,7 @@ __all__ = [
 #: Where each name is: the table of the zoo is read without torch.
 _PLACES = {
     **dict.fromkeys(("EVALUATION", "SHIPPED_EVALUATION", "ClaimRecord", "RowRecord"), ".records"),
-    **dict.fromkeys(("read_records", "write_records"), ".records"),
+    **dict.fromkeys(("headings", "read_records", "write_records"), ".records"),
     **dict.fromkeys(("STATUSES", "status_of"), ".status"),
     **dict.fromkeys(("ZooRow", "zoo_rows"), ".listing"),
     **dict.fromkeys(("AUDITED", "Finding", "audited_rows", "findings", "findings_markdown"), ".auditing"),

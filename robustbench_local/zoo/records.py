@@ -18,6 +18,7 @@ __all__ = [
     "ClaimRecord",
     "RowRecord",
     "code_hash",
+    "headings",
     "read_records",
     "write_records",
 ]
@@ -100,6 +101,11 @@ def read_records(path: Path) -> dict[str, RowRecord]:
             f"not an evaluation of the zoo: {error}", where=str(path), cure="run `rbl zoo evaluate` again"
         ) from error
     return {record.row: record for record in found}
+
+
+def headings(records: Mapping[str, RowRecord]) -> dict[str, str]:
+    """Model -> what a report calls its row: "12.03 pendulum"."""
+    return {record.model: f"{record.row} {record.model}" for record in records.values()}
 
 
 def write_records(records: Mapping[str, RowRecord], path: Path) -> None:

@@ -15,7 +15,7 @@
       ? series.samples[curve.cases.indexOf(sample.value)] ?? curve.eps.map(() => null)
       : series.statistics[statistic.value];
 
-  function layout(yaxis) {
+  function layout(yaxis, across) {
     const axis = {
       gridcolor: colour("--grid"), linecolor: colour("--line"), zeroline: false, ticks: "outside",
       tickcolor: colour("--line"), automargin: true, fixedrange: coarse, title: { standoff: 8 },
@@ -26,7 +26,7 @@
       dragmode: coarse ? false : "zoom", hovermode: "x unified",
       hoverlabel: { bgcolor: colour("--panel"), bordercolor: colour("--line"), font: { color: colour("--ink") } },
       legend: { orientation: "h", traceorder: "normal", x: 0, y: 1, xanchor: "left", yanchor: "bottom", font: { size: 12 } },
-      xaxis: { ...axis, title: { text: "radius ε of the input set", standoff: 8 }, rangemode: "tozero", hoverformat: ".4~g" },
+      xaxis: { ...axis, title: { text: across ?? "radius ε of the input set", standoff: 8 }, rangemode: "tozero", hoverformat: ".4~g" },
       yaxis: { ...axis, ...yaxis },
     };
   }
@@ -57,7 +57,8 @@
 
   function drawViolation(node, curve, index) {
     const [lower, upper] = curve.bracket.map((series) => values(series, curve));
-    const view = range(lower, upper);
+    const mates = (curve.mates ?? [index]).map((number) => data.curves[number].bracket);
+    const view = range(...[0, 1].map((side) => mates.flatMap((bracket) => values(bracket[side], curve))));
     document.getElementById(`cut-${index}`).hidden = !view.cut;
     const single = curve.methods.map((series) => ({
       x: curve.eps, y: values(series, curve), name: series.name, type: "scatter", mode: "lines", visible: "legendonly",
@@ -67,7 +68,7 @@
         dash: series.side === "lower" ? "dashdot" : "dash",
       },
     }));
-    const picture = layout({ title: { text: "violation", standoff: 4 }, range: view.range, hoverformat: ".3~g" });
+    const picture = layout({ title: { text: "violation", standoff: 4 }, range: view.range, hoverformat: ".3~g" }, curve.axis);
     picture.shapes = [
       { type: "line", xref: "paper", x0: 0, x1: 1, y0: 0, y1: 0, line: { color: colour("--ink"), width: 1.2 }, layer: "below" },
     ];
