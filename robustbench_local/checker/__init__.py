@@ -7,7 +7,6 @@ rounding error accounted for outwards: what it accepts is true in exact arithmet
 import hashlib
 import json
 import time
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from .bounds import Bounds, bounds_over
+from .bounds import Bounds
 from .curves import Rejected
 from .network import Network
 from .replay import replay as _replay
 
-__all__ = ["FORMAT", "Bounds", "Check", "Network", "Rejected", "Unreadable"]
-__all__ += ["bounds_over", "check", "digest", "read"]
-FORMAT = {"format": "robustbench_local certificate", "version": 2, "arithmetic": "real"}
+__all__ = ["FORMAT", "Bounds", "Check", "Network", "Rejected", "Unreadable", "check", "digest", "read"]
+FORMAT = {"format": "robustbench_local certificate", "version": 3, "arithmetic": "real"}
 _LARGEST = 2**33  # bytes of all members together, unpacked
 
 
@@ -76,21 +74,19 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Header and arrays. Unreadable: it is no certificate; Rejected: its hashes differ from its contents."""
     arrays: dict[str, Any] = {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            if sum(m.file_size for m in archive.infolist()) > _LARGEST or len(set(names)) != len(names):
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            members = archive.zip.infolist()
+            names = {member.filename.removesuffix(".npy") for member in members}
+            if sum(member.file_size for member in members) > _LARGEST or len(names) != len(members):
                 raise Unreadable("the archive is too large, or names a member twice")
-            header = json.loads(archive.read("header.json"))
-            for name in (n for n in names if n != "header.json"):
-                with archive.open(name) as member:
-                    array = np.lib.format.read_array(member, allow_pickle=False)
-                if array.dtype.str not in {"<f2", "<f4", "<f8", "<i4", "<i8", "|u1"}:
-                    raise Unreadable(f"{name} is no array of a known kind")
-                arrays[name.removesuffix(".npy")] = array
+            header = json.loads(archive["header.json"])
+            arrays |= {name: archive[name] for name in names - {"header.json"}}
+        if {array.dtype.str for array in arrays.values()} - {"<f2", "<f4", "<f8", "<i4", "<i8", "|u1"}:
+            raise Unreadable("a member is no array of a known kind")
     except Exception as error:  # zipfile, zlib, json and numpy raise many kinds for a damaged file
         raise Unreadable(str(error) or type(error).__name__) from error
     if not isinstance(header, dict) or any(header.get(k) != v for k, v in FORMAT.items()):
-        raise Unreadable("the header is none of a certificate of version 2")
+        raise Unreadable("the header is none of a certificate of version 3")
     if header.get("sha256") != {part: digest(header.get(part), arrays, part) for part in ("network", "spec")}:
         raise Rejected("a hash of the network or the specification differs from its contents")
     return header, arrays

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -13,25 +13,34 @@ from .network import Affine, Network
 class Bounds:
     """Of every node arrays (L, n) for L boxes: lower, upper, and of affine ones reach >= |W| |x| + |bias|.
 
-    stored: the proof's slopes; `sets` (L,) says which of them a pass takes, -1 for the usual ones. forms: of
-    every node, if wanted, middle (L, n), factors (L, s, n), rest (L, n): at each point of a box there is one
-    u in [-1, 1]^s such that all values are middle + u @ factors, give or take rest; and what no part exceeds.
+    stored: the proof's slopes; `sets` (L or 1, 1) says which of them a pass takes, -1 for the usual ones.
+    forms: of every node, if wanted, middle (L, n), factors (L, s, n), rest (L, n): at each point of a box
+    there is one u in [-1, 1]^s such that all values are middle + u @ factors, give or take rest; and what no
+    part exceeds.
     until: when to give up.
     """
 
-    until: float = np.inf
-
-    def __init__(self, network: Network, stored: Mapping[str, Array], *parts: list[Array]) -> None:
-        self.network, self.stored, (self.lower, self.upper, self.reach) = network, stored, parts
-        self.slack = network.slack
-        self.lines: dict[tuple[int, bytes], tuple[Array, ...]] = {}
-        self.forms: list[tuple[Array, Array, Array, Array]] = []
+    def __init__(self, network: Network, stored: Any, box: list[Array], forms: bool, until: float) -> None:
+        self.network, self.slack, self.stored, self.until = network, network.slack, stored, until
+        self.lower, self.upper, self.reach = [box[0]], [box[1]], [np.zeros_like(box[0])]
+        self.lines, self.forms = dict[Any, tuple[Array, ...]](), list[tuple[Array, ...]]()
+        if forms:
+            middle, varying = (
+                0.5 * (box[0] + box[1]),
+                np.union1d([0], np.flatnonzero((box[0] < box[1]).any(0))),
+            )
+            radius = np.nextafter(np.maximum(box[1] - middle, middle - box[0]), np.inf)
+            factors = np.zeros((len(middle), len(varying), middle.shape[1]))
+            factors[:, np.arange(len(varying)), varying] = radius[:, varying]
+            self.forms += [(middle, factors, self.slack * self.size(0) + TINY, np.abs(middle) + radius)]
 
     def take(self, index: Array) -> "Bounds":
-        """Copies of the bounds for some of the boxes, repetitions allowed."""
-        return Bounds(
-            self.network, self.stored, *([a[index] for a in p] for p in (self.lower, self.upper, self.reach))
-        )
+        """Copies of the bounds for some of the boxes, repetitions allowed; without forms."""
+        box = [self.lower[0][index], self.upper[0][index]]
+        made = Bounds(self.network, self.stored, box, False, self.until)
+        for own, part in ((made.lower, self.lower), (made.upper, self.upper), (made.reach, self.reach)):
+            own[:] = [array[index] for array in part]
+        return made
 
     def size(self, node: int) -> Array:
         """The largest absolute value of every coordinate."""
@@ -86,24 +95,48 @@ class Bounds:
         new, rest = _named(rest * (1 + slack) + TINY, min(symbols, rest.shape[1]))
         return slope * middle + 0.5 * (most + least), np.concatenate((factors * slope[:, None], new), 1), rest
 
-    def refine(self, node: int, sets: Array) -> None:
-        """Tightens by backward passes what is undecided in some box: the sign for relu, all for sigmoid."""
-        lower, upper, network = self.lower[node], self.upper[node], self.network
-        wanted = ((lower < 0) & (upper > 0)) | (node in network.smooth)
-        open_ = np.flatnonzero(wanted.any(0))
-        step = max(1, 2**17 // (len(lower) * max(network.sizes)))  # so that a block stays in a cache
-        for part in (open_[i : i + step] for i in range(0, len(open_), step)):
+    def refine(self, node: int, sets: Array, walls: Any = None, rows: Any = None) -> None:
+        """Tightens by backward passes what is undecided in some box: the sign for relu, all for sigmoid.
+
+        rows (R,), where only these are wanted: 2 * coordinate for its lower bound, one more for the upper,
+        each with slopes of its own where `sets` is (1, R). walls: see `least`.
+        """
+        lower, upper = self.lower[node], self.upper[node]
+        wanted = ((lower < 0) & (upper > 0)) | (node in self.network.smooth)
+        rows = 2 * np.flatnonzero(wanted.any(0))[:, None] + [[0, 1]] if rows is None else rows
+        step = max(1, 2**18 // (len(lower) * max(self.network.sizes)))  # so that a block stays in a cache
+        for i in range(0, rows.size, step):
             if time.monotonic() > self.until:
                 raise Rejected("out of time")
-            rows, place = np.zeros((len(lower), 2 * len(part), lower.shape[1])), np.arange(len(part))
-            rows[:, place, part], rows[:, len(part) + place, part] = 1.0, -1.0
-            found = np.where(np.tile(wanted[:, part], 2), self.least({node: rows}, sets), -LARGE)
-            lower[:, part] = np.maximum(lower[:, part], found[:, : len(part)])
-            upper[:, part] = np.minimum(upper[:, part], -found[:, len(part) :])
+            place, above = rows.ravel()[i : i + step] // 2, rows.ravel()[i : i + step] % 2 == 1
+            start = np.zeros((len(lower), len(place), lower.shape[1]))
+            start[:, np.arange(len(place)), place] = np.where(above, -1.0, 1.0)
+            own = sets[:, i : i + step] if sets.shape[1] > 1 else sets
+            found = np.where(wanted[:, place], self.least({node: start}, own, walls), -LARGE)
+            low, high = place[~above], place[above]
+            lower[:, low] = np.maximum(lower[:, low], found[:, ~above])
+            upper[:, high] = np.minimum(upper[:, high], -found[:, above])
 
-    def least(self, start: Mapping[int, Array], sets: Array) -> Array:
-        """Lower bounds (L, K) of the sum of <a, node> over rows a (L, K, n) in `start`."""
-        return self.minimum(self.lower[0], self.upper[0], *self.pull(start, sets, 0.0, 0.0))
+    def least(self, start: Mapping[int, Array], sets: Array, walls: Any = None) -> Array:
+        """Lower bounds (L, K) of the sum of <a, node> over rows a (L, K, n) in `start`.
+
+        walls: S linear functions of the input, as `pull` gives them, not above zero at any point that
+        matters: any multiples b >= 0 of them may be added. Steps along the gradient look for good ones.
+        """
+        ends, (a, constant, error) = (self.lower[0], self.upper[0]), self.pull(start, sets, 0.0, 0.0)
+        best = self.minimum(*ends, a, constant, error)
+        if walls is None:
+            return best
+        (w, height, spare), middle, radius = walls, 0.5 * (ends[0] + ends[1]), 0.5 * (ends[1] - ends[0])
+        size, sizes = (_dot(np.abs(v), self.size(0)) + np.abs(c) for v, c in ((a, constant), (w, height)))
+        spans = [np.maximum(_dot(np.abs(v), radius), 1e-30) for v in (a, w)]
+        unit, b = spans[0][:, :, None] / spans[1][:, None] ** 2, np.zeros((*a.shape[:2], w.shape[1]))
+        for step in range(12):
+            x = middle[:, None] - radius[:, None] * np.sign(a + b @ w)
+            b = np.maximum(b + 0.5 * 0.8**step * unit * (x @ w.transpose(0, 2, 1) + height[:, None]), 0.0)
+            more = error + _dot(b, spare) + self.slack * (len(w[0]) + 1) * (size + _dot(b, sizes))
+            best = np.maximum(best, self.minimum(*ends, a + b @ w, constant + _dot(b, height), more))
+        return best
 
     def minimum(self, lower: Array, upper: Array, a: Array, constant: Array, error: Array) -> Array:
         """The least values (L, K) of <a, x> + constant - error over parts of the boxes, a (L, K, n)."""
@@ -118,9 +151,7 @@ class Bounds:
         At every moment the sum over the waiting rows + constant - error, exactly, stays below that quantity.
         """
         network, slack, waiting = self.network, self.slack, dict(start)
-        for node in range(max(start), 0, -1):
-            if node not in waiting:
-                continue
+        while (node := max(waiting)) > 0:
             a, operator = waiting.pop(node), network.operators[node]
             if isinstance(operator, Affine):
                 error = error + slack * _dot(np.abs(a), self.reach[node])
@@ -129,54 +160,36 @@ class Bounds:
             elif operator is not None:
                 below, above, under, over, size = self._lines(node, sets)
                 error = error + slack * _dot(np.abs(a), size)
-                positive = np.maximum(a, 0)
-                negative = a - positive
-                a = positive * below[:, None] + negative * above[:, None]
+                positive, negative = np.maximum(a, 0), np.minimum(a, 0)
+                a = positive * below + negative * above
                 constant = constant + _dot(positive, under) + _dot(negative, over)
             error = error + slack * np.abs(constant) + TINY
             for parent in network.parents[node]:
-                if parent in waiting:
-                    waiting[parent] = waiting[parent] + a
-                    error = error + slack * _dot(np.abs(waiting[parent]), self.size(parent))
-                else:
-                    waiting[parent] = a
+                more = parent in waiting
+                waiting[parent] = waiting[parent] + a if more else a
+                error = error + (slack * _dot(np.abs(waiting[parent]), self.size(parent)) if more else 0.0)
         return waiting[0], np.asarray(constant), np.asarray(error)
 
     def _lines(self, node: int, sets: Array) -> tuple[Array, ...]:
-        """Slopes below and above, their offsets, and what no line's terms exceed, each (L, n)."""
-        if (node, sets.tobytes()) not in self.lines:
-            parent, curve = self.network.parents[node][0], self.network.operators[node]
-            lower, upper, key = self.lower[parent], self.upper[parent], f"proof/{node}"
-            assert isinstance(curve, Relu | Sigmoid)
-            slopes = curve.slopes(lower, upper)
-            each = np.broadcast_to(sets, len(lower))
-            some = np.flatnonzero(each >= 0)
+        """Slopes below and above, their offsets, and what no line's terms exceed, (L, 1, n); or (L, K, n)
+        where `sets` (1 or L, K) has one for each row.
+        """
+        if (key := (node, sets.shape, sets.tobytes())) not in self.lines:
+            parent, curve = self.network.parents[node][0], cast(Relu | Sigmoid, self.network.operators[node])
+            lower, upper, name = self.lower[parent][:, None], self.upper[parent][:, None], f"proof/{node}"
+            each = np.broadcast_to(sets, (len(lower), sets.shape[1]))
+            slopes, some = [np.repeat(s, each.shape[1], 1) for s in curve.slopes(lower, upper)], each >= 0
             for side, slope in zip(("below", "above"), slopes, strict=True):
-                if f"{key}.{side}" in self.stored and len(some):
-                    ids, given = self.stored[f"{key}.ids"], self.stored[f"{key}.{side}"][each[some]]
+                if f"{name}.{side}" in self.stored and bool(some.any()):
+                    ids, given = self.stored[f"{name}.ids"], self.stored[f"{name}.{side}"][each[some]]
                     if not bool(np.all(np.abs(given) <= 1e6) and np.all(ids >= 0)):
                         raise Rejected("a slope or its place is out of range")
-                    slope[some[:, None], ids[None]] = given
+                    box, row = np.nonzero(some)
+                    slope[box[:, None], row[:, None], ids[None]] = given
             offsets = [curve.offset(s, side, lower, upper) for s, side in zip(slopes, (-1, 1), strict=True)]
             steep, high = (np.maximum(*(np.abs(v) for v in pair)) for pair in (slopes, offsets))
-            self.lines[node, sets.tobytes()] = (*slopes, *offsets, steep * self.size(parent) + high)
-        return self.lines[node, sets.tobytes()]
-
-
-def bounds_over(
-    network: Network, stored: Mapping[str, Array], box: tuple[Array, Array], forms: bool, until: float
-) -> Bounds:
-    """Bounds of the input alone, for boxes with corners (L, n), with forms if wanted."""
-    lower, upper = box
-    bounds = Bounds(network, stored, [lower], [upper], [np.zeros_like(lower)])
-    bounds.until = until
-    if forms:
-        middle, varying = 0.5 * (lower + upper), np.union1d([0], np.flatnonzero((lower < upper).any(0)))
-        radius = np.nextafter(np.maximum(upper - middle, middle - lower), np.inf)
-        factors = np.zeros((len(lower), len(varying), lower.shape[1]))
-        factors[:, np.arange(len(varying)), varying] = radius[:, varying]
-        bounds.forms = [(middle, factors, bounds.slack * bounds.size(0) + TINY, np.abs(middle) + radius)]
-    return bounds
+            self.lines[key] = (*slopes, *offsets, steep * self.size(parent)[:, None] + high)
+        return self.lines[key]
 
 
 def _named(rest: Array, count: int) -> tuple[Array, Array]:
@@ -189,5 +202,6 @@ def _named(rest: Array, count: int) -> tuple[Array, Array]:
 
 
 def _dot(a: Array, v: Array) -> Array:
-    """<a_k, v> per box and row: (L, K, n), (L, n) -> (L, K)."""
-    return np.asarray(np.matmul(a, v[:, :, None])[..., 0])
+    """<a_k, v_k> per box and row: (L, K, n) with (L, n), (L, 1, n) or (L, K, n) -> (L, K)."""
+    v = v.reshape(len(v), -1, a.shape[2])
+    return np.asarray((a @ v.swapaxes(1, 2))[..., 0] if v.shape[1] == 1 else np.einsum("lkn,lkn->lk", a, v))

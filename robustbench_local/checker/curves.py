@@ -58,8 +58,7 @@ class Relu:
     def chord(self, lower: Array, upper: Array) -> Array:
         """About the slope between the ends."""
         low, high = np.minimum(lower, 0.0), np.maximum(upper, 0.0)
-        chord: Array = np.clip((high - self.slope * low) / np.maximum(high - low, TINY), self.slope, 1.0)
-        return chord
+        return np.asarray(self.slope + (1 - self.slope) * high / np.maximum(high - low, TINY))
 
     def slopes(self, lower: Array, upper: Array) -> tuple[Array, Array]:
         """Usual slopes of a line below and of one above; any others would do."""

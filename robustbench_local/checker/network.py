@@ -4,23 +4,17 @@ A coefficient of an affine operator may be off by a few roundings (1 / sqrt(v), 
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections import namedtuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from .curves import Array, Rejected, Relu, Sigmoid, U, finite
 
-
-class Affine(NamedTuple):
-    """y = W x + bias as maps of rows: x -> W x, x -> |W| x, and a -> a W; `terms` of the longest sum."""
-
-    apply: Callable[[Array], Array]
-    absolute: Callable[[Array], Array]
-    pull: Callable[[Array], Array]
-    bias: Array
-    inputs: int
-    terms: int
+# y = W x + bias as maps of rows: apply: x -> W x, absolute: x -> |W| x, pull: a -> a W; bias; the number of
+# inputs; terms of the longest sum.
+Affine = namedtuple("Affine", "apply absolute pull bias inputs terms")
 
 
 class Network:
@@ -32,8 +26,7 @@ class Network:
 
     def __init__(self, nodes: Any, arrays: Mapping[str, Array]) -> None:
         self.sizes, self.parents = [*integers([nodes[0]["size"]], 1, 1)], [integers([], 0, 0)]
-        self.operators: list[Affine | Relu | Sigmoid | None] = [None]
-        self.smooth = set[int]()
+        self.operators, self.smooth = list[Any]([None]), set[int]()
         terms = len(nodes)
         for number, about in enumerate(nodes[1:], 1):
             parents, operator = integers(about["inputs"], None, 0), _operator(about, number, arrays)

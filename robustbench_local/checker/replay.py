@@ -5,30 +5,19 @@ atoms with least(-sum w_i e_i) > 0 (>= 0 where all weighted atoms are strict) sh
 Hidden nodes are bounded over the leaf's own box or over an outer one, of which it was cut.
 """
 
+from collections import namedtuple
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from .bounds import Bounds, bounds_over
+from .bounds import Bounds
 from .curves import TINY, Array, Rejected, finite
 from .network import Network, integers
 
-
-class Leaf(NamedTuple):
-    """A part of a clause's tree: box, splits (node, coordinate, side, point), place in the arrays.
-
-    outer: the box over which hidden nodes are bounded, and the way.
-    """
-
-    problem: int
-    clause: int
-    lower: Array
-    upper: Array
-    splits: tuple[tuple[int, int, int, float], ...]
-    number: int
-    first: int
-    outer: tuple[Array, Array, int]
+# A part of a clause's tree: its box, splits (node, coordinate, side, point), its place in the arrays; outer:
+# the box over which hidden nodes are bounded, and the way.
+Leaf = namedtuple("Leaf", "problem clause lower upper splits number first outer")
 
 
 class Proof:
@@ -36,9 +25,8 @@ class Proof:
 
     def __init__(self, header: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
         self.arrays, self.network = arrays, Network(header["network"]["nodes"], arrays)
-        self.lower, self.upper, self.C, self.d = (
-            finite(arrays[f"spec/{k}"], k) for k in ("lower", "upper", "C", "d")
-        )
+        claim = [finite(arrays[f"spec/{k}"], k) for k in ("lower", "upper", "C", "d")]
+        self.lower, self.upper, self.C, self.d = claim
         (count, rows, outputs), sizes = self.C.shape, self.network.sizes
         shapes = (self.lower.shape, self.upper.shape, self.d.shape, outputs)
         self.clauses = [[integers(atom, 2, 0) for atom in clause] for clause in header["spec"]["clauses"]]
@@ -49,7 +37,7 @@ class Proof:
         self.weights, self.multipliers = (finite(arrays[f"proof/{k}"], k) for k in ("weights", "multipliers"))
         if bool(np.any(self.lower > self.upper)) or min(self.weights.min(), *self.multipliers, 0.0) < 0:
             raise Rejected("a box is empty, or a weight or multiplier negative")
-        self.ways = [(integers([w["symbols"]], 1, -1)[0], w["refined"]) for w in header["proof"]["ways"]]
+        self.ways = header["proof"]["ways"]
 
     def leaves(self) -> Iterator[Leaf]:
         """The leaves of all trees, which lie one after the other in preorder: z <= point, then z >= point."""
@@ -84,41 +72,50 @@ class Proof:
 
 def replay(header: Mapping[str, Any], arrays: Mapping[str, Array], until: float) -> tuple[int, float]:
     """The number of leaves and the smallest bound. Rejected where something is not proved, or not in time."""
-    proof, margin, groups = Proof(header, arrays), np.inf, dict[tuple[int, bytes], list[Leaf]]()
+    proof, margin, groups = Proof(header, arrays), np.inf, dict[Any, list[Leaf]]()
     leaves, step = list(proof.leaves()), max(1, 2**16 // sum(proof.network.sizes))
     for leaf in leaves:  # those with the same box share its bounds
-        lower, upper, way = leaf.outer
-        groups.setdefault((way, lower.tobytes() + upper.tobytes()), []).append(leaf)
+        groups.setdefault((leaf.outer[2], *(e.tobytes() for e in leaf.outer[:2])), []).append(leaf)
     for way in {leaf.outer[2] for leaf in leaves}:
-        parts = [group for (number, _), group in groups.items() if number == way]
+        parts = [group for key, group in groups.items() if key[0] == way]
         for block in (parts[i : i + step] for i in range(0, len(parts), step)):
             margin = min(margin, _block(proof, proof.ways[way], block, until))
     return len(leaves), margin
 
 
-def _block(proof: Proof, way: tuple[int, Any], block: list[list[Leaf]], until: float) -> float:
+def _block(proof: Proof, way: Any, block: list[list[Leaf]], until: float) -> float:
     """The smallest bound over some groups of leaves, each with a box of its own."""
-    lower, upper = (np.stack([group[0].outer[end] for group in block]) for end in (0, 1))
-    (symbols, refined), margin = way, np.inf
-    bounds = bounds_over(proof.network, proof.arrays, (lower, upper), symbols >= 0, until)
+    box = [np.stack([group[0].outer[end] for group in block]) for end in (0, 1)]
+    symbols, refined = integers([way["symbols"]], 1, -1)[0], [integers(e, 4, -1) for e in way["refined"]]
+    margin = np.inf
+    bounds = Bounds(proof.network, proof.arrays, box, symbols >= 0, until)
     for node in range(1, len(proof.network.sizes)):
         bounds.add(node, max(symbols, 0))
-        for _, number in (pair for pair in refined if pair[0] == node):
-            bounds.refine(node, np.array(integers([number], 1, -1)))
+        for _, first, set_, count in (entry for entry in refined if entry[0] == node):
+            rows = proof.arrays[f"proof/{node}.rows"][first : first + count] if count > 0 else None
+            bounds.refine(node, set_ + np.arange(max(count, 1))[None], None, rows)
+            bounds.lines.clear()
     pairs = [(k, leaf) for k, group in enumerate(block) for leaf in group]
     step = max(1, 2**18 // sum(proof.network.sizes))
     for some in (pairs[i : i + step] for i in range(0, len(pairs), step)):
         own = bounds.take(np.array([k for k, _ in some]))
-        margin = min(margin, _refute(proof, own, [leaf for _, leaf in some]))
+        margin = min(margin, _refute(proof, own, [leaf for _, leaf in some], way["clipped"]))
     return margin
 
 
-def _refute(proof: Proof, bounds: Bounds, leaves: list[Leaf]) -> float:
+def _refute(proof: Proof, bounds: Bounds, leaves: list[Leaf], clipped: Any) -> float:
     """The smallest bound over the leaves, whose bounds are given; Rejected where one proves nothing."""
-    network, last, slack = proof.network, len(proof.network.sizes) - 1, proof.network.slack
-    start = {last: np.zeros((len(leaves), 1, network.sizes[last]))}
-    constant, error = np.zeros((len(leaves), 1)), np.full((len(leaves), 1), TINY)
-    needed, empty = np.zeros(len(leaves), bool), np.zeros(len(leaves), bool)
+    network, last, most = (
+        proof.network,
+        len(proof.network.sizes) - 1,
+        max(len(leaf.splits) for leaf in leaves),
+    )
+    start, usual = {last: np.zeros((len(leaves), 1, network.sizes[last]))}, np.array([[-1]])
+    walls, needed = (
+        dict[int, Array](),
+        np.zeros(len(leaves), bool),
+    )  # a split says that -side (z - point) <= 0
+    constant, size, level, reach, beta = (np.zeros((len(leaves), k)) for k in (1, 1, most, most, most))
     for k, leaf in enumerate(leaves):
         clause, w = proof.clauses[leaf.clause], proof.weights[leaf.number]
         if not bool(np.any(w > 0)) or bool(np.any(w[len(clause) :])):
@@ -127,18 +124,24 @@ def _refute(proof: Proof, bounds: Bounds, leaves: list[Leaf]) -> float:
         rows, w = [row for row, _ in clause], w[: len(clause)]
         C, d = proof.C[leaf.problem, rows], proof.d[leaf.problem, rows]
         start[last][k, 0], constant[k] = -(w @ C), -(w @ d)
-        error[k] += slack * (w @ (np.abs(C) @ bounds.size(last)[k] + np.abs(d)))
-        own = proof.multipliers[leaf.first : leaf.first + len(leaf.splits)]
-        for beta, (node, place, side, point) in zip(own, leaf.splits, strict=True):
-            a = start.setdefault(node, np.zeros((len(leaves), 1, network.sizes[node])))
-            error[k] += slack * (np.abs(a[k, 0, place]) + beta) * bounds.size(node)[k, place] + TINY
-            error[k] += slack * (np.abs(constant[k]) + beta * abs(point))
-            a[k, 0, place] -= beta * side
-            constant[k] += beta * side * point
+        size[k] = w @ (np.abs(C) @ bounds.size(last)[k] + np.abs(d))
+        beta[k, : len(leaf.splits)] = proof.multipliers[leaf.first : leaf.first + len(leaf.splits)]
+        for s, (node, place, side, point) in enumerate(leaf.splits):
+            wall = walls.setdefault(node, np.zeros((len(leaves), most, network.sizes[node])))
+            wall[k, s, place], level[k, s] = -side, side * point
+            reach[k, s] = bounds.size(node)[k, place] + abs(point)
             face, tighter = (bounds.lower, max) if side > 0 else (bounds.upper, min)
             face[node][k, place] = tighter(face[node][k, place], point)
-            empty[k] |= bounds.lower[node][k, place] > bounds.upper[node][k, place]
-    plane = bounds.pull(start, proof.sets[[leaf.number for leaf in leaves]], constant, error)
+    if walls and clipped:
+        pulled = bounds.pull(walls, usual, level, 0.0)
+        for node in integers(clipped, None, 1):
+            bounds.refine(node, usual, pulled)
+        bounds.lines.clear()
+    empty = np.any([(low > high).any(1) for low, high in zip(bounds.lower, bounds.upper, strict=True)], 0)
+    start |= {node: start.get(node, 0.0) + beta[:, None] @ wall for node, wall in walls.items()}
+    constant += (beta * level).sum(1, keepdims=True)
+    error = network.slack * (most + 2) * (size + (beta * reach).sum(1, keepdims=True)) + TINY
+    plane = bounds.pull(start, proof.sets[[leaf.number for leaf in leaves], None], constant, error)
     lower, upper = np.stack([leaf.lower for leaf in leaves]), np.stack([leaf.upper for leaf in leaves])
     found = bounds.minimum(lower, upper, *plane)[:, 0]
     for k in np.flatnonzero(~(np.where(needed, found > 0, found >= 0) | empty))[:1]:

@@ -137,6 +137,27 @@ def broken_proofs(found: Parts) -> Iterator[tuple[str, Change]]:
     yield "split of no node", lambda p: p[1]["proof/nodes"].__setitem__(-1, 10_000)
     yield "set that is not there", lambda p: p[1]["proof/sets"].fill(10_000)
     yield "no ways", lambda p: p[0]["proof"].update(ways=[])
+    for entry in ("symbols", "refined", "clipped"):
+        yield f"no {entry}", lambda p, e=entry: [way.pop(e) for way in p[0]["proof"]["ways"]]  # type: ignore[misc]
+    for refined in (
+        [[1, 0, -1]],
+        [[1, 0, -2, 0]],
+        [[1, -1, 0, 1]],
+        [[1, 0.5, 0, 0]],
+        [1],
+        "1",
+        [[1, 0, 0, 1]],
+    ):
+        yield (
+            f"refined {refined}",
+            lambda p, r=refined: [way.update(refined=r) for way in p[0]["proof"]["ways"]],
+        )  # type: ignore[misc]
+    for clipped in ([10_000], [-1], 1, "1", [1.0]):
+        if any(way["clipped"] for way in found[0]["proof"]["ways"]) and (found[1]["proof/nodes"] > 0).any():
+            yield (
+                f"clipped {clipped}",
+                lambda p, c=clipped: [way.update(clipped=c) for way in p[0]["proof"]["ways"]],
+            )  # type: ignore[misc]
     yield "way that is not there", lambda p: p[1]["proof/about"].__setitem__((0, 1), 10_000)
     yield "way below zero", lambda p: p[1]["proof/about"].__setitem__((0, 1), -1)
     yield "outer box that is not there", lambda p: p[1]["proof/about"].__setitem__((0, 0), 10_000)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from robustbench_local import checker
-from robustbench_local.checker import Network, bounds_over, check
+from robustbench_local.checker import Bounds, Network, check
 from robustbench_local.checker.curves import Relu, Sigmoid, sigmoid
 
 from .samples import Parts, write
@@ -97,7 +97,7 @@ def sigmoid_less_line(slope: float, above: float, slopes: tuple[float, float]) -
         "proof/1.above": np.array([[slopes[1]]]),
     }
     arrays["spec/C"] = arrays["spec/C"].reshape(1, 1, 1)
-    ways = [{"symbols": -1, "refined": []}]
+    ways = [{"symbols": -1, "refined": [], "clipped": []}]
     header = {"network": {"nodes": nodes}, "spec": {"clauses": [[[0, 0]]]}, "proof": {"ways": ways}}
     return {**checker.FORMAT, **header}, arrays
 
@@ -201,13 +201,13 @@ def test_bounds_of_all_nodes_enclose_exact_values(
     nodes, arrays = network
     made = Network(nodes, arrays)
     lower, upper = np.array([centre]) - radius, np.array([centre]) + radius
-    bounds = bounds_over(made, {}, (lower, upper), symbols >= 0, np.inf)
+    bounds = Bounds(made, {}, [lower, upper], symbols >= 0, np.inf)
     for node in range(1, len(nodes)):
         bounds.add(node, max(symbols, 0))
         if refined:
-            bounds.refine(node, np.array([-1]))
+            bounds.refine(node, np.array([[-1]]))
     rows = np.stack([np.eye(4), -np.eye(4)]).reshape(1, 8, 4)
-    least = bounds.least({len(nodes) - 1: rows}, np.array([-1]))[0]
+    least = bounds.least({len(nodes) - 1: rows}, np.array([[-1]]))[0]
     for corner in (
         (lower[0, i] if c else upper[0, i] for i, c in enumerate(cs))
         for cs in itertools.product((0, 1), repeat=4)
@@ -224,6 +224,88 @@ def test_bounds_of_all_nodes_enclose_exact_values(
             assert Fraction(float(least[i])) <= v and Fraction(float(least[4 + i])) <= -v
 
 
+@given(networks(), st.integers(0, 2**32 - 1), st.sampled_from([0.0, 1e-9, 0.5]), st.booleans())
+@settings(max_examples=80, deadline=None)
+def test_bounds_behind_walls_hold_where_no_wall_is_above_zero(
+    network: tuple[list[dict[str, Any]], dict[str, NDArray[Any]]], seed: int, radius: float, own: bool
+) -> None:
+    """Splits that a point fulfils: the clipped bounds of all nodes enclose its values, exactly."""
+    nodes, arrays = network
+    rng, made = np.random.default_rng(seed), Network(nodes, arrays)
+    centre = rng.uniform(-2, 2, (1, 4))
+    bounds = Bounds(made, {}, [centre - radius, centre + radius], False, np.inf)
+    for node in range(1, len(nodes)):
+        bounds.add(node)
+    x = [
+        Fraction(float(rng.choice(ends))) for ends in zip(bounds.lower[0][0], bounds.upper[0][0], strict=True)
+    ]
+    values = run(nodes, arrays, x)
+    walls: dict[int, NDArray[Any]] = {}
+    level = np.zeros((1, 5))
+    for s in range(5):
+        node, place, side = int(rng.integers(1, len(nodes))), int(rng.integers(4)), float(rng.choice([-1, 1]))
+        point = float(values[node][place])  # on the wall, or within the part by a unit in the last place
+        while side * (values[node][place] - Fraction(point)) < 0:
+            point = float(np.nextafter(point, -side * np.inf))
+        walls.setdefault(node, np.zeros((1, 5, 4)))[0, s, place] = -side
+        level[0, s] = side * point
+        face, tighter = (bounds.lower, max) if side > 0 else (bounds.upper, min)
+        face[node][0, place] = tighter(face[node][0, place], point)
+    pulled = bounds.pull(walls, np.array([[-1]]), level, 0.0)
+    before = [end.copy() for end in bounds.lower]
+    for node in range(1, len(nodes)):
+        bounds.refine(node, np.array([[-1]]), pulled, np.arange(8) if own else None)
+    assert all((new >= old).all() for new, old in zip(bounds.lower, before, strict=True))
+    for node, value in enumerate(values):
+        for i, v in enumerate(value):
+            assert Fraction(float(bounds.lower[node][0, i])) <= v <= Fraction(float(bounds.upper[node][0, i]))
+
+
+def twins(gap: float, above: float, clipped: list[int], side: int = 0) -> Parts:
+    """The claim max(z + gap, 0) - max(z, 0) < above for z = x0 + x1 on [-1, 1]^2, split at z = 0.
+
+    side: on which the proof says that the other coordinate was split instead.
+    """
+    nodes: list[dict[str, Any]] = [{"op": "input", "inputs": [], "size": 2}]
+    nodes += [{"op": "linear", "inputs": [0], "size": 2}, {"op": "relu", "inputs": [1], "slope": 0.0}]
+    arrays: dict[str, NDArray[Any]] = {
+        "network/1.weight": np.ones((2, 2)),
+        "network/1.bias": np.array([0.0, gap]),
+        "spec/lower": -np.ones((1, 2)),
+        "spec/upper": np.ones((1, 2)),
+        "spec/C": np.array([[[-1.0, 1.0]]]),
+        "spec/d": np.array([[-above]]),
+        "proof/nodes": np.array([1, -1, -1], np.int32),
+        "proof/coordinates": np.array([side, 0, 0], np.int32),
+        "proof/points": np.zeros(3),
+        "proof/weights": np.ones((2, 1)),
+        "proof/multipliers": np.zeros(2, np.float32),
+        "proof/sets": np.full(2, -1, np.int32),
+        "proof/about": np.zeros((2, 2), np.int32),
+    }
+    ways = [{"symbols": -1, "refined": [], "clipped": clipped}]
+    header = {"network": {"nodes": nodes}, "spec": {"clauses": [[[0, 0]]]}, "proof": {"ways": ways}}
+    return {**checker.FORMAT, **header}, arrays
+
+
+def test_what_a_split_says_of_another_coordinate_proves_the_claim(tmp_path: Path) -> None:
+    """Two equal neurons: a split of one decides the other, if and only if the way says so."""
+
+    def verdict(*about: Any) -> checker.Check:
+        return check(write(tmp_path / "proof", twins(*about), rehash=True))
+
+    assert verdict(0.0, 0.05, [1]).accepted and verdict(0.0, 0.05, [1], 1).accepted
+    assert not verdict(0.0, 0.05, []).accepted
+    assert not verdict(0.0, -1e-6, [1]).accepted and not verdict(0.0, 0.0, [1]).accepted
+    for gap in (0.5, 1e-3):
+        for split in (0, 1):
+            assert not verdict(gap, gap * 0.999, [1], split).accepted
+            assert not verdict(gap, gap, [1, 1, 1], split).accepted
+    for broken in ([2, 7], [-1], [0], [1.0], ["1"], 1, None, {"1": 1}, [True], [[1]]):
+        found = verdict(0.5, 0.4, broken)
+        assert not found.accepted and found.readable, broken
+
+
 def test_symbols_of_two_branches_are_not_mixed_up() -> None:
     """Errors of different functions are different unknowns, also where the branches meet in a sum."""
     ops = [("linear", [0]), ("relu", [1]), ("linear", [0]), ("relu", [3]), ("linear", [4]), ("add", [2, 5])]
@@ -234,7 +316,7 @@ def test_symbols_of_two_branches_are_not_mixed_up() -> None:
         arrays = {f"network/{k}.weight": rng.normal(size=(4, 4)) for k in (1, 3, 5)}
         arrays |= {f"network/{k}.bias": 0.3 * rng.normal(size=4) for k in (1, 3, 5)}
         made, end = Network(nodes, arrays), np.ones((1, 4))
-        bounds = bounds_over(made, {}, (-end, end), True, np.inf)
+        bounds = Bounds(made, {}, [-end, end], True, np.inf)
         for node in range(1, len(nodes)):
             bounds.add(node, 4)
         values = [rng.uniform(-1, 1, (4000, 4))]
@@ -284,6 +366,7 @@ def random_proof(
         "about": np.stack((ups, rng.integers(0, 3, leaves)), 1).astype(np.int32),
     }
     for number, about in enumerate(nodes):
+        arrays[f"{number}.rows"] = rng.integers(0, 8, 3).astype(np.int32)
         if about["op"] == "relu":
             arrays[f"{number}.ids"] = np.arange(4, dtype=np.int32)
             arrays[f"{number}.below"], arrays[f"{number}.above"] = (
@@ -311,12 +394,15 @@ def test_no_proof_of_a_false_claim_is_accepted(
     C = np.zeros((1, 1, 4))
     C[0, 0, 0] = 1.0
     spec = {"lower": centre - radius, "upper": centre + radius, "C": C, "d": np.array([[-threshold]])}
-    refined = [[k, int(data.draw(st.integers(-1, 1)))] for k in range(1, len(nodes))]
+    sets, count = data.draw(st.integers(-1, 1)), data.draw(st.integers(0, 2))
+    refined = [[k, 0, sets, 0] for k in range(1, len(nodes))]
+    refined += [[k, 1, 0, count] for k in range(1, len(nodes))]  # two rows with slopes of their own
+    clipped = data.draw(st.lists(st.integers(1, len(nodes) - 1), max_size=4))
     header = {
         **checker.FORMAT,
         "network": {"nodes": nodes},
         "spec": {"clauses": [[[0, int(strict)]]]},
-        "proof": {"ways": [{"symbols": symbols, "refined": refined} for symbols in (-1, 0, 2)]},
+        "proof": {"ways": [{"symbols": k, "refined": refined, "clipped": clipped} for k in (-1, 0, 2)]},
     }
     whole = {
         **arrays,

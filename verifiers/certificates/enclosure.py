@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_local.checker import Bounds, Network, bounds_over
+from robustbench_local.checker import Bounds, Network
 
 from .claim import Claim
 from .trees import Way
@@ -39,9 +39,9 @@ def enclosed(
     until: float = np.inf,
 ) -> Bounds:
     """The checker's bounds of all nodes over boxes (L, n); the checker's `Rejected` where it gets late."""
-    bounds = bounds_over(network, {}, (lower, upper), way.symbols >= 0, until)
+    bounds = Bounds(network, {}, [lower, upper], way.symbols >= 0, until)
     for node in range(1, len(network.sizes)):
         bounds.add(node, max(way.symbols, 0))
         if node in way.refined:
-            bounds.refine(node, np.array([-1]))
+            bounds.refine(node, np.array([[-1]]))
     return bounds

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from robustbench_local.checker import Rejected
@@ -24,6 +25,7 @@ from ..slopes import Slopes
 from .ascent import Ascent
 from .candidates import candidates
 from .claim import Claim
+from .clipping import clipped_boxes, clipped_nodes, joined_bounds
 from .enclosure import checker_network, enclosed, refined_nodes
 from .leaves import Domain, DomainBatch, Multipliers
 from .rebuilt import rebuilt
@@ -49,8 +51,8 @@ class HiddenSearch:
         self.claim, self.deadline = claim, deadline
         self.graph, self.nodes = rebuilt(claim.network)
         self.number = {node: k for k, node in enumerate(self.nodes)}
-        self.way = Way(-1, refined_nodes(claim))
         self.network = checker_network(claim)
+        self.way = Way(-1, refined_nodes(claim), clipped_nodes(claim, self.network.sizes))
         lower, upper = (torch.from_numpy(a) for a in (claim.lower, claim.upper))
         self.inputs = Box(lower, upper)
         self.C, self.d = torch.from_numpy(claim.C), torch.from_numpy(claim.d)
@@ -59,18 +61,19 @@ class HiddenSearch:
         self.roots = [_Root() for _ in range(claim.batch * len(claim.clauses))]
         self.step = max(1, min(_MOST, _AT_ONCE // sum(node.numel for node in self.graph.nodes)))
         self.leaves, self.each, self.fixed = 0, 0.0, 0.0
+        self.ids: dict[int, NDArray[np.int64]] = {}
 
     def run(self) -> Proof:
         """The proof as far as time allows, that of its check left aside."""
         try:
             self._enclose()
+            open_ = self._quick() if time.monotonic() < self._until() else []
+            while open_ and time.monotonic() < self._until():
+                batch = [d for d in open_ if d.last == open_[0].last][: self.step]
+                taken = {id(d) for d in batch}
+                open_ = [d for d in open_ if id(d) not in taken] + self._bounded(batch)
         except Rejected:  # out of time
-            return Proof([None] * len(self.roots), (self.way,))
-        open_ = self._quick() if time.monotonic() < self._until() else []
-        while open_ and time.monotonic() < self._until():
-            batch = [d for d in open_ if d.last == open_[0].last][: self.step]
-            taken = {id(d) for d in batch}
-            open_ = [d for d in open_ if id(d) not in taken] + self._bounded(batch)
+            pass
         return Proof([root.tree for root in self.roots], (self.way,), self.ids)
 
     def _until(self) -> float:
@@ -86,12 +89,13 @@ class HiddenSearch:
             for b in range(self.claim.batch)
         ]
         self.fixed = time.monotonic() - begun
+        self.bounds = joined_bounds(parts)
         self.boxes: dict[Node, Interval] = {}
         for number, node in enumerate(self.nodes):
-            ends = (np.concatenate([getattr(p, side)[number] for p in parts]) for side in ("lower", "upper"))
+            ends = (end[number].copy() for end in (self.bounds.lower, self.bounds.upper))
             low, high = (torch.from_numpy(e).reshape(-1, *node.shape) for e in ends)
             self.boxes[node] = Interval(low, high)
-        self.ids = {}
+        self.ids.clear()
         for node in self.graph.nodes[1:]:
             if isinstance(find_rule(node), Elementwise):
                 low, high = (
@@ -126,8 +130,12 @@ class HiddenSearch:
                 open_.append(Domain(b, c, atoms[best], (), np.zeros(0), {}, (root, "tree")))
         return open_
 
-    def _batch(self, domains: list[Domain]) -> DomainBatch:
-        return DomainBatch.of(self.graph, self.inputs, self.boxes, (self.C, self.d), domains)
+    def _batch(self, domains: list[Domain], *, clipped: bool = True) -> DomainBatch:
+        batch = DomainBatch.of(self.graph, self.inputs, self.boxes, (self.C, self.d), domains)
+        if not (clipped and self.way.clipped and any(d.splits for d in domains)):
+            return batch
+        boxes = clipped_boxes(self.bounds, domains, self.nodes, self.way)
+        return replace(batch, boxes={**batch.boxes, **boxes})
 
     def _bounded(self, domains: list[Domain]) -> list[Domain]:
         """Bounds domains: hangs leaves where they are refuted; the halves of the others."""
@@ -174,7 +182,7 @@ class HiddenSearch:
         flat = [half for pairs in halves for pair in pairs for half in pair]
         values: list[float] = []
         for part in (flat[i : i + self.step] for i in range(0, len(flat), self.step)):
-            batch = self._batch(part)
+            batch = self._batch(part, clipped=False)
             values += batch.lower(batch.start(part)).squeeze(1).nan_to_num(nan=-1e30).tolist()
         children: list[Domain] = []
         for d, pairs in zip(domains, halves, strict=True):

@@ -111,7 +111,7 @@ class InputBounds:
         network: Network = self.network
         bounds = enclosed(network, lower, upper, way, until)
         C, d = self.claim.C[problem], self.claim.d[problem]
-        last, usual = len(network.sizes) - 1, np.array([-1])
+        last, usual = len(network.sizes) - 1, np.array([[-1]])
         a, constant, error = bounds.pull({last: -C}, usual, -d, 0.0)
         value, constant = bounds.minimum(lower, upper, a, constant, error), constant - error
         width = self.index.shape[1]
@@ -131,7 +131,7 @@ class InputBounds:
         rows = np.einsum("lcw,lcwo->lco", weights[:, :, 0], self.claim.C[problem][:, self.index])
         shift = np.einsum("lcw,lcw->lc", weights[:, :, 0], self.claim.d[problem][:, self.index])
         # the checker allows for the rounding of these sums: the search stays clear of zero by more
-        a, height, error = bounds.pull({len(self.network.sizes) - 1: -rows}, np.array([-1]), -shift, 0.0)
+        a, height, error = bounds.pull({len(self.network.sizes) - 1: -rows}, np.array([[-1]]), -shift, 0.0)
         value = bounds.minimum(lower, upper, a, height, error)
         return Found(
             np.concatenate((own.lower, value[:, :, None]), 2),

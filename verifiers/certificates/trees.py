@@ -42,11 +42,13 @@ class Branch:
 @dataclass(frozen=True, slots=True)
 class Way:
     """How the checker bounds hidden nodes over a box: by forms with so many symbols for each function (-1: by
-    intervals), and by backward passes for the nodes `refined`.
+    intervals), and by backward passes for the nodes `refined`; for those of `clipped` once more on every
+    leaf, with multiples of its hidden splits.
     """
 
     symbols: int
     refined: tuple[int, ...]
+    clipped: tuple[int, ...] = ()
 
 
 Tree = Branch | Refuted | None
@@ -99,9 +101,15 @@ def tree_arrays(proof: Proof, most_atoms: int) -> tuple[dict[str, Any], dict[str
         "multipliers": np.concatenate([leaf.multipliers for leaf in leaves]).astype(np.float32),
         **_slopes(leaves, proof.ids),
     }
-    ways = [{"symbols": w.symbols, "refined": [[node, -1] for node in w.refined]} for w in proof.ways]
-    entry = {"ways": ways}
-    return entry, {f"proof/{name}": value for name, value in arrays.items()}
+    ways = [
+        {
+            "symbols": way.symbols,
+            "refined": [[node, 0, -1, 0] for node in way.refined],
+            "clipped": list(way.clipped),
+        }
+        for way in proof.ways
+    ]
+    return {"ways": ways}, {f"proof/{name}": value for name, value in arrays.items()}
 
 
 def _slopes(leaves: list[Refuted], ids: Mapping[int, NDArray[np.int64]]) -> dict[str, NDArray[Any]]:
