@@ -81,14 +81,14 @@ def _shares(rule: Rule, node: Node, boxes: Mapping[Node, Interval], a: Tensor) -
     a = a.expand(batch, *a.shape[1:])
     pulled = rule.backward(node, a, boxes)
     middles = [boxes[parent].mid_radius()[0] for parent in node.inputs]
-    loss = (a.squeeze(1) * node.run(*middles)).flatten(1).sum(1)
+    loss = (a.squeeze(1) * node.run(*middles)).reshape(batch, -1).sum(1)
     loss = loss if pulled.offset is None else loss - pulled.offset.reshape(batch)
     effects = []
     for parent, middle, coefficients in zip(node.inputs, middles, pulled.coefficients, strict=True):
         slopes = dense_rows(coefficients).squeeze(1)
-        loss = loss - (slopes * middle).flatten(1).sum(1)
+        loss = loss - (slopes * middle).reshape(batch, -1).sum(1)
         effects.append((slopes.abs() + _FLAT) * (boxes[parent].upper - boxes[parent].lower))
-    total = sum(effect.flatten(1).sum(1) for effect in effects)
+    total = sum(effect.reshape(batch, -1).sum(1) for effect in effects)
     each = (loss / torch.as_tensor(total)).nan_to_num(0.0, 0.0, 0.0).clamp(min=0)
     return [effect * each.reshape(batch, *(1 for _ in effect.shape[1:])) for effect in effects]
 

@@ -85,7 +85,7 @@ class Clipper:
         problem, parts = self.roots.problem[root], []
         for number, places in self.planes.nodes:
             box = self.roots.boxes[self.roots.graph.nodes[number]].select(problem)
-            parts.append(torch.stack((box.lower.flatten(1)[:, places], box.upper.flatten(1)[:, places]), 1))
+            parts.append(torch.stack([_rows(end)[:, places] for end in (box.lower, box.upper)], 1))
         return torch.cat(parts, 2)
 
     def clip(
@@ -226,7 +226,7 @@ def tightened(
         box, count = known[nodes[number]], places.shape[0]
         part = tight[:, :, first : first + count].to(box.lower.dtype)
         lower, upper = (
-            end.flatten(1).index_copy(1, places, part[:, i]).reshape(end.shape)
+            _rows(end).index_copy(1, places, part[:, i]).reshape(end.shape)
             for i, end in enumerate((box.lower, box.upper))
         )
         boxes[nodes[number]] = Interval(lower, upper)
@@ -263,3 +263,8 @@ def _minima(rows: Tensor, at: Tensor, spaces: HalfSpaces, mid: Tensor, radius: T
         beta.addcdiv_(first, (second / (1 - 0.95**t)).sqrt_().add_(1e-6), value=scale).clamp_(min=0)
         step *= 0.85
     return best * unit.squeeze(2)
+
+
+def _rows(values: Tensor) -> Tensor:
+    """Values (D, *shape) as (D, n); a single number a domain, (D,), makes n = 1."""
+    return values.flatten(1) if values.dim() > 1 else values.unsqueeze(1)

@@ -14,7 +14,22 @@ from robustbench_local.verifiers.branching.problem import Roots, inflated
 from robustbench_local.verifiers.branching.settings import Settings
 from torch import Tensor, nn
 
-from robustbench_local.specs import All, Any, Atom, Box, Net, Query, Var, argmax, box, forall
+from robustbench_local.specs import (
+    All,
+    Any,
+    Atom,
+    Box,
+    Data,
+    Net,
+    Query,
+    Var,
+    argmax,
+    ball,
+    box,
+    forall,
+    sigmoid,
+    vsum,
+)
 from robustbench_local.verifiers import (
     VERIFIERS,
     AlphaCROWN,
@@ -207,3 +222,19 @@ def test_the_number_of_tries_changes_the_work_but_not_the_verdict(tries: int) ->
     query = forall(x, box(-1, 1), f(x)[0] <= top + 0.5).query(network)
     found = BranchAndBound(settings=Settings(tries=tries)).bound(graph, query, Budget(seconds=30))
     assert query.holds(found.upper).all()
+
+
+def test_a_hidden_number_that_has_no_axis_can_be_cut() -> None:
+    """sigmoid of one number per problem is a node of shape (): its bounds are clipped like any other's."""
+    torch.manual_seed(0)
+    network = _network(0, (4, 8, 4))
+    x0, mask = Data("x0", 4), Data("mask", 4)
+    x, f = Var("x", like=x0), Net("f", 4, 4)
+    moved = sigmoid(vsum(mask * f(x))) - sigmoid(vsum(mask * f(x0)))
+    spec = forall(x, ball(x0, 0.5), abs(moved) <= 0.04)
+    query = spec.query(network, x0=torch.rand(3, 4), mask=torch.eye(4)[:3])
+    graph = from_torch(query.network, query.inputs.centre()[:1].float())
+    upper = BAB.bound(graph, query, Budget(seconds=3)).upper
+    for _ in range(20):
+        points = query.inputs.sample(torch.rand(3, *query.inputs.shape), torch.rand(3))
+        assert bool((query.violation(points) <= upper).all())
