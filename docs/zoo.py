@@ -9,7 +9,8 @@ from collections import Counter
 from pathlib import Path
 
 from robustbench_local.models import ROWS, read_index, read_plan
-from robustbench_local.zoo import SHIPPED_EVALUATION, STATUSES, card_markdown, read_records, zoo_rows
+from robustbench_local.zoo import SHIPPED_EVALUATION, STATUSES, card_markdown, card_of, read_records, zoo_rows
+from robustbench_local.zoo.listing import WITHOUT_CLAIM
 
 PAGE = Path(__file__).with_name("zoo.md")
 CARDS = Path(__file__).with_name("zoo-cards.md")
@@ -37,6 +38,11 @@ violation and its gap, all weight sets side by side, and how the violation grows
 these are balls or boxes (norm `scale` in the table; `eps` is the factor, 1 the claim itself). A row that
 fails is named with its error and stops no other.
 
+`rbl zoo card 12.03 --out card.html` writes a row's card, data sheet and release flag included. The rows of
+the process (P) are rules about every row: the five steps and the two tests are answered, cards are written,
+the audit lists every claim, no weights go out of a row that is not bracketed. `rbl audit` searches the rows
+of fairness, physics and episode 12 again and files what is violated, the worst first.
+
 """
 
 
@@ -56,7 +62,7 @@ def page() -> str:
         if not row.episode:
             continue
         name = f"[{row.name}](zoo-cards.md#{_anchor(row.id)})" if row.id in ROWS else row.name
-        note = "; ".join(row.specs) if row.id in ROWS else plan[row.id].plan
+        note = "; ".join(row.specs) if row.id in ROWS else WITHOUT_CLAIM.get(row.id, plan[row.id].plan)
         lines.append(f"| {row.id} | {name} | {row.family} | {row.status} | {_cell(note)} |")
     return HEAD + "\n".join(lines) + "\n"
 
@@ -65,14 +71,15 @@ def cards() -> str:
     """The cards of the rows that exist, in the order of the plan."""
     records = read_records(SHIPPED_EVALUATION)
     parts = [
-        "# Cards of the zoo's rows\n\nWritten by `python docs/zoo.py`. The table is in [zoo.md](zoo.md).\n"
+        "# Cards of the zoo's rows\n\nWritten by `python docs/zoo.py`. The table is in [zoo.md](zoo.md);\n"
+        "`rbl zoo card 12.03 --out FILE` writes one as Markdown or HTML.\n"
     ]
     for planned in read_plan():
         row = ROWS.get(planned.id)
         if row is None:
             continue
         weights = {r.weights: r.sha256 for r in read_index().values() if r.model == row.model}
-        parts.append(card_markdown(row, records.get(planned.id), weights, level=2))
+        parts.append(card_markdown(card_of(row, records.get(planned.id), weights), level=2))
     return "\n".join(parts)
 
 

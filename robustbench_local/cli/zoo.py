@@ -10,7 +10,7 @@ import typer
 
 from .options import Debug, Device, Json, Seed
 from .output import help_without_command, printer, table, write_json
-from .zoo_rows import evaluate_chosen, show_row, train_row
+from .zoo_rows import Form, evaluate_chosen, evaluate_rules, show_row, train_row, write_card
 
 if TYPE_CHECKING:
     from robustbench_local.zoo import ZooRow
@@ -116,6 +116,27 @@ def show(
     write_json({**card, "measured": measured}, json)
 
 
+@app.command("card")
+def card(
+    name: Annotated[str, typer.Argument(metavar="ROW", help="A row by id or model.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Where to write it; the ending .html asks for HTML."),
+    ] = None,
+    form: Annotated[
+        Form | None, typer.Option("--format", help="[default: by the ending of FILE, else md]")
+    ] = None,
+    json: Json = None,
+    device: Device = None,
+    seed: Seed = 0,
+    debug: Debug = False,
+) -> None:
+    """Write the card of a row, data sheet and responsibilities included, as Markdown or HTML."""
+    from robustbench_local.models import find_row
+
+    write_card(find_row(name), out, form, json)
+
+
 @app.command("train")
 def train(
     name: Annotated[
@@ -173,18 +194,21 @@ def evaluate(
     from robustbench_local.device import find_device
     from robustbench_local.models import ROWS, find_row
     from robustbench_local.store import read_results
-    from robustbench_local.zoo import zoo_suites
+    from robustbench_local.zoo import PROCESSES, zoo_suites
 
     from .running import run_suite, show_suite
 
     place = find_device(device)
     known = {key for row in ROWS.values() for key in (row.card.id, row.model)}
     chosen = [find_row(name) for name in names or [] if name in known] if names else list(ROWS.values())
-    rest = [name for name in names or [] if name not in known]
+    rules = [name for name in names or PROCESSES if name in PROCESSES]
+    rest = [name for name in names or [] if name not in known and name not in PROCESSES]
     suites = zoo_suites(rest, limit=limit, seed=seed) if rest or not names else []
     if chosen:
         at_once = min(workers or os.cpu_count() or 1, len(chosen))
-        evaluate_chosen(chosen, out, seed, at_once, None if suites else json)
+        evaluate_chosen(chosen, out, seed, at_once, None if suites or rules else json)
+    if rules:
+        evaluate_rules(rules, out, None if suites else json)
     for suite in suites:
         run_suite(suite, out, place)
     if suites:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import typer
 
 from .output import message, printer, progress_bar, table, write_json
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from robustbench_local.models import Row
     from robustbench_local.zoo import RowRecord
 
-__all__ = ["evaluate_chosen", "evaluated", "show_row", "train_row"]
+__all__ = ["Form", "evaluate_chosen", "evaluate_rules", "evaluated", "show_row", "train_row", "write_card"]
 
 
 def show_row(row: Row, json: Path | None) -> None:
@@ -36,6 +39,32 @@ def show_row(row: Row, json: Path | None) -> None:
         console.print(claims_table({record.row: record}))
     claims = [{"name": c.name, "says": c.says, "control": c.control_is} for c in row.claims]
     write_json({**fields, "claims": claims, "evaluation": None if record is None else asdict(record)}, json)
+
+
+class Form(str, Enum):
+    """How a card is written."""
+
+    MARKDOWN = "md"
+    HTML = "html"
+
+
+def write_card(row: Row, out: Path | None, form: Form | None, json: Path | None) -> None:
+    """The card of the row with the shipped evaluation, into a file or to standard output."""
+    from robustbench_local.atomic import write_atomically
+    from robustbench_local.models import read_index
+    from robustbench_local.zoo import SHIPPED_EVALUATION, card_html, card_markdown, card_of, read_records
+
+    weights = {r.weights: r.sha256 for r in read_index().values() if r.model == row.model}
+    card = card_of(row, read_records(SHIPPED_EVALUATION).get(row.card.id), weights)
+    by_ending = Form.HTML if out is not None and out.suffix in (".html", ".htm") else Form.MARKDOWN
+    text = card_html(card) if (form or by_ending) is Form.HTML else card_markdown(card)
+    if out is None:
+        if json is None or str(json) != "-":
+            typer.echo(text, nl=False)
+    else:
+        write_atomically(out, lambda place: place.write_text(text, encoding="utf-8"))
+        message(f"{out}")
+    write_json({"row": row.card.id, "card": asdict(card), "file": out}, json)
 
 
 def train_row(row: Row, weights: str | None, out: Path | None, seed: int, json: Path | None) -> None:
@@ -76,6 +105,36 @@ def evaluate_chosen(rows: Sequence[Row], out: Path, seed: int, workers: int, jso
     message(f"{len(records)} rows in {out / EVALUATION}. Report: {page}")
     rows_found = [asdict(record) for record in records.values()]
     write_json({"rows": rows_found, "failed": errors, "report": page}, json)
+
+
+def evaluate_rules(names: Sequence[str], out: Path, json: Path | None) -> None:
+    """The rules of the process on every row, with the rows' evaluation in `out`, else the shipped one."""
+    from robustbench_local.models import ROWS
+    from robustbench_local.zoo import (
+        EVALUATION,
+        SHIPPED_EVALUATION,
+        evaluate_process,
+        read_records,
+        write_records,
+    )
+
+    kept = read_records(out / EVALUATION)
+    known = {**read_records(SHIPPED_EVALUATION), **kept}
+    found = {name: evaluate_process(name, list(ROWS.values()), known) for name in names}
+    write_records({**kept, **found}, out / EVALUATION)
+    printer(json).print(rules_table(found))
+    write_json({"rules": [asdict(record) for record in found.values()]}, json)
+
+
+def rules_table(records: Mapping[str, RowRecord]) -> Table:
+    """One line per rule: how many rows fulfil it."""
+    lines = []
+    for record in records.values():
+        (claim,) = record.claims
+        control = "violated" if record.controls[claim.name] else "NOT violated"
+        lines.append([record.row, record.title, f"{claim.holds} of {claim.cases}", control])
+    heads = [("row", "left"), ("rule", "left"), ("rows that fulfil it", "right"), ("control", "left")]
+    return table("", heads, lines)
 
 
 def evaluated(

@@ -18,6 +18,8 @@ __all__ = ["AUDITED", "Finding", "audited_rows", "findings", "findings_markdown"
 AUDITED = ("fairness", "physics")
 """The families whose claims are about people, or about what must never happen."""
 
+EPISODE = "12."  # the lecture about responsibility: all its rows are about safety or fairness
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -48,8 +50,8 @@ class Finding:
 
 
 def audited_rows(rows: Mapping[str, Row], families: Sequence[str] = AUDITED) -> list[Row]:
-    """The rows of the families, in the registry's order."""
-    return [row for row in rows.values() if row.entry.card.family in families]
+    """The rows of the families and those of the episode about responsibility, in the registry's order."""
+    return [r for r in rows.values() if r.entry.card.family in families or r.card.id.startswith(EPISODE)]
 
 
 def findings(records: Mapping[str, RowRecord]) -> list[Finding]:
@@ -78,19 +80,39 @@ def _severity(finding: Finding) -> tuple[int, float, str]:
     return order, -math.inf if size is None else -size, f"{finding.row} {finding.claim} {finding.weights}"
 
 
-def findings_markdown(ranking: Sequence[Finding]) -> str:
-    """The ranking as a Markdown table."""
-    lines = ["| rank | row | claim | weights | verdict | violation found | at most | cases violated |"]
+def findings_markdown(ranking: Sequence[Finding], rows: Mapping[str, Row]) -> str:
+    """The audit as Markdown: the ranking, and an entry for every claim that is violated.
+
+    An entry says what is claimed of what, how badly it fails, what is done about it and what must never be
+    done, as the card of its row in `rows` has it.
+    """
+    lines = [
+        "# Audit",
+        "",
+        "| rank | row | claim | weights | verdict | violation found | at most | violated |",
+    ]
     lines.append("|---" * 8 + "|")
     for rank, one in enumerate(ranking, 1):
         ends = ["?" if end is None else f"{end:.4g}" for end in (one.found, one.possible)]
-        cells = (
-            f"{one.row} {one.model}",
-            one.claim,
-            one.weights,
-            one.word,
-            *ends,
-            f"{one.violated} of {one.cases}",
-        )
+        count = f"{one.violated} of {one.cases}"
+        cells = (f"{one.row} {one.model}", one.claim, one.weights, one.word, *ends, count)
         lines.append(f"| {rank} | {' | '.join(cells)} |")
+    for rank, one in enumerate(ranking, 1):
+        if one.word == "violated":
+            lines += ["", *_entry(rank, one, rows[one.row])]
     return "\n".join(lines) + "\n"
+
+
+def _entry(rank: int, finding: Finding, row: Row) -> list[str]:
+    claim = row.claim(finding.claim)
+    found = "?" if finding.found is None else f"{finding.found:.4g}"
+    return [
+        f"## {rank}. {finding.row} {finding.model}, {finding.claim}, weights {finding.weights}",
+        "",
+        f"- **Claimed**: {claim.says}",
+        f"- **Found**: violated in {finding.violated} of {finding.cases} cases, by up to {found}; the inputs "
+        f"are the witnesses of `{finding.model}:{finding.weights}` in the results beside this file.",
+        f"- **Who may be harmed**: {row.card.risk}",
+        f"- **What is done about it**: {row.card.mitigation}",
+        f"- **Red line**: {row.card.red_line}",
+    ]

@@ -8,10 +8,25 @@ from pathlib import Path
 
 from robustbench_local.models import PlannedRow, WeightsRecord, read_index, read_plan
 
-from .records import EVALUATION, SHIPPED_EVALUATION, RowRecord, read_records
-from .status import counted_claims, status_of
+from .records import EVALUATION, SHIPPED_EVALUATION, RowRecord, read_records, weights_of_rows
+from .status import counted_claims, released, status_of
 
 __all__ = ["ZooRow", "zoo_rows"]
+
+
+_ENGINE = "part of the engine, under its own tests; it makes no claim about a model"
+WITHOUT_CLAIM: Mapping[str, str] = {
+    "E.01": f"{_ENGINE}: attacks fgsm and bim",
+    "E.02": f"{_ENGINE}: attack pgd",
+    "E.03": f"{_ENGINE}: settings of the attacks, and multi-targeted",
+    "E.04": f"{_ENGINE}: attacks spsa, nes, square, random",
+    "E.05": f"{_ENGINE}: attacks autoattack and autoattack-plus",
+    "E.06": f"{_ENGINE}: verifiers bab, split, milp",
+    "E.07": f"{_ENGINE}: verifiers ibp, crown, alpha-crown",
+    "E.08": f"{_ENGINE}: the curves of reports",
+    "P.07": "fairness: 12.10 to 12.13, transparency: P.03; for privacy the lectures name no model",
+}
+"""What stands in the table for rows of the plan that are no claim about models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +47,14 @@ class ZooRow:
     weights: tuple[str, ...]
     specs: tuple[str, ...]
 
+    @property
+    def release(self) -> bool:
+        """Whether its weights may go out, see `released`."""
+        return bool(self.weights) and released(self.status)
+
     def as_dict(self) -> dict[str, object]:
         """The row as plain fields."""
-        return asdict(self)
+        return {**asdict(self), "release": self.release}
 
 
 def zoo_rows(results: Path | None = None) -> list[ZooRow]:
@@ -50,12 +70,18 @@ def zoo_rows(results: Path | None = None) -> list[ZooRow]:
     by_row: dict[str, dict[str, WeightsRecord]] = {}
     for record in index.values():
         by_row.setdefault(str(record.recipe.get("row", "")), {})[record.weights] = record
-    planned = [_planned(row, by_row.get(row.id, {}), records.get(row.id)) for row in read_plan()]
+    everything = weights_of_rows(index)
+    planned = [
+        _about_all(row, records.get(row.id), everything)
+        if row.family in ("engine", "process")
+        else _planned(row, by_row.get(row.id, {}), records.get(row.id))
+        for row in read_plan()
+    ]
     return [*_others(index), *planned]
 
 
 def _planned(row: PlannedRow, shipped: Mapping[str, WeightsRecord], record: RowRecord | None) -> ZooRow:
-    status, reason = "planned", f"not built, wave {row.wave}" if row.complete.value else "not recorded yet"
+    status, reason = "planned", f"not built, wave {row.wave}"
     if shipped:
         status, reason = status_of(record, {name: one.sha256 for name, one in shipped.items()})
     return ZooRow(
@@ -67,6 +93,23 @@ def _planned(row: PlannedRow, shipped: Mapping[str, WeightsRecord], record: RowR
         reason=reason,
         weights=tuple(shipped),
         specs=counted_claims(record) if record is not None and shipped else (),
+    )
+
+
+def _about_all(row: PlannedRow, record: RowRecord | None, everything: Mapping[str, str]) -> ZooRow:
+    """A row of the process or the engine: it has no model, but may claim something about all rows."""
+    status, reason = "planned", WITHOUT_CLAIM.get(row.id, f"not evaluated: run `rbl zoo evaluate {row.id}`")
+    if record is not None:
+        status, reason = status_of(record, everything)
+    return ZooRow(
+        id=row.id,
+        name=row.name,
+        episode=str(row.episode),
+        family=row.family,
+        status=status,
+        reason=reason,
+        weights=(),
+        specs=counted_claims(record) if record is not None else (),
     )
 
 

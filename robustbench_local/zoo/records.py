@@ -10,7 +10,7 @@ from pathlib import Path
 
 from robustbench_local.atomic import write_atomically
 from robustbench_local.errors import ResultsError
-from robustbench_local.models import SHIPPED
+from robustbench_local.models import SHIPPED, WeightsRecord
 
 __all__ = [
     "EVALUATION",
@@ -20,6 +20,7 @@ __all__ = [
     "code_hash",
     "headings",
     "read_records",
+    "weights_of_rows",
     "write_records",
 ]
 
@@ -101,6 +102,15 @@ def read_records(path: Path) -> dict[str, RowRecord]:
             f"not an evaluation of the zoo: {error}", where=str(path), cure="run `rbl zoo evaluate` again"
         ) from error
     return {record.row: record for record in found}
+
+
+def weights_of_rows(index: Mapping[str, WeightsRecord]) -> dict[str, str]:
+    """Row -> sha256 over its shipped weights: what a claim about all rows depends on."""
+    texts: dict[str, list[str]] = {}
+    for record in index.values():
+        if "row" in record.recipe:
+            texts.setdefault(str(record.recipe["row"]), []).append(f"{record.weights} {record.sha256}")
+    return {row: hashlib.sha256("\n".join(sorted(t)).encode()).hexdigest() for row, t in texts.items()}
 
 
 def headings(records: Mapping[str, RowRecord]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from .records import RowRecord, code_hash
 
-__all__ = ["STATUSES", "counted_claims", "status_of"]
+__all__ = ["STATUSES", "counted_claims", "released", "status_of"]
 
 STATUSES = ("planned", "built", "gated", "attacked", "bounded", "bracketed")
 """From nothing to done: each includes those before it."""
@@ -39,6 +39,11 @@ def status_of(record: RowRecord | None, weights: Mapping[str, str]) -> tuple[str
     if not any(claim.decided for claim in record.claims if claim.name in counted):
         return "bounded", "no claim with a violated control is decided"
     return "bracketed", ""
+
+
+def released(status: str) -> bool:
+    """Whether the weights of a row may go out: it is bracketed (a row without a complete card is none)."""
+    return status == STATUSES[-1]
 
 
 def counted_claims(record: RowRecord) -> tuple[str, ...]:
