@@ -13,16 +13,20 @@ from pkgutil import iter_modules
 
 from .apgd import apgd, apgd_dlr
 from .attack import ATTACKS, Attack, AttackRegistry, AttackResult, attack
-from .autoattack import autoattack, autoattack_l1, autoattack_plus, autoattack_standard
+from .autoattack import autoattack, autoattack_l1, autoattack_plus, autoattack_rand, autoattack_standard
+from .beam import beam, greedy
 from .bpda import SurrogateGradient, bpda, with_surrogate_gradient
 from .clause_pgd import clause_pgd
 from .decisions import HopSkipJump, hopskipjump
 from .deepfool import DeepFool, deepfool
 from .distances import Distance
 from .ensemble import worst_of
+from .eot import eot, expected
 from .fab import FAB, fab, fab_targeted
+from .frozen_noise import MeanNetwork
 from .gauge import Gauge, scaled
 from .gradient_free import nes, random_search, spsa
+from .grid import grid
 from .iterative import bim, mi_fgsm
 from .losses import (
     Loss,
@@ -35,6 +39,7 @@ from .losses import (
 from .multi_targeted import multi_targeted
 from .nearest import Chase, Nearest, Walk, approach, smallest_scale
 from .norm_walks import DDN, FMN, ddn, fmn
+from .part_by_part import part_by_part
 from .penalties import CW, EAD, carlini_wagner, ead
 from .pgd import Schedule, decaying, fgsm, pgd
 from .random_numbers import Ids, derive_seed, sample_ids, sample_keys, uniform
@@ -42,6 +47,7 @@ from .search import Search
 from .sparse_descent import SigmaZero, sigma_zero
 from .square import square
 from .targeted import apgd_targeted
+from .transfer import transfer
 
 __all__ = [
     "ATTACKS",
@@ -60,6 +66,7 @@ __all__ = [
     "HopSkipJump",
     "Ids",
     "Loss",
+    "MeanNetwork",
     "Nearest",
     "Schedule",
     "Search",
@@ -74,7 +81,9 @@ __all__ = [
     "autoattack",
     "autoattack_l1",
     "autoattack_plus",
+    "autoattack_rand",
     "autoattack_standard",
+    "beam",
     "bim",
     "bpda",
     "carlini_wagner",
@@ -85,16 +94,21 @@ __all__ = [
     "deepfool",
     "derive_seed",
     "ead",
+    "eot",
+    "expected",
     "fab",
     "fab_targeted",
     "fgsm",
     "fmn",
+    "greedy",
+    "grid",
     "hopskipjump",
     "logit_ratio_loss",
     "margin_loss",
     "mi_fgsm",
     "multi_targeted",
     "nes",
+    "part_by_part",
     "pgd",
     "random_search",
     "sample_ids",
@@ -105,6 +119,7 @@ __all__ = [
     "smooth_violation_loss",
     "spsa",
     "square",
+    "transfer",
     "uniform",
     "violation_loss",
     "with_surrogate_gradient",

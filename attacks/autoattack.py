@@ -19,12 +19,13 @@ from robustbench_local.specs import Ball, Intersection, Query
 from .apgd import apgd, apgd_dlr
 from .attack import Attack, AttackResult, attack
 from .ensemble import worst_of
+from .eot import expected
 from .fab import fab, fab_targeted
 from .random_numbers import Ids
 from .square import square
 from .targeted import apgd_targeted
 
-__all__ = ["autoattack", "autoattack_l1", "autoattack_plus", "autoattack_standard"]
+__all__ = ["autoattack", "autoattack_l1", "autoattack_plus", "autoattack_rand", "autoattack_standard"]
 
 
 def autoattack_standard(*, steps: int = 100, targets: int = 9, queries: int = 5000) -> Attack:
@@ -56,6 +57,14 @@ def autoattack_plus(*, steps: int = 100, targets: int = 9, queries: int = 5000) 
         partial(square, steps=queries),
         partial(apgd_targeted, steps=steps, targets=targets),
         partial(fab_targeted, steps=steps, targets=targets),
+    )
+
+
+def autoattack_rand(*, steps: int = 100, draws: int = 20) -> Attack:
+    """The version for networks that draw random numbers: both APGDs on means of outputs (see `expected`)."""
+    return worst_of(
+        expected(partial(apgd, steps=steps), draws=draws),
+        expected(partial(apgd_dlr, steps=steps), draws=draws),
     )
 
 
@@ -98,4 +107,20 @@ def _plus(
 ) -> AttackResult:
     """The worst case of `autoattack_plus`; arguments as for `autoattack`."""
     members = autoattack_plus(steps=steps, queries=queries)
+    return members(query, start=start, seed=seed, ids=ids, deadline=deadline)
+
+
+@attack("autoattack-rand")
+def _rand(
+    query: Query,
+    *,
+    start: Tensor | None = None,
+    steps: int = 100,
+    draws: int = 20,
+    seed: int = 0,
+    ids: Ids | None = None,
+    deadline: float | None = None,
+) -> AttackResult:
+    """The worst case of `autoattack_rand`; arguments as for `eot`."""
+    members = autoattack_rand(steps=steps, draws=draws)
     return members(query, start=start, seed=seed, ids=ids, deadline=deadline)

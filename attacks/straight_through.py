@@ -50,7 +50,7 @@ def exchange_gradient(source: Tensor, value: Tensor) -> Tensor:
     """`value`, with the gradient that `source`, of the same shape, has."""
     if not source.requires_grad:
         return value
-    result: Tensor = _Exchange.apply(source.to(value.dtype), value.detach())
+    result: Tensor = _Exchange.apply(source.to(value.dtype), value.detach())  # type: ignore[no-untyped-call]
     return result
 
 
@@ -105,7 +105,7 @@ class StraightThrough(TorchFunctionMode):
 
     def _number(self, name: str, func: Function, out: Tensor, args: tuple[Any, ...]) -> Tensor:
         """A floating result, connected with what it came from."""
-        first = args[0] if args else None
+        first: Any = args[0] if args else None
         if name in _STEPS or func == torch.Tensor.data.__get__:  # type: ignore[attr-defined]
             same = isinstance(first, Tensor) and first.shape == out.shape
             source = first / args[1] if same and name in _DIVISIONS else first
