@@ -60,6 +60,7 @@ def expected(inner: Attack, *, draws: int = 20, replays: int = 200) -> Attack:
             return claim
         result, slack = test(query, claim)
         left = (claim.violated & ~result.violated).nonzero().flatten()
+        slack = slack[left]
         for turn in range(1, _ROUNDS):
             if left.numel() == 0 or (deadline is not None and time.monotonic() >= deadline):
                 break

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from robustbench_local.attacks import MeanNetwork, autoattack_rand, eot, expected, pgd, transfer
 from robustbench_local.errors import RobustBenchError
+from robustbench_local.specs import Box
 
 from .toys import Counting, RowWise, classification, images, predicted, raise_output, unit_interval
 
@@ -77,6 +78,19 @@ def test_a_narrow_margin_is_found_by_going_on() -> None:
     assert result.violated.all()
     assert (result.points > 0.65).all()
     assert torch.equal(result.points, autoattack_rand(steps=20)(query).points)
+
+
+def test_samples_that_pass_the_test_leave_the_others_to_go_on() -> None:
+    offsets = torch.tensor([1.0, -0.65, -1.5, -0.65])
+
+    def network(x: Tensor) -> Tensor:
+        rows = (x[:, 1] * 4).long()  # the second coordinate, which is fixed, says which sample it is
+        return x[:, :1] + offsets[rows].unsqueeze(1) + 0.5 * torch.randn_like(x[:, :1])
+
+    mark = torch.arange(4).reshape(4, 1) / 4
+    inputs = Box(torch.cat([torch.zeros(4, 1), mark], 1), torch.cat([torch.ones(4, 1), mark], 1))
+    result = eot(raise_output(network, inputs), steps=20)
+    assert result.violated.tolist() == [True, True, False, True]
 
 
 def test_numbers_that_are_not_finite_never_count() -> None:
