@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ..slopes import Slopes
-from .leaves import DomainBatch
 
 __all__ = ["Ascent"]
 
 _FIRST, _SECOND = 0.9, 0.999  # Adam's usual constants (Kingma and Ba 2015, arXiv 1412.6980)
+
+
+class Rows(Protocol):
+    """D rows of a sample of its own each."""
+
+    def lower(self, slopes: Slopes) -> Tensor:
+        """Lower bounds (D, 1)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +32,7 @@ class Ascent:
     size: float
     decay: float
 
-    def best(self, batch: DomainBatch, slopes: Slopes, needed: Tensor, deadline: float) -> Slopes:
+    def best(self, batch: Rows, slopes: Slopes, needed: Tensor, deadline: float) -> Slopes:
         """The parameters of the best bound of each domain on the way from `slopes`, those included.
 
         Ends early where every bound is above `needed` (D, 1), or at the deadline.

@@ -7,7 +7,7 @@ clauses are bounded in common batches; a split is the best of the few with the h
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustbench_local.checker import Rejected
+from robustbench_local.checker import Bounds, Rejected
 from robustbench_local.specs import Box
 
 from ..graph import Node
@@ -27,13 +27,15 @@ from .candidates import candidates
 from .claim import Claim
 from .clipping import clipped_boxes, clipped_nodes, joined_bounds
 from .enclosure import checker_network, enclosed, refined_nodes
-from .leaves import Domain, DomainBatch, Multipliers
+from .leaves import Domain, DomainBatch, Multipliers, open_places, rounded
 from .rebuilt import rebuilt
 from .trees import Branch, Proof, Refuted, Tree, Way
+from .tuned_rows import tuned_bounds
 
 __all__ = ["HiddenSearch"]
 
 _AT_ONCE, _MOST = 2**23, 256  # numbers in the rows of one batch, and domains
+_PATIENCE, _TUNING = 32, 0.2  # splits until hidden rows are tuned; the part of the time left that it may take
 _FIRST, _LATER, _LONG = Ascent(20, 0.3, 0.95), Ascent(8, 0.1, 0.9), Ascent(200, 0.05, 0.98)
 
 
@@ -60,8 +62,12 @@ class HiddenSearch:
         self.enough = cushion * (sizes + self.d.abs()).clamp(min=1e-3)  # (B, m)
         self.roots = [_Root() for _ in range(claim.batch * len(claim.clauses))]
         self.step = max(1, min(_MOST, _AT_ONCE // sum(node.numel for node in self.graph.nodes)))
-        self.leaves, self.each, self.fixed = 0, 0.0, 0.0
+        self.leaves, self.splits, self.bounded, self.bounding, self.fixed = 0, 0, 0, 0.0, 0.0
         self.ids: dict[int, NDArray[np.int64]] = {}
+        self.boxes: dict[Node, Interval] = {}
+        self.better: tuple[Way, ...] = ()
+        self.sets: Sequence[Mapping[tuple[int, str], NDArray[np.float64]]] = ()
+        self.rows: Mapping[int, NDArray[np.int64]] = {}
 
     def run(self) -> Proof:
         """The proof as far as time allows, that of its check left aside."""
@@ -69,16 +75,18 @@ class HiddenSearch:
             self._enclose()
             open_ = self._quick() if time.monotonic() < self._until() else []
             while open_ and time.monotonic() < self._until():
+                self._tune()
                 batch = [d for d in open_ if d.last == open_[0].last][: self.step]
                 taken = {id(d) for d in batch}
                 open_ = [d for d in open_ if id(d) not in taken] + self._bounded(batch)
         except Rejected:  # out of time
             pass
-        return Proof([root.tree for root in self.roots], (self.way,), self.ids)
+        ways, trees = (self.way, *self.better), [root.tree for root in self.roots]
+        return Proof(trees, ways, self.ids, self.sets, self.rows)
 
     def _until(self) -> float:
         """When the search must end so that the check can be done in time."""
-        return self.deadline - self.fixed - self.leaves * self.each
+        return self.deadline - self.fixed - self.leaves * self.bounding / max(1, self.bounded)
 
     def _enclose(self) -> None:
         """The checker's boxes of all problems, and which coordinates of each function are open in some."""
@@ -89,21 +97,31 @@ class HiddenSearch:
             for b in range(self.claim.batch)
         ]
         self.fixed = time.monotonic() - begun
-        self.bounds = joined_bounds(parts)
-        self.boxes: dict[Node, Interval] = {}
-        for number, node in enumerate(self.nodes):
-            ends = (end[number].copy() for end in (self.bounds.lower, self.bounds.upper))
-            low, high = (torch.from_numpy(e).reshape(-1, *node.shape) for e in ends)
-            self.boxes[node] = Interval(low, high)
+        self._take(joined_bounds(parts))
         self.ids.clear()
         for node in self.graph.nodes[1:]:
             if isinstance(find_rule(node), Elementwise):
-                low, high = (
-                    e.flatten(1) for e in (self.boxes[node.inputs[0]].lower, self.boxes[node.inputs[0]].upper)
-                )
-                smooth = self._is_smooth(node)
-                wanted = (low < high) if smooth else (low < 0) & (high > 0)
-                self.ids[self.number[node]] = wanted.any(0).nonzero().squeeze(1).numpy()
+                read = self.number[node.inputs[0]]
+                self.ids[self.number[node]] = open_places(self.bounds, read, smooth=self._is_smooth(node))
+
+    def _take(self, bounds: Bounds) -> None:
+        """Goes on from bounds of all problems."""
+        self.bounds = bounds
+        for number, node in enumerate(self.nodes):
+            ends = (end[number].copy() for end in (bounds.lower, bounds.upper))
+            low, high = (torch.from_numpy(e).reshape(-1, *node.shape) for e in ends)
+            self.boxes[node] = Interval(low, high)
+
+    def _tune(self) -> None:
+        """Tunes the hidden rows, once, where a few splits did not suffice: what is open goes on with them."""
+        if self.better or self.splits < _PATIENCE or self.claim.batch > 1 or not self.way.refined:
+            return
+        now = time.monotonic()
+        until = now + _TUNING * (self._until() - now)
+        made = tuned_bounds(self.claim, self.graph, self.nodes, (self.network, self.way, self.ids), until)
+        self.better, self.sets, self.rows = (made.way,), made.sets, made.rows
+        self.fixed += self.fixed + made.seconds
+        self._take(made.bounds)
 
     def _quick(self) -> list[Domain]:
         """Refutes what the usual slopes refute; the domains of the other clauses, each with its best atom."""
@@ -115,7 +133,7 @@ class HiddenSearch:
                 for a in range(self.C.shape[1])
             ]
             bounds = torch.cat(
-                [self._batch(every[i : i + 64]).lower(Slopes()) for i in range(0, len(every), 64)]
+                [self.batch(every[i : i + 64]).lower(Slopes()) for i in range(0, len(every), 64)]
             ).reshape(batch, -1)
         smooth = any(about["op"] == "sigmoid" for about in self.claim.network.nodes)  # the checker's differ
         open_ = []
@@ -130,7 +148,8 @@ class HiddenSearch:
                 open_.append(Domain(b, c, atoms[best], (), np.zeros(0), {}, (root, "tree")))
         return open_
 
-    def _batch(self, domains: list[Domain], *, clipped: bool = True) -> DomainBatch:
+    def batch(self, domains: list[Domain], *, clipped: bool = True) -> DomainBatch:
+        """The domains as rows, over boxes cut and, if wanted, clipped by their splits."""
         batch = DomainBatch.of(self.graph, self.inputs, self.boxes, (self.C, self.d), domains)
         if not (clipped and self.way.clipped and any(d.splits for d in domains)):
             return batch
@@ -139,18 +158,23 @@ class HiddenSearch:
 
     def _bounded(self, domains: list[Domain]) -> list[Domain]:
         """Bounds domains: hangs leaves where they are refuted; the halves of the others."""
-        batch = self._batch(domains)
+        begun = time.monotonic()
+        batch = self.batch(domains)
+        self.bounding += time.monotonic() - begun
         needed = self.enough[[d.problem for d in domains], [d.atom for d in domains]].unsqueeze(1)
         ascent = _LONG if domains[0].last else _LATER if domains[0].splits else _FIRST
         slopes = ascent.best(batch, batch.start(domains), needed, self._until())
         with torch.no_grad():
-            rounded, begun = _rounded(slopes, batch), time.monotonic()
-            bound = batch.lower(rounded)
-            self.each = max(self.each, (time.monotonic() - begun) / len(domains))
+            settled, begun = rounded(slopes, batch.unit()), time.monotonic()
+            bound = batch.lower(settled)
+            self.bounding, self.bounded = (
+                self.bounding + time.monotonic() - begun,
+                self.bounded + len(domains),
+            )
             done = (bound > needed).squeeze(1)
             self.leaves += int(done.sum())
-            lines = batch.lines(rounded)
-            sizes = (rounded.values[Multipliers] * batch.unit()) if domains[0].splits else None
+            lines = batch.lines(settled)
+            sizes = (settled.values[Multipliers] * batch.unit()) if domains[0].splits else None
             for k in done.nonzero().squeeze(1).tolist():
                 _hang(domains[k], _leaf(self, domains[k], k, lines, sizes))
             rest = (~done).nonzero().squeeze(1)
@@ -159,48 +183,50 @@ class HiddenSearch:
             left = [domains[k] for k in rest.tolist()]
             for k, d in zip(rest.tolist(), left, strict=True):
                 d.slopes = {
-                    n: v[k : k + 1].detach() for n, v in rounded.values.items() if n is not Multipliers
+                    n: v[k : k + 1].detach() for n, v in settled.values.items() if n is not Multipliers
                 }
                 d.multipliers = np.zeros(0) if sizes is None else sizes[k, 0, : len(d.splits)].numpy()
             curves = {node: self._is_smooth(node) for node in lines}
-            return self._split(left, candidates(batch, lines, rest, curves))
+            return _halves(self, left, candidates(batch, lines, rest, curves))
 
     def _is_smooth(self, node: Node) -> bool:
         return bool(self.claim.network.nodes[self.number[node]]["op"] == "sigmoid")
 
-    def _split(self, domains: list[Domain], splits: tuple[Tensor, ...]) -> list[Domain]:
-        """The halves of the domains at the best of the candidates; once more what has none: linear by now."""
-        node, coordinate, point, score, unit = splits
-        tries = node.shape[1]
-        halves: list[list[tuple[Domain, Domain]]] = []
-        for k, d in enumerate(domains):
-            halves.append([])
-            for t in range(tries):
-                if score[k, t] > 0:
-                    at = (int(node[k, t]), int(coordinate[k, t]), float(point[k, t]), float(unit[k, t]))
-                    halves[k].append((_half(d, at, -1), _half(d, at, 1)))
-        flat = [half for pairs in halves for pair in pairs for half in pair]
-        values: list[float] = []
-        for part in (flat[i : i + self.step] for i in range(0, len(flat), self.step)):
-            batch = self._batch(part, clipped=False)
-            values += batch.lower(batch.start(part)).squeeze(1).nan_to_num(nan=-1e30).tolist()
-        children: list[Domain] = []
-        for d, pairs in zip(domains, halves, strict=True):
-            if not pairs:
-                children += [] if d.last else [replace(d, last=True)]
-                continue
-            own, values = values[: 2 * len(pairs)], values[2 * len(pairs) :]
-            best = max(
-                range(len(pairs)),
-                key=lambda t: (min(own[2 * t], own[2 * t + 1], 0.0), own[2 * t] + own[2 * t + 1]),
-            )
-            low, high = pairs[best]
-            index, place, _, at_point, _ = low.splits[-1]
-            branch = Branch(self.number[self.graph.nodes[index]], place, at_point, None, None)
-            _hang(d, branch)
-            low.parent, high.parent = (branch, "low"), (branch, "high")
-            children += [low, high]
-        return children
+
+def _halves(search: HiddenSearch, domains: list[Domain], splits: tuple[Tensor, ...]) -> list[Domain]:
+    """The halves of the domains at the best of the candidates; once more what has none: linear by now."""
+    node, coordinate, point, score, unit = splits
+    tries = node.shape[1]
+    halves: list[list[tuple[Domain, Domain]]] = []
+    for k, d in enumerate(domains):
+        halves.append([])
+        for t in range(tries):
+            if score[k, t] > 0:
+                at = (int(node[k, t]), int(coordinate[k, t]), float(point[k, t]), float(unit[k, t]))
+                halves[k].append((_half(d, at, -1), _half(d, at, 1)))
+    flat = [half for pairs in halves for pair in pairs for half in pair]
+    values: list[float] = []
+    for part in (flat[i : i + search.step] for i in range(0, len(flat), search.step)):
+        batch = search.batch(part, clipped=False)
+        values += batch.lower(batch.start(part)).squeeze(1).nan_to_num(nan=-1e30).tolist()
+    children: list[Domain] = []
+    for d, pairs in zip(domains, halves, strict=True):
+        if not pairs:
+            children += [] if d.last else [replace(d, last=True)]
+            continue
+        own, values = values[: 2 * len(pairs)], values[2 * len(pairs) :]
+        best = max(
+            range(len(pairs)),
+            key=lambda t: (min(own[2 * t], own[2 * t + 1], 0.0), own[2 * t] + own[2 * t + 1]),
+        )
+        low, high = pairs[best]
+        index, place, _, at_point, _ = low.splits[-1]
+        search.splits += 1
+        branch = Branch(search.number[search.graph.nodes[index]], place, at_point, None, None)
+        _hang(d, branch)
+        low.parent, high.parent = (branch, "low"), (branch, "high")
+        children += [low, high]
+    return children
 
 
 def _leaf(
@@ -220,7 +246,7 @@ def _leaf(
         if search.claim.network.nodes[number]["op"] == "sigmoid":
             slopes[number, "above"] = above[k, search.ids[number]].numpy()
     multipliers = np.zeros(0) if sizes is None else sizes[k, 0, : len(domain.splits)].numpy()
-    return Refuted(weights, multipliers, slopes)
+    return Refuted(weights, multipliers, slopes, way=len(search.better))
 
 
 def _hang(domain: Domain, tree: Tree) -> None:
@@ -234,15 +260,3 @@ def _half(domain: Domain, at: tuple[int, int, float, float], side: int) -> Domai
     splits = (*domain.splits, (node, coordinate, side, point, unit))
     multipliers = np.append(domain.multipliers, 0.0)
     return replace(domain, splits=splits, multipliers=multipliers)
-
-
-def _rounded(slopes: Slopes, batch: DomainBatch) -> Slopes:
-    """The parameters as a certificate stores them: slopes in steps of 1 / 255, multipliers in float32."""
-    made = Slopes()
-    for key, value in slopes.values.items():
-        if key is Multipliers:
-            unit = batch.unit().clamp(min=1e-30)
-            made.values[key] = (value.detach() * unit).float().double() / unit
-        else:
-            made.values[key] = (value.detach() * 255).round() / 255
-    return made

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustbench_local.checker import Bounds
 from robustbench_local.specs import Box
 
 from ..backward import Rows, lower_bounds
@@ -19,7 +20,7 @@ from ..rule import Elementwise, find_rule
 from ..slopes import Slopes
 from ..windows import WindowRows
 
-__all__ = ["Domain", "DomainBatch", "Multipliers", "dense"]
+__all__ = ["Domain", "DomainBatch", "Multipliers", "dense", "lines_of", "open_places", "rounded"]
 
 
 class Multipliers:
@@ -146,15 +147,7 @@ class DomainBatch:
 
     def lines(self, slopes: Slopes) -> dict[Node, tuple[Tensor, Tensor]]:
         """Slopes below and above of every function, (D, n) each."""
-        found = {}
-        for node in self.graph.nodes[1:]:
-            rule = find_rule(node)
-            if isinstance(rule, Elementwise):
-                free = slopes.values.get(node)
-                parts = () if free is None else free.squeeze(1).unbind(1)
-                lines = rule.lines(node, self.boxes[node.inputs[0]], parts)
-                found[node] = (lines.lower_slope.flatten(1), lines.upper_slope.flatten(1))
-        return found
+        return lines_of(self.graph, self.boxes, slopes)
 
 
 def _clipped(box: Interval, number: int, splits: tuple[Tensor, ...]) -> Interval:
@@ -167,6 +160,43 @@ def _clipped(box: Interval, number: int, splits: tuple[Tensor, ...]) -> Interval
     lower = box.lower.flatten(1).scatter_reduce(1, coordinate, low, "amax")
     upper = box.upper.flatten(1).scatter_reduce(1, coordinate, high, "amin")
     return Interval(lower.reshape(box.lower.shape), upper.reshape(box.upper.shape))
+
+
+def lines_of(
+    graph: Graph, boxes: Mapping[Node, Interval], slopes: Slopes
+) -> dict[Node, tuple[Tensor, Tensor]]:
+    """Slopes below and above of every function whose input has a box, (D, n) each."""
+    found = {}
+    for node in graph.nodes[1:]:
+        rule = find_rule(node)
+        if isinstance(rule, Elementwise) and node.inputs[0] in boxes:
+            free = slopes.values.get(node)
+            parts = () if free is None else free.squeeze(1).unbind(1)
+            lines = rule.lines(node, boxes[node.inputs[0]], parts)
+            found[node] = (lines.lower_slope.flatten(1), lines.upper_slope.flatten(1))
+    return found
+
+
+def open_places(bounds: Bounds, node: int, *, smooth: bool) -> NDArray[np.int64]:
+    """The coordinates of what a function reads where its lines are free in some problem."""
+    low, high = bounds.lower[node], bounds.upper[node]
+    wanted = (low < high) if smooth else (low < 0) & (high > 0)
+    return np.flatnonzero(wanted.any(0))
+
+
+def rounded(slopes: Slopes, unit: Tensor | None = None) -> Slopes:
+    """The parameters as a certificate stores them: slopes in steps of 1 / 255, multipliers in float32.
+
+    unit: what a multiplier of parameter 1 is.
+    """
+    made = Slopes()
+    for key, value in slopes.values.items():
+        if key is Multipliers and unit is not None:
+            least = unit.clamp(min=1e-30)
+            made.values[key] = (value.detach() * least).float().double() / least
+        else:
+            made.values[key] = (value.detach() * 255).round() / 255
+    return made
 
 
 def dense(rows: Rows) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,12 +43,14 @@ class Branch:
 class Way:
     """How the checker bounds hidden nodes over a box: by forms with so many symbols for each function (-1: by
     intervals), and by backward passes for the nodes `refined`; for those of `clipped` once more on every
-    leaf, with multiples of its hidden splits.
+    leaf, with multiples of its hidden splits. tuned: rows with slopes of their own, (node, first row, first
+    set, count) each.
     """
 
     symbols: int
     refined: tuple[int, ...]
     clipped: tuple[int, ...] = ()
+    tuned: tuple[tuple[int, int, int, int], ...] = ()
 
 
 Tree = Branch | Refuted | None
@@ -60,12 +62,14 @@ class Proof:
     """The trees by problem and clause, in the order of the claim.
 
     ways: how boxes are bounded, a leaf says which one is its own. ids: the coordinates of a node that slopes
-    are of.
+    are of. sets: slopes that the ways use, before those of the leaves; rows: of nodes, see `tuned_rows`.
     """
 
     trees: list[Tree]
     ways: tuple[Way, ...]
     ids: Mapping[int, NDArray[np.int64]] = field(default_factory=dict)
+    sets: Sequence[Mapping[tuple[int, str], NDArray[np.float64]]] = ()
+    rows: Mapping[int, NDArray[np.int64]] = field(default_factory=dict)
 
     @property
     def leaves(self) -> int:
@@ -99,12 +103,13 @@ def tree_arrays(proof: Proof, most_atoms: int) -> tuple[dict[str, Any], dict[str
         "weights": weights,
         "about": np.array([(leaf.up, leaf.way) for leaf in leaves], np.int32).reshape(-1, 2),
         "multipliers": np.concatenate([leaf.multipliers for leaf in leaves]).astype(np.float32),
-        **_slopes(leaves, proof.ids),
+        **_slopes(leaves, proof),
+        **{f"{node}.rows": codes.astype(np.int32) for node, codes in proof.rows.items()},
     }
     ways = [
         {
             "symbols": way.symbols,
-            "refined": [[node, 0, -1, 0] for node in way.refined],
+            "refined": [*([node, 0, -1, 0] for node in way.refined), *map(list, way.tuned)],
             "clipped": list(way.clipped),
         }
         for way in proof.ways
@@ -112,19 +117,20 @@ def tree_arrays(proof: Proof, most_atoms: int) -> tuple[dict[str, Any], dict[str
     return {"ways": ways}, {f"proof/{name}": value for name, value in arrays.items()}
 
 
-def _slopes(leaves: list[Refuted], ids: Mapping[int, NDArray[np.int64]]) -> dict[str, NDArray[Any]]:
+def _slopes(leaves: list[Refuted], proof: Proof) -> dict[str, NDArray[Any]]:
     """The sets of slopes, and which one a leaf uses; multiples of 1 / 255 as bytes."""
-    own = [leaf.slopes for leaf in leaves if leaf.slopes]
-    sets = np.cumsum([bool(leaf.slopes) for leaf in leaves]) - 1
+    own = [*proof.sets, *(leaf.slopes for leaf in leaves if leaf.slopes)]
+    sets = np.cumsum([bool(leaf.slopes) for leaf in leaves]) - 1 + len(proof.sets)
     arrays: dict[str, NDArray[Any]] = {
         "sets": np.where([bool(leaf.slopes) for leaf in leaves], sets, -1).astype(np.int32)
     }
     for node, side in sorted({key for slopes in own for key in slopes}):
-        values = np.stack([slopes[node, side] for slopes in own])
+        none = np.zeros(len(proof.ids[node]))  # of functions that a row does not reach
+        values = np.stack([slopes.get((node, side), none) for slopes in own])
         steps = np.rint(values * 255)
         whole = bool(np.all(np.abs(values * 255 - steps) < 1e-6) and np.all((steps >= 0) & (steps <= 255)))
         arrays[f"{node}.{side}"] = steps.astype(np.uint8) if whole else values.astype(np.float32)
-        arrays[f"{node}.ids"] = ids[node].astype(np.int32)
+        arrays[f"{node}.ids"] = proof.ids[node].astype(np.int32)
     return arrays
 
 
