@@ -236,7 +236,8 @@ def _fit(tries: int, steps: int) -> Fit:
             changed = (changed - torch.zeros_like(changed).scatter(1, places, 1.0)).abs()
             worst = nats(changed).view(tries, 32).amax(0).mean()
             over = torch.relu(bound(floor) + 0.1).mean()
-            return 0.7 * nats(chosen).mean() + 0.3 * worst + over
+            mixed: Tensor = 0.7 * nats(chosen).mean() + 0.3 * worst + over
+            return mixed
 
         minimise(network, loss, steps=steps, learning_rate=5e-3)
 

@@ -20,11 +20,11 @@ from robustbench_local.verifiers import Budget, Smoothing, Verifier, arithmetic_
 from robustbench_local.version import __version__
 from robustbench_local.witnesses import WitnessStore
 
-from .audit import confirm, cross_check
+from .audit import cross_check
 from .cases import Cases
 from .chunks import is_out_of_memory
-from .members import divisible, look_at_members
-from .methods import Limits, Outcome, failed, run_attack, run_verifier
+from .members import bounded
+from .methods import Limits, Outcome, failed, run_attack
 from .probabilistic import run_smoothing
 from .subject import Subject
 
@@ -107,9 +107,6 @@ def evaluate(
     return validate(pd.concat(frames, ignore_index=True))
 
 
-_WHOLE = 0.3  # of the time, for sets that have members: as in `rbl.verify`, the whole comes first
-
-
 class _Run:
     """What all batches of one `evaluate` call share."""
 
@@ -158,7 +155,7 @@ class _Run:
             if isinstance(method, Verifier):
                 subject.graph()  # traced before the clock starts: its time is `seconds_load`
                 start = time.perf_counter()
-                outcome = self._bounded(method, cases, subject)
+                outcome = bounded(method, subject, cases.query, self.limits)
                 outcome.seconds_load = subject.seconds_load
             elif isinstance(method, Smoothing):
                 outcome = self._smoothing(name, method, cases, subject)
@@ -173,18 +170,6 @@ class _Run:
             torch.cuda.synchronize(device)
         outcome.seconds = (time.perf_counter() - start) / max(1, cases.query.batch)
         outcome.peak_mb = _peak_mb(device)
-        return outcome
-
-    def _bounded(self, method: Verifier, cases: Cases, subject: Subject) -> Outcome:
-        """What a verifier proves; of sets that have members a part of the time is left for these."""
-        limits, start = self.limits, time.monotonic()
-        parted = divisible(cases.query)
-        first = replace(limits, seconds=_WHOLE * limits.seconds) if parted else limits
-        outcome = run_verifier(method, subject, cases.query, limits=first)
-        confirm(method, subject, cases.query, outcome, Budget(first.seconds, limits.memory_bytes))
-        if parted:
-            left = limits.seconds - (time.monotonic() - start)
-            look_at_members(method, subject, cases.query, outcome, replace(limits, seconds=left))
         return outcome
 
     def _smoothing(self, name: str, method: Smoothing, cases: Cases, subject: Subject) -> Outcome:
