@@ -29,6 +29,17 @@ from robustbench_local.models import (
 WEIGHTS = [(name, weights) for name, entry in MODELS.items() for weights in entry.card.weights]
 
 
+def stochastic(network: nn.Module, x: torch.Tensor) -> bool:
+    """Whether the network draws random numbers: then no two answers can be compared."""
+    with torch.inference_mode():
+        return not torch.equal(network(x), network(x))
+
+
+def test_only_one_model_is_stochastic() -> None:
+    found = {n for n, e in MODELS.items() if stochastic(build_model(n), torch.rand(9, *e.card.input_shape))}
+    assert found == {"masked-resized"}
+
+
 def test_the_milestone_models_are_there() -> None:
     assert {"digits-mlp", "digits-cnn", "digits-resnet"} <= set(MODELS)
 
@@ -55,7 +66,9 @@ def test_exports_with_a_dynamic_batch(name: str) -> None:
     example = torch.rand(2, *MODELS[name].card.input_shape, generator=torch.Generator().manual_seed(0))
     exported = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("B")},))
     batch = torch.rand(5, *MODELS[name].card.input_shape, generator=torch.Generator().manual_seed(1))
-    assert torch.allclose(exported.module()(batch), network(batch))
+    answer = exported.module()(batch)
+    assert answer.shape == network(batch).shape
+    assert stochastic(network, batch) or torch.allclose(answer, network(batch))
 
 
 @pytest.mark.parametrize(("name", "weights"), WEIGHTS)
@@ -73,8 +86,9 @@ def test_shipped_weights(name: str, weights: str) -> None:
     test = load_dataset(card.dataset)
     with torch.inference_mode():
         correct = int((network(test.inputs).argmax(1) == test.labels).sum())
-    # One image of slack: another machine's kernels may round a tie the other way.
-    assert correct >= round(record.metrics["clean"] * len(test)) - 1
+    # One image of slack: another machine's kernels may round a tie the other way. Random answers vary.
+    slack = 1 + stochastic(network, test.inputs) * round(0.03 * len(test))
+    assert correct >= round(record.metrics["clean"] * len(test)) - slack
 
 
 def test_every_shipped_weight_set_is_on_a_card() -> None:

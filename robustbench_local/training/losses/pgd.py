@@ -27,7 +27,8 @@ class PGD:
     """kappa * clean + (1 - kappa) * adversarial cross-entropy in lp balls of radius eps cut to [0, 1].
 
     `eps` >= 0 and `kappa` in [0, 1] are schedules; `steps` >= 1 steps of `step_size` (a fraction of the
-    radius) from one random start per sample and training step. `p` is 1, 2 or inf.
+    radius) from one random start per sample and training step, or from the sample itself without
+    `random_start`: with a single step that overfits. `p` is 1, 2 or inf.
     """
 
     eps: Schedule
@@ -35,6 +36,7 @@ class PGD:
     steps: int = 7
     step_size: float = 0.25
     p: float = math.inf
+    random_start: bool = True
 
     def __post_init__(self) -> None:
         check_range(self.eps, 0.0, math.inf, "eps")
@@ -52,6 +54,8 @@ class PGD:
             if eps > 0:
                 worst = pgd(
                     pose(batch, eps),
+                    start=batch.inputs,
+                    random_start=self.random_start,
                     steps=self.steps,
                     step_size=self.step_size,
                     early_stop=False,
