@@ -62,14 +62,16 @@ def claims_table(table: pd.DataFrame, headings: Mapping[str, str]) -> Table:
     known = known.assign(row=_model(known), set=known["model"].str.partition(":")[2])
     names = [name for name in known["set"].unique() if not name.startswith(f"{CONTROL}-")]
     parts: list[tuple[str, list[list[Cell]]]] = []
-    for row, of_row in known.groupby("row", sort=False):
+    for row, heading in headings.items():
+        of_row = known[known["row"] == row]
         lines = []
         for claim, of_claim in of_row.groupby("spec", sort=False):
             cells = [Cell(str(claim))]
             for name in names:
                 cells += _bracket(of_claim[of_claim["set"] == name])
             lines.append([*cells, _control(of_claim[of_claim["set"] == f"{CONTROL}-{claim}"])])
-        parts.append((headings[str(row)], lines))
+        if lines:
+            parts.append((heading, lines))
     heads = [Column("claim", numeric=False)]
     for name in names:
         heads += [
@@ -95,10 +97,13 @@ def size_plots(
     rows = rows[~rows["model"].str.contains(f":{CONTROL}-", regex=False)]
     curves: list[dict[str, Any]] = []
     figures: list[dict[str, Any]] = []
-    groups = rows.assign(row=_model(rows)).groupby(["row", "spec"], sort=False)
-    for (row, claim), group in groups:
-        drawn = group.drop(columns="row")
-        if drawn["eps"].nunique() < 2:
+    rows = rows.assign(row=pd.Categorical(_model(rows), list(headings)))  # in the order of the headings
+    for (row, claim), group in rows.sort_values("row", kind="stable").groupby(
+        ["row", "spec"], sort=False, observed=True
+    ):
+        smaller = group.loc[group["eps"] < 1, "case"]
+        drawn = group[group["case"].isin(smaller)].drop(columns="row")  # the same cases at every size
+        if drawn.empty:
             continue
         found = curves_data(drawn, cases=nested(case_bounds(drawn)))["curves"]
         start = first + len(curves)

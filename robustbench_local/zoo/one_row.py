@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
+import torch
 from torch import nn
 
 from robustbench_local.cascade import find_any_method
@@ -22,7 +23,7 @@ from .records import ClaimRecord, RowRecord, code_hash
 from .sizes import quick_methods, resized, sized
 from .sources import sources_of
 
-__all__ = ["CONTROL", "Evaluated", "Job", "claim_record", "evaluate_row"]
+__all__ = ["CONTROL", "Evaluated", "Job", "claim_record", "control_of", "evaluate_row"]
 
 CONTROL = "control"
 """The name of weights in the table that a claim is tried on to see that something violates it."""
@@ -92,7 +93,7 @@ def _methods(names: Sequence[str]) -> dict[str, Method]:
 
 def _problems(row: Row, claim: Claim, networks: Mapping[str, nn.Module]) -> Iterator[tuple[str, Cases]]:
     """The claim's problems for each weight set, then for its control."""
-    everything = {**networks, CONTROL: claim.control().eval()}
+    everything = {**networks, CONTROL: control_of(claim)}
     for name, network in everything.items():
         query = claim.query(network)
         composed = query.network if isinstance(query.network, nn.Module) else network
@@ -109,6 +110,13 @@ def _problems(row: Row, claim: Claim, networks: Mapping[str, nn.Module]) -> Iter
             eps=math.nan,
         )
         yield name, sized(cases)
+
+
+def control_of(claim: Claim) -> nn.Module:
+    """The claim's control; one that has learned nothing has the same first weights in every process."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return claim.control().eval()
 
 
 def claim_record(name: str, weights: str, table: pd.DataFrame) -> ClaimRecord:

@@ -13,13 +13,16 @@ from robustbench_local.errors import SpecError
 from robustbench_local.evaluation import Cases, Method, clean
 from robustbench_local.models import Claim
 
-__all__ = ["NORM", "SIZES", "quick_methods", "resized", "sized"]
+__all__ = ["CASES", "NORM", "SIZES", "quick_methods", "resized", "sized"]
 
 NORM = "scale"
 """The norm in the table of sets that have a size: `eps` is then the factor of the claim's own sets."""
 
 SIZES = (0.25, 0.5, 0.75)
 """The factors of the smaller copies; those of the claim itself are 1, and at 0 a set is its centre."""
+
+CASES = 32
+"""So many problems of a claim, spread over all, are also posed on smaller sets."""
 
 _QUICK = ("ibp", "crown")  # bounds of one pass: the claim's own sets get the searches
 
@@ -34,17 +37,19 @@ def sized(cases: Cases) -> Cases:
 
 
 def resized(cases: Cases) -> Iterator[Cases]:
-    """The problems of `sized` on sets of the factors `SIZES`; none where the sets have no size.
+    """Up to `CASES` problems of `sized` on sets of the factors `SIZES`; none where the sets have no size.
 
     All lie in the claim's own sets: a violation found in one counts for the larger ones, a bound of one for
     the smaller ones.
     """
     if cases.norm != NORM:
         return
+    batch = cases.query.batch
+    some = cases.select(torch.linspace(0, batch - 1, min(CASES, batch)).round().long())
     for size in SIZES:
-        factor = torch.full((cases.query.batch,), size, dtype=torch.float64)
-        query = replace(cases.query, inputs=scaled(cases.query.inputs, factor))
-        yield replace(cases, query=query, eps=size)
+        factor = torch.full((some.query.batch,), size, dtype=torch.float64)
+        query = replace(some.query, inputs=scaled(some.query.inputs, factor))
+        yield replace(some, query=query, eps=size)
 
 
 def quick_methods(claim: Claim) -> dict[str, Method]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
 from robustbench_local.errors import RobustBenchError, SoundnessAlarm
@@ -13,8 +14,9 @@ from robustbench_local.models import ROWS, SHIPPED, Row
 from robustbench_local.specs import Query
 from robustbench_local.store import WitnessStore, read_results
 from robustbench_local.zoo import SHIPPED_EVALUATION, evaluate_rows, headings, read_records
+from robustbench_local.zoo.one_row import control_of
 from robustbench_local.zoo.records import EVALUATION
-from robustbench_local.zoo.sizes import SIZES
+from robustbench_local.zoo.sizes import CASES, SIZES
 
 
 def quick(row: str, *, methods: tuple[str, ...] = ("pgd", "ibp")) -> Row:
@@ -54,6 +56,7 @@ def test_smaller_sets_lie_in_the_claims_own(tmp_path: Path) -> None:
     table = read_results(tmp_path)
     table = table[~table["model"].str.contains("control") & (table["norm"] == "scale")]
     assert set(table["eps"]) == {*SIZES, 1.0}
+    assert table.groupby(["model", "spec", "eps"])["case"].nunique().max() <= CASES
     bounds = table[table["method"] == "ibp"].pivot_table(
         index=["model", "spec"], columns="eps", values="upper"
     )
@@ -123,3 +126,14 @@ def test_processes_share_the_rows(tmp_path: Path) -> None:
         assert (one.name, one.weights, one.cases) == (other.name, other.weights, other.cases)
         assert one.violated <= other.cases - other.holds and one.holds <= other.cases - other.violated
     assert set(read_results(tmp_path)["model"].str.partition(":")[0]) == {row.model for row in rows}
+
+
+def test_controls_are_the_same_in_every_process() -> None:
+    """Some have learned nothing: their first weights must not depend on what was drawn before."""
+    claim = ROWS["12.01"].claims[0]
+    torch.manual_seed(1)
+    first = control_of(claim).state_dict()
+    torch.manual_seed(2)
+    before = torch.random.get_rng_state()
+    assert all(torch.equal(first[name], value) for name, value in control_of(claim).state_dict().items())
+    assert torch.equal(torch.random.get_rng_state(), before)
