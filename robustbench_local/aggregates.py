@@ -10,7 +10,7 @@ from robustbench_local.specs import ChanceClaim, RateClaim, Verdict
 from .chances import ChanceBracket
 from .results import Result
 
-__all__ = ["chance_result", "every_result", "rate_bounds", "rate_result"]
+__all__ = ["chance_result", "every_result", "parity_result", "rate_bounds", "rate_result"]
 
 
 def every_result(results: Sequence[Result]) -> Result:
@@ -38,6 +38,20 @@ def rate_result(claim: RateClaim, result: Result) -> Result:
     """The verdict on a claim about the share; its violation is how far the share misses the threshold."""
     lower, upper = rate_bounds(result)
     return _against(claim.threshold, claim.at_least, lower, upper, replace(result, witness=None), "bound")
+
+
+def parity_result(first: Result, second: Result, tolerance: float) -> Result:
+    """The verdict on two groups being served alike: the shares of their cases that hold differ by at most
+    `tolerance`, in [0, 1].
+
+    Each share lies between what is proved and what is not refuted, so that their distance does too; the
+    violation is the distance minus the tolerance. J. Buolamwini and T. Gebru, "Gender shades", PMLR 81, 2018.
+    """
+    (low, high), (other_low, other_high) = rate_bounds(first), rate_bounds(second)
+    least = max(0.0, low - other_high, other_low - high)
+    most = max(high - other_low, other_high - low)
+    whole = every_result((first, second))
+    return _against(tolerance, False, least, most, replace(whole, witness=None), "bound")
 
 
 def chance_result(claim: ChanceClaim, brackets: Sequence[ChanceBracket], seconds: float) -> Result:

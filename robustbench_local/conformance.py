@@ -1,7 +1,7 @@
 """Small networks of which it is known which samples can be broken: a test of attacks, ours and others'.
 
-For each sample it is known in closed form whether a bad point exists in its ball, so an attack can be wrong in
-two ways: it misses one, or it claims one that is none. The cases are those in which attacks were found to
+For each sample it is known in closed form whether a bad point exists in its ball, so an attack can be wrong
+in two ways: it misses one, or it claims one that is none. The cases are those in which attacks were found to
 fail: walks that pass through bad points and end elsewhere, bad points at the very edge, NaN, saturated
 scores, few classes, inputs that are no images, other domains than [0, 1], steps, and random networks.
 """
