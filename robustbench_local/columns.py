@@ -19,6 +19,7 @@ _NAMES = (
     *("method", "kind", "verdict", "lower", "upper", "stage", "reason", "seconds", "seconds_load"),
     *("forwards", "backwards", "domains", "peak_mb", "device", "dtype", "arithmetic", "seed"),
     *("version", "witness", "certificate", "error", "probabilistic", "margin_over_rounding"),
+    "believable",
 )
 _FLOATS = (
     "eps",

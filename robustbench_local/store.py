@@ -37,11 +37,11 @@ __all__ = [
     "write_results",
 ]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised by one whenever a column is added, dropped, renamed or changes its meaning."""
 
-_ADDED: Mapping[str, int] = {"probabilistic": 2, "margin_over_rounding": 3}
-"""Float columns that older files lack, and the schema version that brought them; NaN when read from those."""
+_ADDED: Mapping[str, int] = {"probabilistic": 2, "margin_over_rounding": 3, "believable": 4}
+"""Columns that older files lack, and the schema version that brought them; missing when read from those."""
 
 
 def merge(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
@@ -130,8 +130,14 @@ def _upgraded(rows: Any, version: int) -> Any:
     """The rows with the columns that came after schema `version`, NaN throughout."""
     for name, since in _ADDED.items():
         if version < since and name not in rows.column_names:
-            rows = rows.append_column(name, pa.array(np.full(rows.num_rows, np.nan)))
+            rows = rows.append_column(name, _missing(name, rows.num_rows))
     return rows
+
+
+def _missing(name: str, count: int) -> Any:
+    if COLUMNS[name] == "string":
+        return pa.nulls(count, pa.string())
+    return pa.array(np.full(count, np.nan))
 
 
 def _read_csv(path: Path) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from robustbench_local.data import Dataset, load_dataset
 from robustbench_local.errors import DataError, RadiusError, ShapeError, UnknownNameError
 from robustbench_local.evaluation import Cases, Method, clean
 from robustbench_local.models import model_hash
-from robustbench_local.specs import SPECS
+from robustbench_local.specs import SPECS, Query
 from robustbench_local.verifiers import Smoothing
 
 from .cascade import find_any_method
@@ -102,6 +102,20 @@ class Suite:
             model = find_model(name, device=device)
             for radius in self.eps:
                 yield cases_of(model, data, spec=self.spec, norm=self.norm, eps=radius)
+
+    def at_radius(self, cases: Cases) -> Callable[[float], Query] | None:
+        """The problems of a batch of this suite at another radius; None where they have none."""
+        if not cases.norm:
+            return None
+        data = load_dataset(self.dataset, split="test")
+        data = data.select(torch.arange(cases.query.batch))
+        found = (find_model(name, device=cases.query.inputs.device) for name in self.models)
+        model = next(one for one in found if one.name == cases.model)
+
+        def at(radius: float) -> Query:
+            return cases_of(model, data, spec=self.spec, norm=self.norm, eps=radius).query
+
+        return at
 
     @property
     def batches(self) -> int:

@@ -86,7 +86,7 @@ def test_the_columns_are_the_contract() -> None:
     names += (
         " stage reason seconds seconds_load forwards backwards domains peak_mb device dtype arithmetic seed"
     )
-    names += " version witness certificate error probabilistic margin_over_rounding"
+    names += " version witness certificate error probabilistic margin_over_rounding believable"
     assert list(COLUMNS) == names.split()
     assert set(KEY) <= set(COLUMNS)
 

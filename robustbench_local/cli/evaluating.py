@@ -19,6 +19,11 @@ Alpha = Annotated[
     float | None,
     typer.Option("--alpha", help="Chance that a certificate of smoothing is wrong. [default: 0.001]"),
 ]
+FOLDER = Path("rbl-results")
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results.")]
+Diagnose = Annotated[
+    bool, typer.Option("--diagnose", help="Fill the column `believable` of attacks by diagnostics.")
+]
 
 
 def evaluate(
@@ -37,14 +42,13 @@ def evaluate(
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N images.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds per method and batch. [default: 60]")] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results.")] = Path(
-        "rbl-results"
-    ),
+    out: Out = FOLDER,
     json: Json = None,
     device: Device = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the attacks. [default: 0]")] = None,
     samples: Samples = None,
     alpha: Alpha = None,
+    diagnose: Diagnose = False,
     debug: Debug = False,
 ) -> None:
     """Evaluate models under attacks and verifiers; prints the bracket table and writes the results.
@@ -73,5 +77,5 @@ def evaluate(
     if config is None and not model:
         raise typer.BadParameter("give a CONFIG.toml or at least one --model")
     suite = Suite(**given) if config is None else Suite.read(config, **given)
-    results = run_suite(suite, out, find_device(device))
+    results = run_suite(suite, out, find_device(device), diagnosed=diagnose)
     show_suite(results, out, json)

@@ -26,7 +26,9 @@ __all__ = [
 ]
 
 
-def run_suite(suite: Suite, folder: Path, device: torch.device | None) -> pd.DataFrame:
+def run_suite(
+    suite: Suite, folder: Path, device: torch.device | None, *, diagnosed: bool = False
+) -> pd.DataFrame:
     """The suite's results, with a progress bar that counts methods x batches."""
     from robustbench_local.resumable import evaluate_suite
 
@@ -41,7 +43,7 @@ def run_suite(suite: Suite, folder: Path, device: torch.device | None) -> pd.Dat
                 task, description=f"{cases.model} eps {cases.eps:g} done before", advance=len(suite.methods)
             )
 
-        return evaluate_suite(suite, folder, device=device, progress=begin, skipped=skip)
+        return evaluate_suite(suite, folder, device=device, progress=begin, skipped=skip, diagnosed=diagnosed)
 
 
 def show_suite(results: pd.DataFrame, folder: Path, json: Path | None) -> None:

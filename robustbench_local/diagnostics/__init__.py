@@ -11,7 +11,8 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from .diagnosing import AtRadius, Progress, diagnose, ordered
+from .believing import with_belief
+from .diagnosing import AtRadius, Progress, diagnose, nothing_to_examine, ordered
 from .examination import Effort, Examination
 from .finding import Curves, Diagnosis, Finding
 from .registry import DIAGNOSTICS, Diagnostic, Measured, NotApplicable, diagnostic
@@ -30,7 +31,9 @@ __all__ = [
     "Progress",
     "diagnose",
     "diagnostic",
+    "nothing_to_examine",
     "ordered",
+    "with_belief",
 ]
 
 for _module in iter_modules(__path__):

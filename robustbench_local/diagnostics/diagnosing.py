@@ -21,7 +21,7 @@ from .finding import Curves, Diagnosis, Finding
 from .registry import DIAGNOSTICS, Diagnostic
 from .watching import Meter, Tally
 
-__all__ = ["AtRadius", "Progress", "diagnose", "ordered"]
+__all__ = ["AtRadius", "Progress", "diagnose", "nothing_to_examine", "ordered"]
 
 AtRadius = Callable[[float], Query]
 """The same problems at another radius, in the units of `Cases.eps`."""
@@ -89,6 +89,12 @@ def diagnose(
         curves=curves,
         seconds=time.perf_counter() - begin,
     )
+
+
+def nothing_to_examine(cases: Cases) -> Diagnosis:
+    """The diagnosis of cases that are all broken at their start: no alarm, nothing examined."""
+    ids = tuple(str(i) for i in cases.ids)
+    return Diagnosis(cases.model, cases.spec, cases.norm, cases.eps, ids, (), (), Curves(), 0.0)
 
 
 def _examination(

@@ -238,6 +238,7 @@ class _Run:
             "error": outcome.error,
             "probabilistic": np.nan if outcome.probabilistic is None else outcome.probabilistic.numpy(),
             "margin_over_rounding": outcome.ratios().numpy(),
+            "believable": "",
         }
         frame = pd.DataFrame({column: values[column] for column in COLUMNS}, index=range(outcome.batch))
         typed: pd.DataFrame = frame.astype(dict(COLUMNS))
