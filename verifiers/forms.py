@@ -28,6 +28,7 @@ __all__ = [
     "bilinear_image",
     "constant_where",
     "linear_image",
+    "padded_terms",
     "strip_image",
 ]
 
@@ -142,7 +143,7 @@ def affine_image(rule: Rule, node: Node, forms: Sequence[Form]) -> Form:
     tangents = []
     for form, parent in zip(forms, node.inputs, strict=True):
         terms = given[0].new_zeros(1, 1, *parent.shape) if form.terms is None else form.terms
-        tangents.append(_padded(terms, count).expand(batch, count, *parent.shape).flatten(0, 1))
+        tangents.append(padded_terms(terms, count).expand(batch, count, *parent.shape).flatten(0, 1))
     zeros, large = ([t.new_zeros(1, *t.shape[1:]) for t in tangents], [t * _LARGE for t in tangents])
     origin, image = (rule.interval(node, *(Interval(t, t) for t in ts)).lower for ts in (zeros, large))
     return Form(((image - origin) / _LARGE).unflatten(0, (batch, count)), rest)
@@ -225,10 +226,10 @@ def constant_where(form: Form, box: Interval) -> Form:
 def added_terms(one: Tensor, other: Tensor) -> Tensor:
     """The sum of terms (B or 1, S, *shape), of which one may know fewer symbols."""
     count = max(one.shape[1], other.shape[1])
-    return _padded(one, count) + _padded(other, count)
+    return padded_terms(one, count) + padded_terms(other, count)
 
 
-def _padded(terms: Tensor, count: int) -> Tensor:
+def padded_terms(terms: Tensor, count: int) -> Tensor:
     """Terms (B, S, *shape) with zeros for the symbols up to `count`."""
     missing = count - terms.shape[1]
     if missing == 0:

@@ -18,6 +18,7 @@ from torch import Tensor
 from robustbench_local.specs import InputSet, Query
 
 from .crown import crown_bounds
+from .dot_products import dot_form, dot_numbers, narrower
 from .forms import (
     Form,
     Symbols,
@@ -33,7 +34,7 @@ from .interval import Interval
 from .rule import Elementwise, Rule, find_rule
 from .verifier import DEFAULT_BUDGET, Bounds, Budget, prepared, verifier
 
-__all__ = ["Forward", "ForwardBackward", "ForwardCROWN", "forward_bounds"]
+__all__ = ["Forward", "ForwardBackward", "ForwardCROWN", "ForwardPlanes", "forward_bounds", "forward_planes"]
 
 aten = torch.ops.aten
 
@@ -111,14 +112,42 @@ def forward_bounds(
     found = []
     for index in _parts(graph, inputs, budget, symbols):
         found.append(_propagate(graph, _selected(inputs, index), deadline, symbols))
-    boxes = {
-        node: Interval(
-            torch.cat([run.boxes[node].lower for run in found]),
-            torch.cat([run.boxes[node].upper for run in found]),
-        )
-        for node in graph.nodes
-    }
-    return boxes, all(run.complete for run in found)
+    return _joined([run.boxes for run in found], graph), all(run.complete for run in found)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ForwardPlanes:
+    """Bounds of every node, and linear functions of the input above the atoms by the output's form.
+
+    slopes (B, m, numel of the input), top (B, m) their largest values on the input sets; NaN and infinite
+    where time ran out.
+    """
+
+    boxes: dict[Node, Interval]
+    slopes: Tensor
+    top: Tensor
+
+
+def forward_planes(
+    graph: Graph, query: Query, budget: Budget = DEFAULT_BUDGET, *, symbols: int = _SYMBOLS
+) -> ForwardPlanes:
+    """As `forward_bounds`, with what the output's form says of the query's atoms."""
+    deadline = budget.deadline()
+    found: list[ForwardPlanes] = []
+    for index in _parts(graph, query.inputs, budget, symbols):
+        part = query if index.shape[0] == query.batch else query.select(index)
+        run = _propagate(graph, part.inputs, deadline, symbols)
+        top = query.d.new_full((part.batch, query.C.shape[1]), torch.inf).to(graph.like)
+        slopes = top.new_full((*top.shape, graph.input.numel), torch.nan)
+        if run.output is not None:
+            top = _form_rows(part, run.symbols, run.output, graph)
+            slopes = _form_slopes(part, run.symbols, run.output, graph)
+        found.append(ForwardPlanes(run.boxes, slopes, top))
+    return ForwardPlanes(
+        _joined([one.boxes for one in found], graph),
+        torch.cat([one.slopes for one in found]),
+        torch.cat([one.top for one in found]),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,11 +198,34 @@ def _form_rows(query: Query, symbols: Symbols, form: Form, graph: Graph) -> Tens
     return d + rest + symbols.spread(flat @ C.transpose(1, 2)).upper
 
 
+def _form_slopes(query: Query, symbols: Symbols, form: Form, graph: Graph) -> Tensor:
+    """Slopes (B, m, numel of the input) of the atoms by the output's form."""
+    like = form.rest.lower
+    C, _ = query.rows(like.dtype, like.device)
+    slopes = like.new_zeros(query.batch, C.shape[1], graph.input.numel)
+    if form.terms is None:
+        return slopes
+    terms = form.terms[:, : symbols.live.shape[0]]
+    flat = terms.flatten(2) if terms.dim() > 2 else terms.unsqueeze(2)
+    slopes[:, :, symbols.live] = (flat @ C.transpose(1, 2)).transpose(1, 2).expand(query.batch, -1, -1)
+    return slopes
+
+
+def _joined(boxes: Sequence[Mapping[Node, Interval]], graph: Graph) -> dict[Node, Interval]:
+    return {
+        node: Interval(
+            torch.cat([part[node].lower for part in boxes]), torch.cat([part[node].upper for part in boxes])
+        )
+        for node in graph.nodes
+    }
+
+
 def _propagate(graph: Graph, inputs: InputSet, deadline: float, limit: int) -> _Run:
     """Forms from node to node; each is dropped after its last reader."""
     boxes: dict[Node, Interval] = {graph.input: input_interval(graph, inputs)}
     symbols = Symbols(inputs, boxes[graph.input], limit)
     forms: dict[Node, Form] = {graph.input: symbols.start()}
+    sums: dict[Node, Form] = {}  # of products that were read already
     for node in graph.nodes[1:]:
         rule = find_rule(node)
         box = rule.interval(node, *(boxes[p] for p in node.inputs))
@@ -181,7 +233,12 @@ def _propagate(graph: Graph, inputs: InputSet, deadline: float, limit: int) -> _
             forms = {}
         if forms:
             form = _image(rule, node, [forms[p] for p in node.inputs], boxes, box)
-            forms[node] = form if rule.affine else symbols.named(form)
+            if node in sums:
+                form = narrower(sums.pop(node), form)
+            dot = dot_form(graph, symbols, node, forms)
+            if dot is not None:
+                sums[dot[0]] = dot[1]
+            forms[node] = form if rule.affine or dot is not None else symbols.named(form)
             box = _ordered(symbols.concrete(forms[node]).intersect(box))
             for parent in set(node.inputs):
                 if graph.consumers[parent][-1] is node and parent is not graph.output:
@@ -247,6 +304,6 @@ def _parts(graph: Graph, inputs: InputSet, budget: Budget, symbols: int) -> Iter
     nonlinear = sum(n.numel for n in graph.nodes[1:] if not find_rule(n).affine)
     count = graph.input.numel + min(symbols, nonlinear)
     widest = max(n.numel for n in graph.nodes)
-    sample = 6 * count * widest * graph.like.element_size()
+    sample = (6 * count * widest + 3 * dot_numbers(graph, count)) * graph.like.element_size()
     at_once = max(1, budget.memory(graph.device) // sample)
     yield from torch.arange(inputs.batch, device=graph.device).split(at_once)

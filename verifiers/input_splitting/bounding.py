@@ -19,20 +19,24 @@ from robustbench_local.specs import Query
 
 from ..backward import input_planes
 from ..crown import crown_bounds
-from ..forward import forward_bounds
+from ..forward import forward_planes
 from ..graph import Graph, Node
 from ..ibp import interval_bounds, overflow, specification_rows
 from ..interval import Interval
 from ..verifier import Budget
 from .chains import Chain, chain_of
-from .planes import Planes
+from .leaves import Leaves
+from .planes import Clauses, Planes, clip
 from .state import Course
 
-__all__ = ["Bounding", "Found", "Way", "bounding_of"]
+__all__ = ["CLIPPING_ROUNDS", "Bounding", "Found", "Way", "bounding_of"]
+
+CLIPPING_ROUNDS = 3  # of clipping with every row of a clause
 
 _MOST_COEFFICIENTS = 2**23  # of errors in one node's affine form
 _MORE = 8  # times as many symbols are tried, too
 _AGAIN = 24  # batches until all ways are tried again
+_SOON = (1, 2, 4, 8, 16)  # batches until they are tried at first
 _TRIED = 16  # parts on which they are tried
 _FEW, _TOO_SLOW = 2, 16.0
 _LEAST = 0.5  # seconds that a way has in any case
@@ -66,15 +70,18 @@ class Way(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """Affine forms of `symbols` errors for the hidden neurons, then one backward pass."""
+    """Affine forms of `symbols` errors to the outputs, then one backward pass: of both the better planes."""
 
     symbols: int
     budget: Budget
 
     def bound(self, graph: Graph, query: Query, axes: Tensor, seconds: float | None = None) -> Found:
         budget = replace(self.budget, seconds=seconds)
-        boxes, _ = forward_bounds(graph, query.inputs, budget, symbols=self.symbols)
-        return _found(graph, query, boxes, axes)
+        ahead = forward_planes(graph, query, budget, symbols=self.symbols)
+        back = _found(graph, query, ahead.boxes, axes)
+        slopes = ahead.slopes.gather(2, axes.unsqueeze(1).expand(-1, ahead.slopes.shape[1], -1))
+        planes = Planes(slopes.to(torch.float64), ahead.top.to(torch.float64), back.planes.slack)
+        return Found(torch.fmin(back.rows, planes.top), back.planes.or_lower(planes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +134,14 @@ class Bounding:
     """The ways of one search and the one that is taken now, with what the screening by intervals gave.
 
     A local record of one search. dims: how many coordinates are cut; screens: whether intervals come first;
-    deadline (time.monotonic): after which parts are bounded by intervals.
+    deadline (time.monotonic): after which parts are bounded by intervals; clauses: of the property, None
+    where there are too many.
     """
 
     ways: tuple[Way, ...]
     dims: int
     screens: bool = True
+    clauses: Clauses | None = None
     deadline: float = torch.inf
     now: int = 0
     calls: int = 0
@@ -140,6 +149,11 @@ class Bounding:
     passed: int = 0
     pauses: dict[int, int] = field(default_factory=dict)  # way -> how many trials it sits out
     lost: dict[int, int] = field(default_factory=dict)  # way -> how many trials in a row it lost clearly
+
+    @property
+    def settled(self) -> bool:
+        """Whether the ways were tried often enough for large batches."""
+        return self.calls > _SOON[-1]
 
     def course(self, spent: float, elapsed: float) -> Course:
         """The numbers that the next call goes on from; `spent`, `elapsed`: of the ascents."""
@@ -170,7 +184,7 @@ class Bounding:
     def bound(self, graph: Graph, query: Query, axes: Tensor, reached: Tensor) -> Found:
         """Bounds of parts where the violation reaches `reached` (n,), until the deadline."""
         self.calls += 1
-        if len(self.ways) > 1 and (self.calls % _AGAIN == 0 or self.calls in (1, 2, 4, 8, 16)):
+        if len(self.ways) > 1 and (self.calls % _AGAIN == 0 or self.calls in _SOON):
             some = torch.arange(min(_TRIED, query.batch), device=axes.device)
             self._compare(graph, query.select(some.to(query.C.device)), axes[some], reached[some])
         return self.taken(graph, query, axes)
@@ -197,17 +211,30 @@ class Bounding:
                 work[i] = float("inf")
                 continue
             found, time_ = self._timed(i, graph, query, axes)
-            value = query.combine(torch.fmin(found.rows, found.planes.top))
+            value, share = self._left_open(query, axes, found)
             excess = (value - reached).clamp(min=0).nan_to_num(torch.inf)
-            # a part that is proved needs no more, another one as many as its excess says
-            more = torch.where(value < 0, 0.0, excess).pow(self.dims / _FALL).mean()
-            work[i] = time_ * (_PROVED + float(more))
+            # a part that is proved needs no more, another one as many as its size and its excess say
+            more = share * torch.where(value < 0, 0.0, excess).pow(self.dims / _FALL)
+            work[i] = time_ * (_PROVED + float(more.mean()))
         best = min(ways, key=lambda i: work[i])
         if work[best] < float("inf"):
             self.now = best
             for i in ways:
                 self.lost[i] = self.lost.get(i, 0) + 1 if work[i] > 4 * work[best] else 0
                 self.pauses[i] = 2 ** min(self.lost[i], 16) - 1
+
+    def _left_open(self, query: Query, axes: Tensor, found: Found) -> tuple[Tensor, Tensor]:
+        """Upper bounds (n,) of the violation, and which share (n,) of every part clipping leaves."""
+        value = query.combine(torch.fmin(found.rows, found.planes.top))
+        if self.clauses is None:
+            return value, torch.ones_like(value)
+        box = query.inputs.box()
+        lower, upper = (face.flatten(1).to(axes.device).gather(1, axes) for face in (box.lower, box.upper))
+        parts = Leaves(torch.arange(len(axes)), lower, upper, found.rows, value, torch.zeros_like(lower))
+        joint = found.planes.in_clauses(self.clauses, parts)
+        rest, left = clip(joint, parts, torch.zeros_like(value), CLIPPING_ROUNDS)
+        shares = torch.where(upper > lower, (rest.upper - rest.lower) / (upper - lower), 1.0).prod(1)
+        return rest.value, torch.where(left, shares, 0.0)
 
     def _quick(self, ways: list[int], graph: Graph, query: Query, axes: Tensor) -> dict[int, float]:
         """The seconds that the ways take on very few parts; infinite for one that is far too slow."""

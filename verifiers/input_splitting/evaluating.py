@@ -13,7 +13,7 @@ from robustbench_local.specs import Query
 from ..graph import Graph
 from ..magnitude import largest_value
 from ..verifier import Budget
-from .bounding import Found, bounding_of
+from .bounding import CLIPPING_ROUNDS, Found, bounding_of
 from .directions import Directions, halves
 from .found import Points
 from .leaves import Leaves, Whole
@@ -22,10 +22,10 @@ from .state import SplitState
 
 __all__ = ["Evaluator", "Settings"]
 
-_MOST_AT_ONCE = 512
+_AT_ONCE, _MOST_AT_ONCE = 512, 4096
+_NUMBERS = 2**23  # of nodes and rows in one batch, beyond the first parts
 _SPREAD = 0.1  # share of the coordinates' widths in the score, beside their effect
 _EXCESS = 0.02  # share of a bound's excess in the score
-_ROUNDS = 3  # of clipping with every row of a clause
 _CERTAIN = 1e-4  # relative to the outputs: float32 bounds nearer to zero are computed again in float64
 _INSIDE = 1e-5  # relative to the largest value inside: the same
 _TINY = 2.0**12  # units of rounding: parts with shorter sides are bounded in float64
@@ -72,9 +72,18 @@ class Evaluator:
         dims = self.whole.axes.shape[1]
         self.directions = Directions(self.whole, tally.gain, tally.looked)
         self.bounding = bounding_of(graph, budget, settings.symbols, dims, state.course)
+        self.bounding.clauses = self.clauses
         widest = max(node.numel for node in graph.nodes)
         part_bytes = 4 * widest * like.element_size() * (query.C.shape[1] + 8)
-        self.at_once = max(2, min(_MOST_AT_ONCE, budget.memory(like.device) // part_bytes))
+        fit = max(2, budget.memory(like.device) // part_bytes)
+        numbers = sum(node.numel for node in graph.nodes) * (query.C.shape[1] + 8)
+        self._first = min(_AT_ONCE, fit)
+        self._later = min(max(_AT_ONCE, min(_MOST_AT_ONCE, _NUMBERS // numbers)), fit)
+
+    @property
+    def at_once(self) -> int:
+        """How many parts one batch takes: more in small networks, once the way to bound them has settled."""
+        return self._later if self.bounding.settled else self._first
 
     def bounded(self, leaves: Leaves) -> Leaves:
         """The leaves with bounds of their own, without what is done or shown to be safe."""
@@ -129,7 +138,7 @@ class Evaluator:
                 leaves = replace(leaves, value=torch.fmin(leaves.value, top))
             else:
                 whole = leaves
-                leaves, left = clip(joint, leaves, margin[leaves.owner], _ROUNDS)
+                leaves, left = clip(joint, leaves, margin[leaves.owner], CLIPPING_ROUNDS)
                 less = left & ((leaves.lower > whole.lower) | (leaves.upper < whole.upper)).any(1)
                 self.keep(replace(whole.select(less), value=-margin[whole.owner[less]]))
         return self._open(leaves, rows, margin)

@@ -61,6 +61,12 @@ class Planes:
         """The functions on some of the boxes."""
         return replace(self, slopes=self.slopes[index], top=self.top[index])
 
+    def or_lower(self, others: Planes) -> Planes:
+        """Of both functions above each atom the one with the lower top."""
+        lower = (others.top < self.top) | (torch.isnan(self.top) & torch.isfinite(others.top))
+        slopes = torch.where(lower.unsqueeze(2), others.slopes, self.slopes)
+        return replace(self, slopes=slopes, top=torch.where(lower, others.top, self.top))
+
     def effect(self, leaves: Leaves) -> Tensor:
         """How much the coordinates change the undecided atoms' functions, (n, d)."""
         width = leaves.upper - leaves.lower

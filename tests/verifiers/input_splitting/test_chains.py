@@ -7,12 +7,12 @@ from dataclasses import replace
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from robustbench_local.verifiers.input_splitting.bounding import Forward
+from robustbench_local.verifiers.input_splitting.bounding import planes_of
 from robustbench_local.verifiers.input_splitting.chains import Chain, chain_of
 from torch import Tensor, nn
 
 from robustbench_local.specs import All, Atom, Box, Query
-from robustbench_local.verifiers import Budget, Graph
+from robustbench_local.verifiers import Graph, forward_bounds
 
 from ..networks import Fn, fill, traced, uniform
 
@@ -92,7 +92,8 @@ def test_bounds_are_those_of_forward_bounds_with_all_errors(seed: int, size: flo
     graph = deep(seed, shifted=False).to(torch.float64)
     query = query_of(graph, seed, size)
     quick = found(graph).planes(graph, query, AXES, 1000)
-    other = Forward(1000, Budget()).bound(graph, query, AXES).planes
+    boxes, _ = forward_bounds(graph, query.inputs, symbols=1000)
+    other = planes_of(graph, query, boxes, AXES)
     torch.testing.assert_close(quick.top, other.top, rtol=1e-6, atol=1e-8)
 
 
