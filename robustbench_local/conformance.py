@@ -82,21 +82,29 @@ class Case:
 
 
 class Recorder(nn.Module):
-    """A network that remembers whether any point it saw was a bad one of the single problem of `query`."""
+    """A network that remembers the points it saw, all of them of the single problem of `query`."""
 
     def __init__(self, query: Query) -> None:
         super().__init__()
-        self._inner, self._query, self.seen = query.network, query, False
+        self._inner, self._query = query.network, query
+        self._points: list[Tensor] = []
 
     def forward(self, x: Tensor) -> Tensor:
         """The network's output (B, *out)."""
-        with torch.no_grad():
-            for point in x.detach().split(1):
-                y = self._inner(point)
-                clear = self._query.combine(self._query.atoms(y)) > 1e-4 * (1 + y.abs().max())
-                bad = self._query.violated_by(y) & self._query.inputs.contains(point) & clear
-                self.seen = self.seen or bool(bad)
+        self._points.append(x.detach().clone().reshape(-1, *self._query.inputs.shape))
         return self._inner(x)
+
+    @property
+    def seen(self) -> bool:
+        """Whether one of them was a bad point of the set beyond doubt of rounding."""
+        if not self._points:
+            return False
+        with torch.no_grad():
+            points = torch.cat(self._points)
+            many = self._query.select(torch.zeros(len(points), dtype=torch.int64))
+            y = self._inner(points)
+            clear = many.combine(many.atoms(y)) > 1e-4 * (1 + y.abs().amax(1))
+            return bool((many.violated_by(y) & many.inputs.contains(points) & clear).any())
 
 
 def conformance_cases(samples: int = 8) -> Iterator[Case]:

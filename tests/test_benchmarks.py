@@ -48,6 +48,18 @@ def test_attacks_without_peers_write_the_contracted_rows(tmp_path: Path) -> None
     assert all(0 <= row["ours"] <= 100 for row in rows if row["metric"] == "robust accuracy")
 
 
+def test_conformance_without_peers_loses_nothing_and_writes_the_contracted_rows(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    command = [sys.executable, str(FOLDER / "conformance.py"), "--json", str(path), "--samples", "2"]
+    command += ["--only", "pgd", "apgd", "--markdown"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=FOLDER.parent)
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    assert [list(row) for row in rows] == [KEYS] * len(rows)
+    missed = [row["case"] for row in rows if not row["met"]]
+    assert all(case.split("/")[0] in ("random", "rounded inputs", "walk-through") for case in missed)
+    assert "| thin shell | 2/2 | 2/2 |" in done.stdout and "lost" not in done.stdout
+
+
 def test_reading_files_writes_the_contracted_rows(tmp_path: Path) -> None:
     path, real = tmp_path / "rows.json", tmp_path / "real"
     real.mkdir()
