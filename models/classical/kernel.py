@@ -46,7 +46,7 @@ class KernelMachine(nn.Module):
         """Ten machines, each digit against the rest, on the 200 images that weigh most in a machine trained
         on all (N, 64); `penalty` is the price of a training image on the wrong side."""
         x, y = images.double().numpy(), labels.numpy()
-        every = SVC(gamma=REACH, C=10.0).fit(x, y)
+        every = SVC(C=10.0).set_params(gamma=REACH).fit(x, y)
         weight = torch.from_numpy(every.dual_coef_).abs().sum(0)
         chosen = torch.from_numpy(every.support_).long()[weight.argsort(descending=True, stable=True)]
         few, names = x[chosen[:VECTORS]], y[chosen[:VECTORS]]
@@ -54,7 +54,7 @@ class KernelMachine(nn.Module):
             self.vectors.copy_(torch.from_numpy(few))
             self.vote.weight.zero_()
             for digit in range(CLASSES):
-                one = SVC(gamma=REACH, C=penalty).fit(few, names == digit)
+                one = SVC(C=penalty).set_params(gamma=REACH).fit(few, names == digit)
                 self.vote.weight[digit, one.support_.tolist()] = torch.from_numpy(one.dual_coef_[0]).float()
                 self.vote.bias[digit] = float(one.intercept_[0])
         return self
