@@ -320,11 +320,14 @@ add_row(
     Row(
         card=RowCard(
             id="11.06",
-            section="Episode 11, variational inference: some noise, or more sensors than causes, and the model "
+            section="Episode 11, variational inference: some noise, or more sensors than causes, and the "
+            "model "
             "is intractable",
-            shows="A flow needs as many outputs as inputs and no noise. With either gone the posterior has no "
+            shows="A flow needs as many outputs as inputs and no noise. With either gone the posterior has "
+            "no "
             "closed form; a network and a lower bound take its place, and how much they lose can be bounded.",
-            data="4,000 moments of three independent Laplacian signals, mixed into four and with normal noise "
+            data="4,000 moments of three independent Laplacian signals, mixed into four and with normal "
+            "noise "
             "of 0.1, for the fit; 2,000 others for the gate and 20 in claims, from fixed seeds. Generated "
             "here, no licence needed.",
             ethics="No person's data: the voices are random numbers. Nobody was recorded.",
@@ -334,12 +337,14 @@ add_row(
                 "evidence minus its bound: microphones and a centre (7) -> nats (1)",
             ),
             benefit="Says on a whole box of observations how far approximate inference is from the evidence.",
-            risk="Separated voices can be listened to: the method serves eavesdropping as well as hearing aids.",
+            risk="Separated voices can be listened to: the method serves eavesdropping as well as hearing "
+            "aids.",
             mitigation="Only random numbers are separated; the mixing matrix is in the code.",
             red_line="Never to be used on recordings of people who did not agree.",
             balance="The method is known to everybody; here it gains only a bound on its own error.",
             affected="Nobody was recorded; people in a room with microphones would want to be asked.",
-            regret="That a small gap here makes anybody trust the gap of a large model that was not measured.",
+            regret="That a small gap here makes anybody trust the gap of a large model that was not "
+            "measured.",
         ),
         model="noisy-ica",
         gate=Gate("correlation of the worst voice", _correlation, 0.9, least=True),
