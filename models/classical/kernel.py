@@ -6,7 +6,6 @@ C. Cortes and V. Vapnik, "Support-vector networks", Machine Learning 20, 1995.
 from __future__ import annotations
 
 import torch
-from sklearn.svm import SVC
 from torch import Tensor, nn
 
 from robustbench_local.specs import Data, Net, Query, Var, ball, box, forall, robustness
@@ -45,6 +44,8 @@ class KernelMachine(nn.Module):
     def fit_to(self, images: Tensor, labels: Tensor, penalty: float) -> KernelMachine:
         """Ten machines, each digit against the rest, on the 200 images that weigh most in a machine trained
         on all (N, 64); `penalty` is the price of a training image on the wrong side."""
+        from sklearn.svm import SVC  # takes half a second
+
         x, y = images.double().numpy(), labels.numpy()
         every = SVC(C=10.0).set_params(gamma=REACH).fit(x, y)
         weight = torch.from_numpy(every.dual_coef_).abs().sum(0)

@@ -53,8 +53,8 @@ class ZooRow:
         return bool(self.weights) and released(self.status)
 
     def as_dict(self) -> dict[str, object]:
-        """The row as plain fields."""
-        return {**asdict(self), "release": self.release}
+        """The fields of `rbl zoo list --json`; whether weights may go out follows from the status."""
+        return asdict(self)
 
 
 def zoo_rows(results: Path | None = None) -> list[ZooRow]:
