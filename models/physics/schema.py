@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.optimize import linprog
 from torch import Tensor, nn
 
 from robustbench_local.errors import DataError
@@ -69,6 +68,8 @@ def greedy_schemas(positive: np.ndarray, negative: np.ndarray) -> list[list[int]
     that every negative misses with weight 1 or more, and the uncovered positives with as little as possible;
     weights are rounded up, and attributes dropped one by one while no negative is covered.
     """
+    from scipy.optimize import linprog  # takes a third of a second
+
     found: list[list[int]] = []
     left = positive.astype(float)
     while len(left):
