@@ -102,9 +102,9 @@ class Heard(Means):
         with torch.no_grad():
             self.room.weight.copy_(torch.cat((torch.tensor(MIXING), torch.eye(EARS)), 1))
 
-    def forward(self, s: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """The means."""
-        return super().forward(self.room(s))
+        return super().forward(self.room(x))
 
 
 class Gap(nn.Module):
