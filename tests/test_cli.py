@@ -65,6 +65,18 @@ def test_no_command_prints_the_help(arguments: list[str], capsys: pytest.Capture
     assert "Commands" in out and err == ""
 
 
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_the_list_shows_every_row_whole(
+    columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long reasons take lines of their own instead of the room of ids and states."""
+    monkeypatch.setenv("COLUMNS", columns)
+    assert run(["zoo", "list"]) == 0
+    out, _ = said(capsys)
+    lines = [line.split()[:3] for line in out.splitlines()]
+    assert ["12.07", "F1", "bracketed"] in lines and ["E.01", "engine", "planned"] in lines
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == 0
     assert said(capsys)[0].strip().count(".") == 2

@@ -65,14 +65,18 @@ def printer(to: Path | None) -> Console:
     return Console(stderr=stderr, highlight=False, soft_wrap=False, width=width)
 
 
-def table(title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Table:
-    """A plain table with one line per row."""
+def table(
+    title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]], wrapped: Sequence[str] = ()
+) -> Table:
+    """A plain table with one line per row; only columns in `wrapped` may take several where room is short."""
     from rich import box
     from rich.table import Table
 
     result = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     for header, justify in columns:
-        result.add_column(header, justify="right" if justify == "right" else "left", no_wrap=True)
+        result.add_column(
+            header, justify="right" if justify == "right" else "left", no_wrap=header not in wrapped
+        )
     for row in rows:
         result.add_row(*row)
     return result

@@ -43,7 +43,6 @@ def list_models(
 ) -> None:
     """List the systems with their weights and how far each one is: planned, built, gated .. bracketed."""
     from collections import Counter
-    from textwrap import shorten
 
     from robustbench_local.zoo import zoo_rows
 
@@ -55,9 +54,9 @@ def list_models(
         ("system", "left"),
         ("weights, or what is missing", "left"),
     ]
-    lines = [[r.id, r.family, r.status, shorten(r.name, 40, placeholder=" ..."), _state(r)] for r in rows]
+    lines = [[r.id, r.family, r.status, r.name, _state(r)] for r in rows]
     console = printer(json)
-    console.print(table("", header, lines))
+    console.print(table("", header, lines, wrapped=(header[3][0], header[4][0])))
     counts = Counter(row.status for row in rows)
     console.print(", ".join(f"{number} {status}" for status, number in counts.items()))
     write_json([row.as_dict() for row in rows], json)

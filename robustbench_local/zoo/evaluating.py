@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
-
-import torch
 
 from robustbench_local.errors import RobustBenchError, SoundnessAlarm
 from robustbench_local.evaluation import Progress
@@ -17,6 +13,7 @@ from robustbench_local.models import SHIPPED, Row, find_row
 from robustbench_local.store import WitnessStore, merge, read_results, write_results
 
 from .one_row import Evaluated, Job, evaluate_row
+from .processes import in_processes
 from .records import EVALUATION, RowRecord, read_records, write_records
 
 __all__ = ["Failed", "evaluate_rows"]
@@ -95,14 +92,16 @@ def _results(
         for row in rows:
             yield row, _tried(row, job, progress)
         return
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
-        jobs = {pool.submit(_tried_by_id, row.card.id, job): row for row in rows}
-        try:
-            for future in as_completed(jobs):
-                yield jobs[future], future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    by_id = {row.card.id: row for row in rows}
+    for key, result in in_processes(partial(_tried_by_id, job=job), list(by_id), workers):
+        row = by_id[key]
+        yield row, _lost(row) if result is None else result
+
+
+def _lost(row: Row) -> _Failure:
+    """A row whose process ended: what it computed is gone, the other rows are not."""
+    cure = "look for what killed it (memory?), and evaluate the row alone"
+    return _Failure("its process ended", f"row {row.card.id} {row.model}", cure, alarm=False)
 
 
 def _tried_by_id(row: str, job: Job) -> Evaluated | _Failure:

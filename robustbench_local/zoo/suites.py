@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from robustbench_local.errors import UnknownNameError
+from robustbench_local.errors import DataError, UnknownNameError
 from robustbench_local.models import MODELS, read_index, split_name
 from robustbench_local.suite import Suite
 
@@ -12,10 +12,14 @@ __all__ = ["zoo_suites"]
 
 
 def zoo_suites(names: Sequence[str], *, limit: int | None = None, seed: int = 0) -> list[Suite]:
-    """One suite per shipped weight set that `names` asks for (models or "model:weights"; none: all), at the
-    radii of its recipe. Raises UnknownNameError for a name that the zoo does not have."""
+    """One suite per shipped weight set that `names` asks for (models or "model:weights"; none: all that have
+    radii), at the radii of its recipe.
+
+    Raises UnknownNameError for a name that the zoo does not have, DataError for weights whose recipe names no
+    radii: the masked models are there to be diagnosed, not to be ranked.
+    """
     index = read_index()
-    wanted = list(names) or [key for key, record in index.items() if "radii" in record.recipe]
+    wanted = list(names) or [key for key, record in index.items() if record.recipe.get("radii")]
     suites = []
     for name in wanted:
         architecture, weights = split_name(name)
@@ -25,7 +29,10 @@ def zoo_suites(names: Sequence[str], *, limit: int | None = None, seed: int = 0)
         if not found:
             raise UnknownNameError.of("weight set", name, index)
         for key in found:
-            radii = tuple(float(r) for r in index[key].recipe["radii"])
+            radii = tuple(float(r) for r in index[key].recipe.get("radii", ()))
+            if not radii:
+                cure = f"use `rbl diagnose {key} FILE`, or `rbl evaluate` with radii of your own"
+                raise DataError("no radii in the recipe of these weights", where=key, cure=cure)
             dataset = str(index[key].recipe["dataset"])
             suites.append(Suite(models=(key,), dataset=dataset, eps=radii, limit=limit, seed=seed))
     return suites

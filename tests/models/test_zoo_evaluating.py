@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from robustbench_local.errors import RobustBenchError, SoundnessAlarm
+from robustbench_local.errors import DataError, RobustBenchError, SoundnessAlarm
 from robustbench_local.models import ROWS, SHIPPED, Row
 from robustbench_local.specs import Query
 from robustbench_local.store import WitnessStore, read_results
-from robustbench_local.zoo import SHIPPED_EVALUATION, evaluate_rows, headings, read_records
+from robustbench_local.zoo import SHIPPED_EVALUATION, evaluate_rows, headings, read_records, zoo_suites
 from robustbench_local.zoo.one_row import control_of
+from robustbench_local.zoo.processes import in_processes
 from robustbench_local.zoo.records import EVALUATION
 from robustbench_local.zoo.sizes import CASES, SIZES
 
@@ -137,3 +138,21 @@ def test_controls_are_the_same_in_every_process() -> None:
     before = torch.random.get_rng_state()
     assert all(torch.equal(first[name], value) for name, value in control_of(claim).state_dict().items())
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_an_item_that_kills_its_process_stops_no_other() -> None:
+    deadly = "__import__('os')._exit(3)"
+    items = ["1 + 1", deadly, "2 + 2", deadly + " # again"]
+    found = dict(in_processes(eval, items, 2))
+    assert found == {"1 + 1": 2, deadly: None, "2 + 2": 4, deadly + " # again": None}
+    with pytest.raises(ZeroDivisionError):
+        dict(in_processes(eval, ["1 / 0"], 1))
+
+
+def test_without_names_every_model_with_radii_is_evaluated() -> None:
+    """The masked models have none; naming one says so."""
+    suites = zoo_suites([])
+    models = {model.partition(":")[0] for suite in suites for model in suite.models}
+    assert models == {"digits-mlp", "digits-cnn", "digits-resnet"} and all(suite.eps for suite in suites)
+    with pytest.raises(DataError, match="no radii"):
+        zoo_suites(["masked-resized"])
