@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
-from robustbench_local.evaluation import Subject
-from robustbench_local.specs import Chance, Measure, Spec
+from robustbench_local.evaluation import Cases, Subject
+from robustbench_local.specs import Chance, Measure, Query, Spec
 
 from .cascade import DEFAULT_STAGES, cascade, find_methods
 from .chances import ChanceBracket, chance_of
-from .problems import Model, problems_of
-from .quantities import Bracket, RadiusBracket, measure_all, radius_all
+from .planner import decide as decide_by_plan
+from .problems import Model, loaded, problems_of
+from .quantities import Bracket, measure_all
+from .radii import RadiusBracket, closer_by, radius_all
 from .results import Result
 
 __all__ = ["chance", "measure", "radius"]
@@ -49,28 +51,50 @@ def radius(
     timeout: float = 60.0,
     device: str | torch.device | None = None,
     seed: int = 0,
+    quick: bool = False,
+    progress: Callable[[list[RadiusBracket]], None] | None = None,
 ) -> list[RadiusBracket]:
     """The bracket of the largest radius at which a property holds, one for each problem of the values.
 
     `name` is the parameter of the spec that is varied, within [low, high]; the property must only get
-    harder as it grows. Both ends are verdicts: proved at `holds`, refuted by a witness at `violated`.
+    harder as it grows. Both ends are verdicts: proved at `holds`, refuted by a witness at `violated`. All
+    problems share one bisection, with quick methods first and then, between the ends that these leave, with
+    the plan of `verify`; `quick` leaves the plan out. `progress` gets the brackets after every question.
 
     Raises RobustBenchError for a model, spec or value that cannot be used.
     """
     given = {key: value for key, value in (values or {}).items() if key != name}
+    model = loaded(model, device=device)
     (whole,) = problems_of(model, spec, {**given, name: high}, device=device)
-    stages = find_methods(DEFAULT_STAGES)
-    deadline = time.monotonic() + timeout
+    batch, stages = whole.query.batch, find_methods(DEFAULT_STAGES)
 
-    def decide(rows: Tensor, radii: Tensor) -> tuple[Result, ...]:
-        radius_of = torch.full((whole.query.batch,), low, dtype=torch.float64)
+    def at(rows: Tensor, radii: Tensor) -> Cases:
+        radius_of = torch.full((batch,), low, dtype=torch.float64)
         radius_of[rows] = radii
         (cases,) = problems_of(model, spec, {**given, name: radius_of}, device=device)
-        left = max(1e-3, deadline - time.monotonic())
-        return cascade(cases.select(rows), stages, timeout=left, seed=seed).cases
+        return cases.select(rows)
 
-    batch = whole.query.batch
-    return radius_all(decide, batch, low=low, high=high, tolerance=tolerance, timeout=timeout)
+    def quickly(rows: Tensor, radii: Tensor, seconds: float) -> tuple[Result, ...]:
+        return cascade(at(rows, radii), stages, timeout=seconds, seed=seed).cases
+
+    def by_plan(rows: Tensor, radii: Tensor, seconds: float) -> tuple[Result, ...]:
+        return decide_by_plan([at(rows, radii)], timeout=seconds, seed=seed).cases
+
+    def query_at(rows: Tensor, radii: Tensor) -> Query:
+        return at(rows, radii).query
+
+    closer = closer_by(query_at, copy.deepcopy(whole.network).to(torch.float64).eval())
+    methods = (quickly,) if quick else (quickly, by_plan)
+    return radius_all(
+        methods,
+        batch,
+        low=low,
+        high=high,
+        tolerance=tolerance,
+        timeout=timeout,
+        closer=closer,
+        progress=progress,
+    )
 
 
 def chance(

@@ -19,7 +19,7 @@ from .device import find_device
 from .named_models import NamedModel, find_model
 from .vnnlib_cases import vnnlib_cases
 
-__all__ = ["Model", "Property", "problems_of", "single_model"]
+__all__ = ["Model", "Property", "loaded", "problems_of", "single_model"]
 
 Model = nn.Module | str | Path | Mapping[str, nn.Module | str | Path] | None
 """A module, a zoo name, a file; name of slot -> such; None where the property has its network."""
@@ -97,6 +97,14 @@ def _bound(
     if isinstance(query.network, nn.Module):
         named = replace(named, network=query.network)
     return named, query
+
+
+def loaded(model: Model, *, device: str | torch.device | None) -> Model:
+    """The model with names and files read, for calls that pose many problems of it."""
+    place = None if device is None else find_device(device)
+    if isinstance(model, Mapping):
+        return {slot: find_model(one, device=place).network for slot, one in model.items()}
+    return None if model is None else find_model(model, device=place).network
 
 
 def single_model(model: Model) -> nn.Module | str | Path:

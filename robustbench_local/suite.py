@@ -16,7 +16,7 @@ from robustbench_local.data import Dataset, load_dataset
 from robustbench_local.errors import DataError, RadiusError, ShapeError, UnknownNameError
 from robustbench_local.evaluation import Cases, Method, clean
 from robustbench_local.models import model_hash
-from robustbench_local.specs import SPECS, Query
+from robustbench_local.specs import SPECS, Query, Spec
 from robustbench_local.verifiers import Smoothing
 
 from .cascade import find_any_method
@@ -28,7 +28,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
-__all__ = ["NORMS", "Suite", "cases_of"]
+__all__ = ["NORMS", "Suite", "cases_of", "ready_around"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,10 +155,7 @@ def cases_of(
     settings: what else the property takes, by name: {"k": 3}. Raises UnknownNameError for an unknown spec,
     norm or setting, ShapeError if model and data do not fit, SpecError where the property lacks a value.
     """
-    inputs, labels = data.inputs.to(model.device), data.labels.to(model.device)
-    classes = _outputs(model.network, data, model.name)
-    known = {"x0": inputs, "c": labels, "eps": eps}
-    ready, values = ready_spec(spec, data.shape, classes, norm=norm, known=known, settings=settings or {})
+    ready, values = ready_around(model, data, spec=spec, norm=norm, eps=eps, settings=settings)
     query, round_ = ready.query(model.network, **values), "eps" in values
     return Cases(
         model=model.name,
@@ -171,8 +168,24 @@ def cases_of(
         spec=spec,
         norm=norm if round_ else "",
         eps=eps if round_ else math.nan,
-        origins=inputs if query.inputs.shape == data.shape else None,
+        origins=data.inputs.to(model.device) if query.inputs.shape == data.shape else None,
     )
+
+
+def ready_around(
+    model: NamedModel,
+    data: Dataset,
+    *,
+    spec: str,
+    norm: str,
+    eps: float,
+    settings: Mapping[str, object] | None = None,
+) -> tuple[Spec, dict[str, object]]:
+    """The property `spec` around the images of `data`, and the values for its query; as `cases_of`."""
+    inputs, labels = data.inputs.to(model.device), data.labels.to(model.device)
+    classes = _outputs(model.network, data, model.name)
+    known = {"x0": inputs, "c": labels, "eps": eps}
+    return ready_spec(spec, data.shape, classes, norm=norm, known=known, settings=settings or {})
 
 
 def _outputs(network: nn.Module, data: Dataset, name: str) -> int:

@@ -29,7 +29,7 @@ COMMANDS = [
     "zoo train",
     "zoo evaluate",
 ]
-COMMANDS += ["doctor", "export", "check", "audit", "diagnose"]
+COMMANDS += ["doctor", "export", "check", "audit", "diagnose", "radius"]
 MODEL = "digits-mlp:nominal"
 
 

@@ -24,6 +24,7 @@ from . import (
     doctor,
     evaluating,
     exporting,
+    radii,
     reporting,
     training,
     verifying,
@@ -45,6 +46,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("verify")(verifying.verify)
 app.command("attack")(verifying.attack)
+app.command("radius")(radii.radius)
 app.command("diagnose")(diagnosing.diagnose)
 app.command("check")(checking.check)
 app.command("evaluate")(evaluating.evaluate)
