@@ -10,6 +10,7 @@ from . import library
 from .aggregates import Chance, ChanceClaim, Every, Measure, Rate, RateClaim, chance, each, measure, rate
 from .checks import unreachable
 from .composed import Composed, features_of
+from .differentiation import jump
 from .distributions import Distribution, Law, normal, uniform
 from .expressions import (
     Const,
@@ -212,6 +213,7 @@ __all__ = [
     "hue",
     "implies",
     "iou",
+    "jump",
     "let",
     "library",
     "log",

@@ -19,7 +19,7 @@ from .expressions.constants import Constant
 from .expressions.domains import Domain
 from .expressions.leaves import Data, Label, Param, Var
 from .expressions.naming import Named
-from .expressions.networks import Application, Net, Tap
+from .expressions.networks import Application, Derivative, Net, Tap
 from .lowering import Lowered, lower
 from .printing import canonical_text
 from .query import Quantifier, Query
@@ -205,7 +205,7 @@ def _slots(domain: Expr, body: Formula) -> dict[str, Slot]:
 def _nets(domain: Expr, body: Formula) -> dict[str, Net]:
     nets: dict[str, Net] = {}
     for node in _walk(body, domain):
-        if isinstance(node, (Application, Tap)):
+        if isinstance(node, (Application, Derivative, Tap)):
             known = nets.setdefault(node.net.name, node.net)
             if known.declaration != node.net.declaration:
                 raise spec_error(

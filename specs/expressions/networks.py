@@ -5,18 +5,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from robustbench_local.errors import ShapeError
+from robustbench_local.errors import LabelError, ShapeError
 
 from .base import Expr, Term, size, spec_error, term
 from .names import Shape, checked_name, shape_of, type_text
 from .scope import Scope
 
-__all__ = ["Application", "Net", "Tap"]
+__all__ = ["Application", "Derivative", "Net", "Tap"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +55,24 @@ class Net:
                 f"declare its shape: Net({self.name!r}, ..., taps={{{name!r}: shape}}). Declared: {known}",
             )
         return Tap(self, name, self._checked(argument))
+
+    def derivative(self, argument: object, place: int | Sequence[int]) -> Term:
+        """The derivatives of the outputs by one coordinate of the input, at the argument.
+
+        place: where the coordinate is, one number for each axis of the input. Where the network has a kink
+        there is no derivative; a property says, then, that its claim holds for all of Clarke's generalised
+        derivatives, and no such point is a counterexample. Raises LabelError for a place that is none.
+        """
+        places = (place,) if isinstance(place, int) else tuple(place)
+        inside = len(places) == len(self.inputs) and all(
+            0 <= i < n for i, n in zip(places, self.inputs, strict=True)
+        )
+        if not inside:
+            raise LabelError(
+                f"network {self.name!r} takes {self.inputs}, which has no coordinate {list(places)}",
+                cure="give one number from 0 for each axis",
+            )
+        return Derivative(self, self._checked(argument), places)
 
     def _checked(self, argument: object) -> Term:
         given = term(argument)
@@ -127,6 +145,35 @@ class Tap(Term):
     def run(self, scope: Scope) -> Tensor:
         _, inner = scope.call(self.net, self.argument)
         return _shaped(inner[self.node], self.shape, self.text)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Derivative(Term):
+    """The derivatives of a network's outputs by one coordinate of its input, at a term."""
+
+    net: Net
+    argument: Term
+    place: tuple[int, ...]
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return (self.argument,)
+
+    @property
+    def text(self) -> str:
+        place = str(self.place[0]) if len(self.place) == 1 else str(list(self.place))
+        return f"{self.net.name}.derivative({self.argument.text}, {place})"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.net.outputs
+
+    @property
+    def constant(self) -> bool:
+        return False
+
+    def run(self, scope: Scope) -> Tensor:
+        return _shaped(scope.slope(self.net, self.argument, self.place), self.shape, self.text)
 
 
 def _shaped(y: Tensor, shape: tuple[int, ...], text: str) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_local.errors import SpecError
+
+from ..differentiation import derivative
 
 if TYPE_CHECKING:
     from .base import Term
@@ -77,6 +80,13 @@ class Scope:
         if key not in self._calls:
             self._calls[key] = _tapped(network, self.of(argument), self._taps.get(net.name, ()))
         return self._calls[key]
+
+    def slope(self, net: Net, argument: Term, place: tuple[int, ...]) -> Tensor:
+        """The derivatives of a network's outputs by the coordinate at `place` of its input."""
+        x = self.of(argument)
+        index = sum(i * math.prod(net.inputs[axis + 1 :]) for axis, i in enumerate(place))
+        here = torch.arange(math.prod(net.inputs), device=x.device) == index
+        return derivative(self._networks[net.name], x, here.to(x.dtype).reshape(net.inputs))
 
 
 def _tapped(network: Network, x: Tensor, names: Sequence[str]) -> tuple[Tensor, Mapping[str, Tensor]]:

@@ -23,6 +23,8 @@ def call(run: Evaluation, node: ast.Call) -> object:
     token = run.code.token(node)
     if isinstance(node.func, ast.Attribute) and node.func.attr == "tap":
         return _tap(run, node, node.func)
+    if isinstance(node.func, ast.Attribute) and node.func.attr == "derivative":
+        return _derivative(run, node, node.func)
     named = {k.arg or "": run.visit(k.value) for k in node.keywords}
     given = [run.visit(part) for part in node.args]
     name = node.func.id if isinstance(node.func, ast.Name) else ""
@@ -63,6 +65,22 @@ def _tap(run: Evaluation, node: ast.Call, function: ast.Attribute) -> object:
     if not isinstance(inner, str):
         return run.fail("the name of an inner node is a string", run.code.token(which))
     return run.made(lambda: of.tap(inner, operand(argument)), token, lambda: "tap()")
+
+
+def _derivative(run: Evaluation, node: ast.Call, function: ast.Attribute) -> object:
+    of, token = run.visit(function.value), run.code.token(node)
+    given = [run.visit(part) for part in node.args]
+    if of is BROKEN or any(part is BROKEN for part in given):
+        return BROKEN
+    message = "derivatives are written f.derivative(x, PLACE), PLACE a whole number or a list of them"
+    if not isinstance(of, Net) or len(given) != 2 or node.keywords:
+        return run.fail(message, token)
+    at, place = operand(given[0]), operand(given[1])
+    axes = [place] if isinstance(place, int) else place
+    if not isinstance(axes, list) or not all(isinstance(i, int) for i in axes):
+        return run.fail(message, token)
+    places = [int(i) for i in axes]
+    return run.made(lambda: of.derivative(at, places), token, lambda: "derivative()")
 
 
 def _expanded(run: Evaluation, name: str, let: Let, given: Sequence[object], token: Token) -> object:

@@ -64,6 +64,7 @@ def vectors(points: list[Term]) -> st.SearchStrategy[Term]:
         st.sampled_from([*points, X0, dot(WEIGHTS[0], X0) + X0]),
         LIST.map(lambda numbers: Const("k", 2) * F(points[0]) + numbers),
         st.just(F.tap("0", points[0])[1:]),
+        st.just(G.derivative(points[-1], 1)),
         st.just(reshape(F.tap("a 'b'", points[0]), 4)[:3]),
     )
 

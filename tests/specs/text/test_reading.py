@@ -91,6 +91,7 @@ BODIES: list[tuple[str, Formula]] = [
     ("h(x)[0] <= f(x)[1]", Y[0] <= Y[1]),
     ("f.tap(hid, x)[0] <= h.tap('0', x)[1]", F.tap("0", X)[0] <= F.tap("0", X)[1]),
     ("g.tap(hid, x)[0] <= 1", G.tap("0", X)[0] <= 1),
+    ("f.derivative(x, 1)[c] <= h.derivative(x0, [0])[c]", F.derivative(X, 1)[C] <= F.derivative(X0, 0)[C]),
     ("f(f(x)[:2])[0] <= f(x)[-1]", F(Y[:2])[0] <= Y[-1]),
     ("gap(f(x), 2) <= gap(g(x), c) + half", Y[2] - Y[0] <= G(X)[C] - G(X)[0] + HALF),
     ("dot(k, f(x)) * m <= m / 2", dot(K, Y) * M <= M / 2),

@@ -9,6 +9,8 @@ from robustbench_local.verifiers.graph import Piece
 from torch import nn
 from torch.nn import functional as F
 
+from robustbench_local.specs import jump
+
 from .cases import case, layer
 
 aten = torch.ops.aten
@@ -64,6 +66,8 @@ case("sgn", aten.sgn.default, (4,), torch.sgn)
 case(
     "heaviside", aten.heaviside.default, (4,), lambda x: torch.heaviside(x, torch.tensor(0.5, dtype=x.dtype))
 )
+# at zero itself it has no value, and no sampled point lies there
+case("jump", torch.ops.robustbench_local.jump.default, (4,), lambda x: jump(x - 0.123))
 case("floor", aten.floor.default, (4,), lambda x: (2 * x).floor())
 case("floor plain", aten.floor.default, (4,), torch.floor)
 case("ceil", aten.ceil.default, (4,), lambda x: (2 * x).ceil())
