@@ -184,10 +184,8 @@ def _conditioned(limit: float) -> Claim:
 
 def _likely(eps: float, nats: float) -> Claim:
     def query(network: nn.Module) -> Query:
-        x0, f = Data("x0", 2), Net("f", 2, 1)
-        x = Var("x", like=x0)
-        spec = forall(x, ball(x0, eps), f(x)[0] >= -nats)
-        return spec.query(LogDensity(_flow(network)).eval(), x0=crescents(10, 3))
+        density = LogDensity(_flow(network)).eval()
+        return library.log_density((2,)).query(density, x0=crescents(10, 3), eps=eps, limit=-nats)
 
     return Claim(
         name=f"likely-{eps:g}",

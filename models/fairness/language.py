@@ -23,6 +23,7 @@ from robustbench_local.specs import (
     ball,
     box,
     forall,
+    library,
     reshape,
     softmax,
 )
@@ -167,11 +168,8 @@ def _prompts(people: tuple[str, ...], *rest: tuple[str, ...]) -> Tensor:
 
 def _swapped(tolerance: float) -> Claim:
     def query(network: nn.Module) -> Query:
-        x0, f = Data("x0", (TO_JOB, V)), Net("f", (TO_JOB, V), V)
-        x = Var("x", like=x0)
-        of_one, of_other = (softmax(f(text))[JOBS] for text in (x, x @ Data("swap", (V, V))))
-        spec = forall(x, ball(x0, 0.0), abs(of_one - of_other) <= tolerance)
-        return spec.query(network, x0=_prompts(MEN), swap=swap())
+        spec = library.prompt_bias(TO_JOB, V, V, watched=range(V)[JOBS])
+        return spec.query(network, x0=_prompts(MEN), exchange=swap(), eps=0.0, tau=tolerance)
 
     return Claim(
         name=f"swap-{tolerance:g}",

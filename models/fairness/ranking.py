@@ -6,15 +6,13 @@ algorithmic hiring", FAT* 2020, arXiv 1906.09208.
 
 from __future__ import annotations
 
-from functools import reduce
 from itertools import product
-from operator import and_
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robustbench_local.specs import Data, Formula, Net, Query, Var, box, choice, forall, implies
+from robustbench_local.specs import Data, Net, Query, Var, box, forall, library
 
 from ..card import ModelCard
 from ..fitting import minibatch, minimise
@@ -86,10 +84,7 @@ def _variants(x: Tensor) -> Tensor:
 
 def _keeps_places(pools: int = 12, rivals: int = 7) -> Claim:
     def query(network: nn.Module) -> Query:
-        x0, f = Data("x0", FEATURES), Net("f", FEATURES, 1)
-        x, pool = Var("x", like=x0), Data("pool", (rivals, FEATURES))
-        kept: list[Formula] = [implies(f(x0) > f(pool[k]), f(x) > f(pool[k])) for k in range(rivals)]
-        spec = forall(x, choice(Data("variants", (2 ** len(PAIRS), FEATURES))), reduce(and_, kept))
+        spec = library.keeps_places(FEATURES, rivals=rivals, variants=2 ** len(PAIRS))
         people = applications(pools * (rivals + 1), 3)[0].reshape(pools, rivals + 1, FEATURES)
         own, others = people[:, 0], people[:, 1:]
         return spec.query(network, x0=own, pool=others, variants=_variants(own))

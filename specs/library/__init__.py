@@ -23,17 +23,19 @@ from .control import (
 )
 from .detection import detected_box, segmentation
 from .equivalence import equivalence, same_decision
-from .fairness import counterfactual_fairness, individual_fairness
+from .fairness import counterfactual_fairness, individual_fairness, keeps_places
 from .generative import (
     critic_bounds,
     disentangled,
     inverse,
     latent_box,
     latent_line,
+    log_density,
     mode_coverage,
     typical_inputs,
     vae_reconstruction,
 )
+from .language import prompt_bias, prompt_line
 from .neuro_symbolic import if_seen_then
 from .physics import circle, feasibility, pendulum_energy, pendulum_loses_energy
 from .ranges import index_error, linear_band, output_bounds, regression
@@ -42,7 +44,8 @@ from .relational import equivariance, global_robustness, lipschitz, local_lipsch
 from .robustness import robustness, targeted, topk
 from .semantic import bias_field, blur, geometry, light
 from .sequences import attention_mass, frame_robustness, synonym_substitution
-from .sparse import few_pixels, patch_robustness
+from .slopes import monotone_slope, sensitivity
+from .sparse import few_pixels, irrelevant_features, patch_robustness
 
 __all__ = [
     "CATALOGUE",
@@ -74,6 +77,8 @@ __all__ = [
     "index_error",
     "individual_fairness",
     "inverse",
+    "irrelevant_features",
+    "keeps_places",
     "label_distance",
     "latent_box",
     "latent_line",
@@ -81,20 +86,25 @@ __all__ = [
     "linear_band",
     "lipschitz",
     "local_lipschitz",
+    "log_density",
     "lyapunov",
     "mode_coverage",
     "monotone",
+    "monotone_slope",
     "output_bounds",
     "patch_robustness",
     "pendulum_energy",
     "pendulum_loses_energy",
     "policy_safety",
+    "prompt_bias",
+    "prompt_line",
     "reach_avoid",
     "reaches",
     "regression",
     "robustness",
     "same_decision",
     "segmentation",
+    "sensitivity",
     "spec",
     "stays_safe",
     "stopping_distance",

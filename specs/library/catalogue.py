@@ -70,10 +70,14 @@ _TITLES = (
     "mass of attention",
     "coverage of modes",
     "neuro-symbolic conditions",
+    "irrelevant features",
+    "bias of a language model",
+    "limit of a density",
+    "places in a ranking",
+    "sensitivity to an input",
 )
 
 _REASONS = {
-    18: "no term for derivatives: bounds of them are `jacobian_bounds`; kind 17 says the same by pairs",
     26: "insertions and deletions change the input's length; a network of fixed shape has no such set",
     47: "weights belong to networks, which are bound to a property and not quantified",
     48: "not about the worst point but about a distribution: `chance`, or `Smoothing` under Gaussian noise",

@@ -1,4 +1,4 @@
-"""Protected attributes do not decide: individual and counterfactual fairness of tabular models."""
+"""Protected attributes do not decide: fairness of tabular models and of rankings."""
 
 from __future__ import annotations
 
@@ -9,11 +9,24 @@ from operator import and_
 
 from robustbench_local.errors import SpecError
 
-from ..expressions import Data, Formula, Net, Param, Term, Var, argmax, box, put
+from ..expressions import (
+    Data,
+    Formula,
+    Net,
+    Param,
+    Term,
+    Var,
+    argmax,
+    at_least,
+    box,
+    choice,
+    implies,
+    put,
+)
 from ..spec import Spec, forall
 from .registry import spec
 
-__all__ = ["counterfactual_fairness", "individual_fairness"]
+__all__ = ["counterfactual_fairness", "individual_fairness", "keeps_places"]
 
 Protected = Mapping[int, Sequence[float]]
 """Number of a feature -> the values that it takes."""
@@ -52,6 +65,26 @@ def counterfactual_fairness(features: int, classes: int, *, protected: Protected
     if not same:
         raise SpecError("the protected features have one value each", cure="give at least two of one feature")
     return forall(x, box(Data("low", features), Data("high", features)), reduce(and_, same))
+
+
+@spec("keeps_places", numbers=(57,), form="RF", suits="rankers of applications")
+def keeps_places(features: int, *, rivals: int, variants: int, lost: int = 0) -> Spec:
+    """forall x in variants: f(x) > f(pool_k) for all rivals k with f(x0) > f(pool_k), but at most `lost`.
+
+    The score f ranks a pool, the higher first. x0 is one candidate and the variants say the same of him or
+    her in other words: with gendered words exchanged, say. Bind x0 (B, features), pool (B, rivals, features)
+    and variants (B, variants, features). Violation: of lost = 0, the largest f(pool_k) - f(x) over rivals
+    that x0 leads; closed atoms, a tie loses the place. Source: J. Dastin, Reuters, 10 October 2018, on a
+    ranking that marked down a word; M. Raghavan et al., Mitigating bias in algorithmic hiring, FAT* 2020,
+    arXiv 1906.09208.
+    """
+    if not 0 <= lost < rivals:
+        raise SpecError(f"{lost} of {rivals} places are lost", cure=f"give 0 to {rivals - 1}")
+    x0, f = Data("x0", features), Net("f", features, 1)
+    x, pool = Var("x", like=x0), Data("pool", (rivals, features))
+    kept: list[Formula] = [implies(f(x0) > f(pool[k]), f(x) > f(pool[k])) for k in range(rivals)]
+    claim = at_least(rivals - lost, *kept) if lost else reduce(and_, kept)
+    return forall(x, choice(Data("variants", (variants, features))), claim)
 
 
 def _twins(x: Term, protected: Protected) -> Iterator[Term]:

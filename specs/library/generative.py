@@ -1,4 +1,4 @@
-"""Generators, autoencoders and flows: what latents mean, how well inputs come back, which modes exist."""
+"""Generators, autoencoders and flows: meaning of latents, inverses, densities, and which modes exist."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ __all__ = [
     "inverse",
     "latent_box",
     "latent_line",
+    "log_density",
     "mode_coverage",
     "typical_inputs",
     "vae_reconstruction",
@@ -109,6 +110,29 @@ def inverse(
     x0 = Data("x0", shape)
     x, f, g = Var("x", like=x0), Net("f", shape, code), Net("g", code, shape)
     return forall(x, around(x0, Param("eps"), p, bounds), abs(g(f(x)) - x) <= Param("delta"))
+
+
+@spec("log_density", numbers=(56,), form="L", suits="flows, mixtures, detectors of outliers")
+def log_density(
+    shape: Shape,
+    *,
+    rare: bool = False,
+    p: float = math.inf,
+    bounds: tuple[float, float] | None = None,
+) -> Spec:
+    """forall x, |x - x0|_p <= eps, bounds[0] <= x <= bounds[1]: f(x) >= limit; with `rare` f(x) <= limit.
+
+    f gives log p(x) in nats, or a lower bound of it: (shape) -> 1. Around data the density should be high
+    everywhere, around what is none it should be low, so that a threshold keeps the ones and flags the
+    others. Bind x0 (B, *shape), eps and limit. Violation: limit - f(x), or f(x) - limit, a strict atom.
+    Source: E. Nalisnick et al., Do deep generative models know what they don't know?, ICLR 2019, arXiv
+    1810.09136, for the threshold; C. Bishop, Novelty detection and neural network validation, 1994.
+    """
+    x0, limit = Data("x0", shape), Param("limit")
+    x, f = Var("x", like=x0), Net("f", shape, 1)
+    density = f(x)[0]
+    claim = density <= limit if rare else density >= limit
+    return forall(x, around(x0, Param("eps"), p, bounds), claim)
 
 
 @spec("typical_inputs", numbers=(40,), form="L", suits="any classifier, with a flow or generator")

@@ -79,10 +79,10 @@ def local_lipschitz(
     """forall x, y with |x - x0|_inf <= eps and |y - x0|_inf <= eps, in bounds: |f(x) - f(y)|_q <= L |x -
     y|_p.
 
-    Bind x0 (B, *shape), eps, L, and slack if it is not 0. A local Lipschitz constant as a claim about pairs;
-    the language has no Jacobian, whose norms `local_lipschitz` of the verifiers bounds over a set. Violation:
-    as `lipschitz`. Source: M. Jordan, A. Dimakis, Exactly computing the local Lipschitz constant of ReLU
-    networks, NeurIPS 2020, arXiv 2003.01219.
+    Bind x0 (B, *shape), eps, L, and slack if it is not 0. A local Lipschitz constant as a claim about
+    pairs; of single derivatives `sensitivity` speaks, and norms of the Jacobian over a set are bounded by
+    `local_lipschitz` of the verifiers. Violation: as `lipschitz`. Source: M. Jordan, A. Dimakis, Exactly
+    computing the local Lipschitz constant of ReLU networks, NeurIPS 2020, arXiv 2003.01219.
     """
     x0, eps = Data("x0", shape), Param("eps")
     x, y, f = Var("x", like=x0), Var("y", like=x0), Net("f", shape, outputs)

@@ -1,12 +1,17 @@
-"""A classifier keeps its answer although a few pixels, or one window, take any values."""
+"""A classifier keeps its answer although a few pixels, a window, or chosen features take any values."""
 
 from __future__ import annotations
 
-from ..expressions import Data, Label, Net, Param, Shape, Var, argmax, ball, box, patch
+import math
+from collections.abc import Sequence
+
+from robustbench_local.errors import LabelError
+
+from ..expressions import Data, Label, Net, Param, Shape, Term, Var, argmax, ball, box, patch, reshape
 from ..spec import Spec, forall
 from .registry import spec
 
-__all__ = ["few_pixels", "patch_robustness"]
+__all__ = ["few_pixels", "irrelevant_features", "patch_robustness"]
 
 
 @spec("few_pixels", numbers=(3,), form="LF", suits="image classifiers")
@@ -48,3 +53,35 @@ def patch_robustness(
     x0, c = Data("x0", shape), Label("c", classes)
     x, f = Var("x", like=x0), Net("f", shape, classes)
     return forall(x, patch(x0, size=size, stride=stride) & box(*bounds), argmax(f(x)) == c)
+
+
+@spec("irrelevant_features", numbers=(54,), form="L", suits="classifiers with features that must not matter")
+def irrelevant_features(shape: Shape, classes: int, *, free: Sequence[int]) -> Spec:
+    """forall x, low <= x <= high and |x_i - x0_i| <= eps for every i that is not free: argmax f(x) = c.
+
+    free: places, in row-major order, of the features that should be irrelevant: they take any value between
+    low and high. Bind x0 (B, *shape), c (B,), eps, 0 if the others stay as they are, and low, high, numbers
+    or (B, *shape), the whole domain of each feature. Violation: max over j != c of f_j - f_c, closed atoms.
+    Source: the spurious features of M. Arjovsky et al., Invariant risk minimization, 2019, arXiv 1907.02893.
+    """
+    x0, c, eps = Data("x0", shape), Label("c", classes), Param("eps")
+    low, high = Data("low", shape), Data("high", shape)
+    x, f = Var("x", like=x0), Net("f", shape, classes)
+    any_value, kept = _masks(x0, free)
+    # factors of 0 and 1 round nothing: a feature that is free has the ends of its domain exactly
+    region = box(kept * (x0 - eps) + any_value * low, kept * (x0 + eps) + any_value * high)
+    return forall(x, region & box(low, high), argmax(f(x)) == c)
+
+
+def _masks(of: Term, places: Sequence[int]) -> tuple[Term, Term]:
+    """1 at these places of the term's elements and 0 elsewhere; and the other way round."""
+    size = math.prod(of.shape)
+    wrong = [place for place in places if not 0 <= place < size]
+    if wrong or not places:
+        raise LabelError(
+            f"free names element {wrong[0]} of {size}" if wrong else "no feature is free",
+            cure=f"give places from 0 to {size - 1}, in row-major order",
+        )
+    chosen = [float(i in set(places)) for i in range(size)]
+    rest = [1 - value for value in chosen]
+    return reshape(chosen, of.shape), reshape(rest, of.shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from robustbench_local.specs.library import counterfactual_fairness, individual_fairness
+from robustbench_local.specs.library import counterfactual_fairness, individual_fairness, keeps_places
 from torch import Tensor
 
 from .worked import Worked, leads, linear, mlp, numbers
@@ -14,6 +14,15 @@ SCORE = linear([[1, 0.25, 0.5]])
 UNIT = {"low": torch.zeros(3, dtype=torch.float64), "high": torch.ones(3, dtype=torch.float64)}
 LOANS = mlp(3, 8, 2, seed=4)
 BLIND = linear([[1, 0, -1], [0, 0, 0.25]], [0.5, -2])
+# one candidate with a merit of 1, and the same with the second word in place of the first
+SAME = torch.tensor([[1, 1, 0], [1, 0, 1]], dtype=torch.float64)
+POOL = torch.tensor([[0.25, 0, 0], [0.875, 0, 0], [1.75, 0, 0]], dtype=torch.float64)
+
+
+def _lost(score: torch.nn.Module, x: Tensor) -> Tensor:
+    """How many places x (N, 3) loses to POOL that the first of SAME has."""
+    rivals, own = score(POOL)[:, 0], score(SAME[:1])[:, 0]
+    return ((own > rivals) & ~(score(x) > rivals)).sum(1)
 
 
 def _twin(x: Tensor, value: float) -> Tensor:
@@ -78,5 +87,46 @@ CASES = [
         UNIT,
         lambda v: (v.x[:, 0] + v.x[:, 2] > 1.5) | (v.x[:, 0] + v.x[:, 2] < 0.5),
         "V",
+    ),
+    # SCORE values the words at 1/4 and 1/2, nothing is lost; the other at 0 and -1/4, one place of two
+    Worked(
+        "keeps_places",
+        keeps_places(3, rivals=3, variants=2),
+        {"f": SCORE},
+        {"x0": SAME[0], "pool": POOL, "variants": SAME},
+        lambda v: _lost(SCORE, v.x) == 0,
+        "H",
+        worst=(0.875 - 1.25,),
+        methods=(),
+    ),
+    Worked(
+        "keeps_places",
+        keeps_places(3, rivals=3, variants=2),
+        {"f": linear([[1, 0, -0.25]])},
+        {"x0": SAME[0], "pool": POOL, "variants": SAME},
+        lambda v: _lost(linear([[1, 0, -0.25]]), v.x) == 0,
+        "V",
+        worst=(0.875 - 0.75,),
+        methods=(),
+    ),
+    Worked(
+        "keeps_places",
+        keeps_places(3, rivals=3, variants=2, lost=1),
+        {"f": linear([[1, 0, -0.25]])},
+        {"x0": SAME[0], "pool": POOL, "variants": SAME},
+        lambda v: _lost(linear([[1, 0, -0.25]]), v.x) <= 1,
+        "H",
+        methods=(),
+        tags="-one-lost",
+    ),
+    Worked(
+        "keeps_places",
+        keeps_places(3, rivals=3, variants=2, lost=1),
+        {"f": linear([[1, 0, -2]])},
+        {"x0": SAME[0], "pool": POOL, "variants": SAME},
+        lambda v: _lost(linear([[1, 0, -2]]), v.x) <= 1,
+        "V",
+        methods=(),
+        tags="-one-lost",
     ),
 ]

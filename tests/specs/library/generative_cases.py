@@ -11,6 +11,7 @@ from robustbench_local.specs.library import (
     inverse,
     latent_box,
     latent_line,
+    log_density,
     mode_coverage,
     typical_inputs,
     vae_reconstruction,
@@ -26,6 +27,8 @@ ZERO = torch.zeros(2, dtype=torch.float64)
 MU, SIGMA, DEC = linear([[1, 0, 0], [0, 1, 0]]), Plain(lambda x: x[:, :2] * 0 + 0.5), G
 X0 = torch.tensor([0.5, 0.25, 0.75], dtype=torch.float64)  # what DEC makes of MU(X0)
 FLOW, BACK = linear([[2, 1], [0, 1]]), linear([[0.5, -0.5], [0, 1.125]])
+LOG_TWO_PI = math.log(2 * math.pi)
+NORMAL = Plain(lambda x: -0.5 * (x * x).sum(1, keepdim=True) - LOG_TWO_PI)
 CURVED, JUDGE = mlp(2, 8, 3, seed=30), mlp(3, 8, 3, seed=31)
 
 
@@ -101,6 +104,25 @@ CASES = [
         lambda v: (BACK(FLOW(v.x)) - v.x).abs().amax(1) <= v.delta,
         "HV",
         worst=(0.125 - 0.25, 0.125 - 0.1),
+    ),
+    # the normal density in the plane: farthest from 0 at a corner, nearest where the ball allows
+    Worked(
+        "log_density",
+        log_density((2,)),
+        {"f": NORMAL},
+        {"x0": torch.tensor([0.5, 0.0], dtype=torch.float64), "eps": 0.5, "limit": numbers(-2.5, -2.4)},
+        lambda v: NORMAL(v.x)[:, 0] >= v.limit,
+        "HV",
+        worst=(-2.5 + 0.625 + LOG_TWO_PI, -2.4 + 0.625 + LOG_TWO_PI),
+    ),
+    Worked(
+        "log_density",
+        log_density((2,), rare=True, p=2.0),
+        {"f": NORMAL},
+        {"x0": torch.tensor([3.0, 4.0], dtype=torch.float64), "eps": numbers(1, 2), "limit": -8.0},
+        lambda v: NORMAL(v.x)[:, 0] <= v.limit,
+        "HV",
+        worst=(8 - 8 - LOG_TWO_PI, 8 - 4.5 - LOG_TWO_PI),
     ),
     # class 2 has (z0 + z1) / 4 + 1/2 against z0 and z1: 3/4 z0 - z1 / 4 reaches sqrt(10) / 4 times the radius
     Worked(
