@@ -9,27 +9,33 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .dual import Dual, linear, primal, refused, rule, wide
+from .dual import Dual, by_sample, linear, primal, refused, rule, wide
 
 Function = Callable[..., Any]
 
 rule(
     *(torch.reshape, torch.squeeze, torch.unsqueeze, torch.transpose, torch.permute),
     *(torch.swapaxes, torch.movedim, torch.narrow, torch.select, torch.index_select, torch.flip, torch.roll),
-    *(torch.sum, torch.mean, torch.neg, torch.chunk, torch.split, torch.unbind, torch.unflatten),
+    *(torch.sum, torch.mean, torch.chunk, torch.split, torch.unbind, torch.unflatten),
     *(Tensor.reshape, Tensor.view, Tensor.squeeze, Tensor.unsqueeze, Tensor.transpose),
-    *(Tensor.permute, Tensor.expand, Tensor.contiguous, Tensor.clone, Tensor.narrow, Tensor.select),
-    *(Tensor.index_select, Tensor.flip, Tensor.roll, Tensor.sum, Tensor.mean, Tensor.neg, Tensor.chunk),
-    *(Tensor.split, Tensor.unbind, Tensor.unflatten, Tensor.to, Tensor.float, Tensor.double),
-    *(F.avg_pool1d, F.avg_pool2d, F.adaptive_avg_pool1d, F.adaptive_avg_pool2d),
+    *(Tensor.permute, Tensor.expand, Tensor.narrow, Tensor.select),
+    *(Tensor.index_select, Tensor.flip, Tensor.roll, Tensor.sum, Tensor.mean, Tensor.chunk),
+    *(Tensor.split, Tensor.unbind, Tensor.unflatten),
 )(linear)
+rule(
+    *(torch.neg, Tensor.neg, Tensor.contiguous, Tensor.clone, Tensor.to, Tensor.float, Tensor.double),
+    *(F.avg_pool1d, F.avg_pool2d, F.adaptive_avg_pool1d, F.adaptive_avg_pool2d),
+)(by_sample)
 
 
 @rule(F.linear, F.conv1d, F.conv2d, F.conv_transpose1d, F.conv_transpose2d)
-def _layer(function: Function, of: object, weight: Tensor, bias: Tensor | None = None, *args: Any) -> Dual:
+def _layer(
+    function: Function, of: object, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
+) -> Dual:
     if not isinstance(of, Dual) or isinstance(weight, Dual) or isinstance(bias, Dual):
         raise refused("a layer whose weights move")
-    return Dual(function(of.value, weight, bias, *args), function(of.tangent, weight, None, *args))
+    value = function(of.value, weight, bias, *args, **kwargs)
+    return Dual(value, function(of.tangent, weight, None, *args, **kwargs))
 
 
 @rule(torch.zeros_like, torch.ones_like, Tensor.new_zeros, Tensor.new_ones, Tensor.new_full)
@@ -56,7 +62,7 @@ def _sum(function: Function, left: object, right: object, *, alpha: float = 1) -
 
 def _spread(value: Tensor, tangent: Tensor) -> Dual:
     """A derivative that an operand of fewer axes, or with axes of length 1, has spread out."""
-    return Dual(value, tangent if tangent.shape[1:] == value.shape[1:] else tangent.expand_as(value))
+    return Dual(value, tangent if tangent.shape[1:] == value.shape[1:] else tangent + 0 * value)
 
 
 @rule(torch.rsub, Tensor.__rsub__)
@@ -65,12 +71,17 @@ def _reflected(function: Function, left: object, right: object) -> Dual:
     return _sum(torch.sub, torch.as_tensor(right) if isinstance(right, float | int) else right, left)
 
 
+def _tangent(of: Dual) -> Tensor:
+    return of.tangent
+
+
 @rule(torch.mul, torch.matmul, torch.bmm, torch.mm, Tensor.mul, Tensor.matmul, Tensor.__mul__,
       Tensor.__rmul__, Tensor.__matmul__, Tensor.bmm, Tensor.mm)  # fmt: skip
 def _product(function: Function, left: object, right: object) -> Dual:
     a, b = primal(left), primal(right)
-    parts = [function(wide(left), b)] if isinstance(left, Dual) else []
-    parts += [function(a, wide(right))] if isinstance(right, Dual) else []
+    shown = wide if function in (torch.bmm, Tensor.bmm) else _tangent  # other products broadcast
+    parts = [function(shown(left), b)] if isinstance(left, Dual) else []
+    parts += [function(a, shown(right))] if isinstance(right, Dual) else []
     return Dual(function(a, b), parts[0] if len(parts) == 1 else parts[0] + parts[1])
 
 

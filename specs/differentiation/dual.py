@@ -15,7 +15,7 @@ from torch import Tensor
 
 from robustbench_local.errors import UnsupportedOpError
 
-__all__ = ["Dual", "derivative", "linear", "primal", "refused", "rule", "wide"]
+__all__ = ["Dual", "by_sample", "derivative", "linear", "primal", "refused", "rule", "wide"]
 
 Function = Callable[..., Any]
 Rule = Callable[..., Any]
@@ -72,7 +72,8 @@ class Dual:
         return len(self.value)
 
     def __getitem__(self, index: Any) -> Dual:
-        return Dual(self.value[index], wide(self)[index])
+        each = isinstance(index, tuple) and index[:1] == (slice(None),)  # of every sample the same
+        return Dual(self.value[index], (self.tangent if each else wide(self))[index])
 
     def __setitem__(self, index: object, value: object) -> NoReturn:
         raise refused("an assignment in place")
@@ -142,8 +143,13 @@ def primal(value: Any) -> Any:
 
 
 def wide(of: Dual) -> Tensor:
-    """The derivative in the tensor's own shape."""
-    return of.tangent if of.tangent.shape == of.value.shape else of.tangent.expand_as(of.value)
+    """The derivative in the tensor's own shape.
+
+    One that all samples share becomes a function of the value, so that what a network of derivatives gives
+    depends on its input in form, too, as networks have to.
+    """
+    shared = of.tangent.shape[:1] == (1,) or of.tangent.ndim < of.value.ndim
+    return of.tangent + 0 * of.value if shared else of.tangent
 
 
 def linear(function: Function, of: Dual, *args: Any, **kwargs: Any) -> Any:
@@ -154,6 +160,11 @@ def linear(function: Function, of: Dual, *args: Any, **kwargs: Any) -> Any:
     if isinstance(value, Tensor):
         return Dual(value, tangent)
     return tuple(Dual(*pair) for pair in zip(value, tangent, strict=True))
+
+
+def by_sample(function: Function, of: Dual, *args: Any, **kwargs: Any) -> Dual:
+    """As `linear`, and it leaves axis 0 alone: a derivative that all samples share stays one."""
+    return Dual(function(of.value, *args, **kwargs), function(of.tangent, *args, **kwargs))
 
 
 def refused(what: str) -> UnsupportedOpError:

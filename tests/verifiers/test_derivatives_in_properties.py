@@ -58,6 +58,9 @@ def test_a_kink_is_neither_proved_nor_a_counterexample() -> None:
     assert _verdicts(torch.relu, 0.5) == "?V?HVV"
     assert _verdicts(torch.relu, 1.0) == "HHHHHH"
     assert _verdicts(lambda x: -torch.relu(-x), 0.5) == "V??VVH"
+    # of an affine network the derivative is no function of x at all
+    assert _verdicts(lambda x: 2 * x.unflatten(1, (1, 1)).flatten(1) + 1, 2.0) == "HHHHHH"
+    assert _verdicts(lambda x: 2 * x.expand(-1, 1), 1.0) == "VVVVVV"
     # the identity, spelled with kinks: its slope is 1, the slopes of the spelling at zero are all of [0, 2]
     assert _verdicts(lambda x: torch.relu(x) - torch.relu(-x), 1.0) == "???H?H"
 

@@ -59,6 +59,8 @@ NETWORKS: dict[str, tuple[tuple[int, ...], Network]] = {
     "powers": ((4,), lambda x: torch.pow(x, 2) + x**1),
     "spread": ((4,), lambda x: x[:, :1] + torch.ones(4, dtype=x.dtype) * x.unsqueeze(1).mean(1)),
     "pieces": ((4,), lambda x: sum(part * k for k, part in enumerate(x.chunk(2, 1), 1)) - x.split(2, 1)[0]),
+    "affine": ((4,), lambda x: 3 * x.unflatten(1, (2, 2)).flatten(1)[:, 1:] + 1),
+    "strided": ((2, 4, 4), lambda x: F.conv2d(x, torch.ones(1, 2, 2, 2, dtype=x.dtype), stride=2)),
     "constant": ((4,), lambda x: torch.ones(len(x), 2, dtype=x.dtype)),
     "shapes": ((2, 4, 4), lambda x: x.permute(0, 2, 3, 1).reshape(len(x), -1, 2).transpose(1, 2).flatten(1)),
 }
