@@ -162,7 +162,7 @@ def evaluated(
         records = evaluate_rows(
             rows, out, seed=seed, progress=begin, failed=failed, workers=workers, finished=finish
         )
-    return records, errors
+    return {row.card.id: records[row.card.id] for row in rows if row.card.id in records}, errors
 
 
 def claims_table(records: Mapping[str, RowRecord]) -> Table:
@@ -183,7 +183,7 @@ def claims_table(records: Mapping[str, RowRecord]) -> Table:
             before = record.row
     heads = [("row", "left"), ("claim", "left"), ("weights", "left"), ("cases", "left")]
     heads += [("worst violation", "right"), ("control", "left"), ("status", "left")]
-    return table("", heads, lines)
+    return table("", heads, lines, wrapped=("row", "cases"))
 
 
 def _number(value: float | None) -> str:

@@ -22,7 +22,7 @@ from .claims import claim_rows, claims_facts, claims_table, size_plots, with_hea
 from .counterexamples import worst_counterexamples
 from .figures import STATISTICS, curves_data
 from .summary import CLEAN, brackets, case_bounds, certificates, deciders, reasons, timing
-from .tables import accuracy, curve_labels, decided, durations, norm_symbol, smoothed
+from .tables import accuracy, believed, curve_labels, decided, durations, norm_symbol, smoothed
 
 __all__ = ["report"]
 
@@ -109,6 +109,7 @@ def _context(
     conflicts = summary.assign(label=curve_labels(summary))[summary["conflicts"] > 0]
     named = with_headings(rows, headings)
     tables = facts["tables"] | {"timing": durations(timing(named)), "smoothed": smoothed(certificates(rows))}
+    tables["believed"] = believed(rows)
     if len(claims):
         tables["claims"] = claims_table(claims, headings)
     return facts | {
@@ -119,6 +120,7 @@ def _context(
         "claim_facts": claims_facts(claims) if len(claims) else [],
         "figures": figures,
         "tables": tables,
+        "has_believed": bool((rows["believable"].fillna("") != "").any()),
         "has_smoothed": bool(rows["probabilistic"].notna().any()),
         "reasons": [
             row | {"text": _REASONS.get(row["reason"], row["reason"])} for row in _records(reasons(rows))

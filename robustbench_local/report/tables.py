@@ -16,6 +16,7 @@ __all__ = [
     "Column",
     "Table",
     "accuracy",
+    "believed",
     "curve_labels",
     "decided",
     "durations",
@@ -130,6 +131,29 @@ def decided(summary: pd.DataFrame) -> Table:
     ]
     columns = heads + [Column("samples" if eps is None else f"ε = {eps:g}") for eps in radii]
     return Table("decided", "Samples settled by each method", columns, parts)
+
+
+def believed(rows: pd.DataFrame) -> Table:
+    """Per curve, radius and attack, what the diagnostics say of its answers; no rows where none were run."""
+    told = rows[rows["believable"].fillna("") != ""]
+    told = told.assign(label=curve_labels(told)) if len(told) else told.assign(label="")
+    parts: list[tuple[str, list[list[Cell]]]] = []
+    for label, group in told.groupby("label", sort=False):
+        lines = []
+        for (eps, method, said), part in group.groupby(["eps", "method", "believable"], dropna=False):
+            alarms = str(said).removeprefix("no:").strip()
+            word = Cell("yes" if said == "yes" else f"not before {alarms} is answered")
+            lines.append([_number(eps), Cell(str(method)), word, _count(len(part))])
+        parts.append((str(label), lines))
+    columns = [
+        Column("ε"),
+        Column("attack", numeric=False),
+        Column(
+            "believable", "the alarms of `rbl diagnose` on this attack; docs/diagnostics.md", numeric=False
+        ),
+        Column("samples"),
+    ]
+    return Table("believed", "Whether what attacks did not find can be believed", columns, parts)
 
 
 def durations(summary: pd.DataFrame) -> Table:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing import get_context
 from typing import TypeVar
 
@@ -33,21 +35,28 @@ def in_processes(
     Raises what `call` raises.
     """
     lost: list[Item] = []
+    packed = partial(_packed, call)
     with _pool(workers) as pool:
-        jobs = {pool.submit(call, item): item for item in items}
+        jobs = {pool.submit(packed, item): item for item in items}
         try:
             for future in as_completed(jobs):
                 if isinstance(future.exception(), BrokenProcessPool):
                     lost.append(jobs[future])
                 else:
-                    yield jobs[future], future.result()
+                    yield jobs[future], pickle.loads(future.result())
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
     for item in lost:
         with _pool(1) as pool:
-            future = pool.submit(call, item)
+            future = pool.submit(packed, item)
             broken = isinstance(future.exception(), BrokenProcessPool)
-            yield item, None if broken else future.result()
+            yield item, None if broken else pickle.loads(future.result())
+
+
+def _packed(call: Callable[[Item], object], item: Item) -> bytes:
+    """The result as bytes: else torch sends every tensor through a file descriptor and a memory map of its
+    own, and thousands of witnesses exceed what a process may have."""
+    return pickle.dumps(call(item))
 
 
 def _pool(workers: int) -> Executor:

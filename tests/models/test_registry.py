@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from robustbench_local.attacks import fgsm, pgd
 from robustbench_local.data import load_dataset
 from robustbench_local.errors import DataError, UnknownNameError
 from robustbench_local.models import (
@@ -25,8 +26,16 @@ from robustbench_local.models import (
     read_index,
     split_name,
 )
+from robustbench_local.specs import robustness
+from robustbench_local.verifiers import CROWN, IBP, from_torch
 
 WEIGHTS = [(name, weights) for name, entry in MODELS.items() for weights in entry.card.weights]
+CLASSIFIERS = [
+    (name, weights)
+    for name, weights in WEIGHTS
+    if (MODELS[name].card.input_shape, MODELS[name].card.outputs) == ((1, 8, 8), 10)
+    and name != "masked-resized"  # stochastic: its answer at a point is not one number
+]
 
 
 def stochastic(network: nn.Module, x: torch.Tensor) -> bool:
@@ -100,6 +109,20 @@ def test_every_shipped_weight_set_is_on_a_card() -> None:
 def test_weight_sets_differ() -> None:
     hashes = {model_hash(load_model(name, weights)) for name, weights in WEIGHTS}
     assert len(hashes) == len(WEIGHTS)
+
+
+@pytest.mark.parametrize(("name", "weights"), CLASSIFIERS)
+def test_no_attack_gets_above_a_verifier(name: str, weights: str) -> None:
+    data = load_dataset("digits", split="test").select(torch.arange(3))
+    network = load_model(name, weights)
+    query = robustness((1, 8, 8), 10).query(network, x0=data.inputs, c=data.labels, eps=0.05)
+    reached = torch.stack([fgsm(query, seed=0).points, pgd(query, steps=3, seed=0).points])
+    assert all(bool(query.inputs.contains(points).all()) for points in reached)
+    lower = torch.stack([query.violation(points) for points in reached]).amax(0).double()
+    graph = from_torch(network, data.inputs[:1])
+    for verifier in (IBP(), CROWN()):
+        upper = verifier.bound(graph, query).upper
+        assert bool((lower <= upper + 1e-5 * (1 + upper.abs())).all()), verifier.name
 
 
 def test_model_hash_sees_every_bit_and_the_names() -> None:

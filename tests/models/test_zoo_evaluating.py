@@ -156,3 +156,15 @@ def test_without_names_every_model_with_radii_is_evaluated() -> None:
     assert models == {"digits-mlp", "digits-cnn", "digits-resnet"} and all(suite.eps for suite in suites)
     with pytest.raises(DataError, match="no radii"):
         zoo_suites(["masked-resized"])
+
+
+def test_results_with_thousands_of_tensors_arrive() -> None:
+    """Whatever number of files a process may open."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    try:
+        ((_, found),) = in_processes(eval, ["[__import__('torch').full((2,), i) for i in range(1000)]"], 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert found is not None and [float(one[0]) for one in found] == list(range(1000))

@@ -266,3 +266,21 @@ def test_a_demo_sized_report_is_fast_and_small(tmp_path: Path) -> None:
     path = report(table, tmp_path, witnesses=witnesses)
     assert time.process_time() - start < 6
     assert path.stat().st_size < 7e6
+
+
+def test_alarms_of_diagnostics_are_shown_beside_the_attack(tmp_path: Path) -> None:
+    """Only where diagnostics were run; counts of samples that share an answer."""
+    table, points = synthetic(30)
+    report(table, tmp_path, witnesses=points)
+    assert "believed" not in (tmp_path / "report.md").read_text()
+    of_attack = (table["method"] == "pgd") & (table["eps"] == 0.1)
+    masked = of_attack & (table["model"] == "digits-cnn:pgd")
+    told = table.assign(believable="").astype({"believable": "object"})
+    told.loc[of_attack, "believable"] = "yes"
+    told.loc[masked, "believable"] = "no: D3 D14"
+    report(told, tmp_path, witnesses=points)
+    text = (tmp_path / "report.md").read_text()
+    lines = [line for line in text.splitlines() if "D3 D14" in line]
+    assert len(lines) == 1 and lines[0].split("|")[1:4] == [" digits-cnn:pgd ", " 0.1 ", " pgd "]
+    assert sum("| yes | 30 |" in line for line in text.splitlines()) == 2
+    assert 'id="believed"' in (tmp_path / "index.html").read_text()
