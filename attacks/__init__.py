@@ -41,7 +41,7 @@ from .nearest import Chase, Nearest, Walk, approach, smallest_scale
 from .norm_walks import DDN, FMN, ddn, fmn
 from .part_by_part import part_by_part
 from .penalties import CW, EAD, carlini_wagner, ead
-from .pgd import Schedule, decaying, fgsm, pgd
+from .pgd import Schedule, decaying, falling, fgsm, pgd
 from .random_numbers import Ids, derive_seed, sample_ids, sample_keys, uniform
 from .search import Search
 from .sparse_descent import SigmaZero, sigma_zero
@@ -98,6 +98,7 @@ __all__ = [
     "expected",
     "fab",
     "fab_targeted",
+    "falling",
     "fgsm",
     "fmn",
     "greedy",

@@ -20,12 +20,14 @@ from robustbench_local.specs import Query
 
 from .attack import AttackResult, attack
 from .losses import Loss, logit_ratio_loss, smooth_violation_loss
-from .prospects import PATIENCE, Prospects, checked_patience
+from .prospects import PATIENCE, Prospects, Way, checked_patience, hopeless
 from .random_numbers import Ids
 from .search import Search
-from .step_rules import Dense, StepRule, Walk, step_rule
+from .step_rules import Dense, StepRule, Walk, along_gradient, step_rule
 
 __all__ = ["apgd", "apgd_dlr", "ascend"]
+
+_LOOKS = 5  # steps between looks at whether there is hope
 
 
 @attack("apgd")
@@ -48,8 +50,9 @@ def apgd(
 
     share: in (0, 1]; a step size is halved at a checkpoint if fewer than this share of the steps since the
         last one raised the loss. momentum: in (0, 1]; the weight of the new step, the rest repeats the last.
-    patience: a walk ends at a checkpoint if its violation would stay negative even if each window to come
-        raised it by this many times as much as the last one; inf: never. Not where `early_stop` is False.
+    patience: a walk ends if its loss would stay negative even if the rest of the way raised it by this many
+        times as much as the tangent plane says, or each window between checkpoints to come by this many times
+        as much as the last one; inf: never. Not where `early_stop` is False.
     loss: `smooth_violation_loss` has the direction of the cross-entropy ("APGD-CE") and never saturates.
     start: evaluated first. Other arguments as for `pgd`.
     Raises `GraphError` for a network without a gradient, `RobustBenchError` for settings out of range.
@@ -107,7 +110,7 @@ def ascend(
 ) -> None:
     """One adaptive walk of `steps` steps of all samples of `search`, from the random points of a restart.
 
-    patience: at checkpoints, walks that are `Prospects.hopeless` with it end.
+    patience: walks end that are `hopeless` with it, or at checkpoints `Prospects.hopeless`.
     """
     walk = Walk.begin(search.random_points(restart), rule.first_size)
     prospects, windows = Prospects.begin(walk.x), rule.windows(steps)
@@ -120,15 +123,20 @@ def ascend(
         if search.done:
             return
         if keep is not None:
-            walk, gradient, value = walk.select(keep), gradient[keep], value[keep]
+            walk, gradient, value = walk.select(keep), gradient.index_select(0, keep), value[keep]
             prospects = prospects.select(keep)
         walk = walk.saw(gradient, value)
         inputs = search.query.inputs
-        ends = torch.zeros_like(walk.began)
-        if step in windows:
-            ends = prospects.hopeless(sum(mark >= step for mark in windows), patience)
-            walk, prospects = rule.adapt(walk, inputs, windows[step]), prospects.checkpoint()
         noise = partial(search.uniform, restart=restart, step=step)
+        ends = torch.zeros_like(walk.began)
+        if step and step % _LOOKS == 0:
+            direction = along_gradient(gradient, noise)
+            value = torch.maximum(value, violation if keep is None else violation[keep])
+            ends = hopeless(inputs, Way(walk.x, gradient, direction, value), patience)
+            ends = ends & gradient.flatten(1).any(1)
+        if step in windows:
+            ends = ends | prospects.hopeless(sum(mark >= step for mark in windows), patience)
+            walk, prospects = rule.adapt(walk, inputs, windows[step]), prospects.checkpoint()
         target = inputs.project(walk.x + rule.displacement(walk, inputs, noise))
         walk = walk.to(rule.blend(walk, target, inputs))
         stay = search.park(ends | rule.settled(walk))

@@ -78,9 +78,17 @@ def logit_ratio_loss(query: Query, atoms: Tensor) -> Tensor:
 def _smooth(tree: Tree, atoms: Tensor) -> Tensor:
     if isinstance(tree, Atom):
         return atoms[:, tree.index]
-    children = torch.stack([_smooth(child, atoms) for child in tree.children], 1)
+    children = _children(tree.children, atoms)
     if isinstance(tree, AtLeast):  # the softened minimum of the `count` largest
         children = children.topk(tree.count, 1).values
     if isinstance(tree, (All, AtLeast)):
         return -torch.logsumexp(-children, 1)
     return torch.logsumexp(children, 1)
+
+
+def _children(trees: tuple[Tree, ...], atoms: Tensor) -> Tensor:
+    """The soft values (B, k) of trees: of plain atoms in a row, as of robustness, the atoms themselves."""
+    plain = [tree.index for tree in trees if isinstance(tree, Atom)]
+    if len(plain) == len(trees) and plain == list(range(plain[0], plain[0] + len(plain))):
+        return atoms[:, plain[0] : plain[0] + len(plain)]
+    return torch.stack([_smooth(tree, atoms) for tree in trees], 1)

@@ -60,6 +60,6 @@ def multi_targeted(
         if search.done or search.expired():
             break
         loss = clause_loss(search, clauses, ranking[:, rank])
-        walk = Ascent(steps, step_size, restarts=1, momentum=0.0, random_start=True, loss=loss)
+        walk = Ascent(steps=steps, step_size=step_size, losses=(loss, loss))
         walk.climb(search, search.random_points(rank), rank)
     return search.result()

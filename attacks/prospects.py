@@ -1,19 +1,44 @@
-"""Whether a walk can still get there: far from being broken, walks that hardly gain any more end."""
+"""Whether a walk can still get there: walks that are far from it and have little more to gain end."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from robustbench_local.errors import RobustBenchError
+from robustbench_local.specs import InputSet
 
-__all__ = ["PATIENCE", "Prospects", "checked_patience"]
+__all__ = ["PATIENCE", "Prospects", "Way", "checked_patience", "hopeless"]
 
 PATIENCE = 3.0
-"""The default: windows to come may gain three times as much as the last one, before hope is given up."""
+"""The default: the rest of the way may gain three times as much as it seems, before hope is given up."""
+
+
+class Way(NamedTuple):
+    """What b walks of steepest ascent see of the rest of their ways."""
+
+    x: Tensor  # (b, *shape)
+    gradient: Tensor  # (b, *shape) at x
+    direction: Tensor  # (b, *shape) the gradient at a scale that does not overflow
+    value: Tensor  # (b,) below zero without success
+
+
+def hopeless(inputs: InputSet, way: Way, patience: float) -> Tensor:
+    """Walks (b,) whose value stays negative if the rest gains `patience` times what the tangent plane says.
+
+    That is the gradient times the way to the far end of the set, the gap of M. Frank and P. Wolfe, "An
+    algorithm for quadratic programming", 1956. Of a concave function it bounds all that can be gained, so
+    that patience 1 costs nothing; networks are not concave, and 3 has cost hardly anything (docs/attacks.md).
+    """
+    if math.isinf(patience):
+        return torch.zeros_like(way.value, dtype=torch.bool)
+    far = inputs.project(way.x + 2 * inputs.steepest(way.direction))  # two radii reach it from everywhere
+    gain = (way.gradient * (far - way.x)).flatten(1).sum(1)
+    return way.value + patience * gain < 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -74,6 +74,7 @@ class Search:
         self._name, self._deadline, self._early_stop = name, deadline, early_stop
         points = _start_points(query, start)
         keys = sample_keys(seed, name, sample_ids(ids, query.batch, points.device))
+        self._start = points
         self._ledger = Ledger(points, keys)
 
     @property
@@ -84,7 +85,7 @@ class Search:
     @property
     def start(self) -> Tensor:
         """The samples' first points (b, *shape), in the set and in the network's dtype."""
-        return self._ledger.live.start
+        return self._start[self.rows]
 
     @property
     def best(self) -> tuple[Tensor, Tensor]:
@@ -100,8 +101,8 @@ class Search:
 
     def uniform(self, *, restart: int, step: int, shape: tuple[int, ...] | None = None) -> Tensor:
         """Random numbers in [0, 1) of a shape (b, *shape), by default the points', each sample's its own."""
-        shape = shape or tuple(self.start.shape[1:])
-        return uniform(self._ledger.live.keys, shape, self.start.dtype, restart=restart, step=step)
+        shape = shape or tuple(self._start.shape[1:])
+        return uniform(self._ledger.live.keys, shape, self._start.dtype, restart=restart, step=step)
 
     def random_points(self, restart: int) -> Tensor:
         """A random point of each set (b, *shape), another one for each restart."""
@@ -154,7 +155,7 @@ class Search:
             return self._record(x, outputs, self.query.atoms(outputs), self.query.inputs.contains(x))
 
     def drop_broken(self, group: Tensor | None = None, *, rest: Tensor | None = None) -> Tensor | None:
-        """Let broken samples leave the batch; the mask (b,) of those that stay, or None if all of them do.
+        """Let broken samples leave the batch; the places (c,) of those that stay, or None if all of them do.
 
         group: (B,) of the whole batch; samples of one group leave together. rest: (b,) samples that are to
         rest until `resume`, unless they are broken.
@@ -163,20 +164,23 @@ class Search:
         if group is not None:
             own = group[self.rows]
             gone = torch.isin(own, own[gone])
-        keep = ~gone if rest is None else ~(gone | rest)
-        if bool(keep.all()):
-            return None
-        self._ledger.leave(gone, keep)
-        self.query = self.query.select(keep)
-        return keep
+        return self._leave(gone, torch.zeros_like(gone) if rest is None else rest & ~gone)
 
     def park(self, rest: Tensor) -> Tensor | None:
-        """Let the samples of a mask (b,) rest until `resume`; the mask of those that stay, None if all do."""
-        if not bool(rest.any()):
+        """Let the samples of a mask (b,) rest until `resume`; the places (c,) of those that stay, or None if
+        all do.
+        """
+        return self._leave(torch.zeros_like(rest), rest)
+
+    def _leave(self, gone: Tensor, rest: Tensor) -> Tensor | None:
+        """Samples at one mask are finished with, those at the other rest; the places of those that stay."""
+        leaves = gone | rest
+        if not bool(leaves.any()):
             return None
-        self._ledger.leave(torch.zeros_like(rest), ~rest)
-        self.query = self.query.select(~rest)
-        return ~rest
+        keep = (~leaves).nonzero().flatten()
+        self._ledger.leave(gone, rest, keep)
+        self.query = self.query.select(keep)
+        return keep
 
     def resume(self) -> None:
         """Bring back all samples that rest."""

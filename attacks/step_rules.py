@@ -16,7 +16,7 @@ from torch import Tensor
 
 from robustbench_local.specs import Ball, InputSet, Intersection
 
-__all__ = ["Dense", "Sparse", "StepRule", "Walk", "step_rule"]
+__all__ = ["Dense", "Sparse", "StepRule", "Walk", "along_gradient", "step_rule"]
 
 Noise = Callable[[], Tensor]
 """Makes random numbers in [0, 1) of the points' shape (b, *shape)."""
@@ -41,7 +41,7 @@ class Walk:
     size: Tensor  # (b,) step size as a fraction of the set's own size
     support: Tensor  # (b,) share of the coordinates that a sparse step moves
     began: Tensor  # (b,) bool, a first step has been taken
-    stays: Tensor  # (b,) int64, how many steps in a row led nowhere
+    stays: Tensor  # (b,) int64, how many steps in a row, up to the latest look, led nowhere
 
     @classmethod
     def begin(cls, x: Tensor, size: float) -> Walk:
@@ -53,15 +53,21 @@ class Walk:
         return cls(x, x, zero, low, x, zero, low, low, no.long(), ~no, sizes, share, no, no.long())
 
     def select(self, keep: Tensor) -> Walk:
-        """The walks at a mask (b,)."""
-        return Walk(**{part.name: getattr(self, part.name)[keep] for part in fields(self)})
+        """The walks at a mask or at places."""
+        keep = keep.nonzero().flatten() if keep.dtype == torch.bool else keep
+        return Walk(**{part.name: getattr(self, part.name).index_select(0, keep) for part in fields(self)})
 
     def saw(self, gradient: Tensor, value: Tensor) -> Walk:
         """The walks after a look at x: gradient (b, *shape) and loss (b,) there."""
         value = value.to(self.value.dtype)
         better = value > self.best_value
+        still = value == self.value
+        rows = still.nonzero().flatten()
+        if rows.numel():  # the loss may be the same elsewhere
+            still[rows] = (self.x[rows] == self.before[rows]).flatten(1).all(1)
         return replace(
             self,
+            stays=torch.where(still, self.stays + 1, 0),
             gradient=gradient,
             value=value,
             rises=self.rises + (self.began & (value > self.value)).long(),
@@ -80,9 +86,7 @@ class Walk:
 
     def to(self, x: Tensor) -> Walk:
         """The walks move on to x (b, *shape)."""
-        still = (x == self.x).flatten(1).all(1)
-        stays = torch.where(still, self.stays + 1, 0)
-        return replace(self, x=x, before=self.x, began=torch.ones_like(self.began), stays=stays)
+        return replace(self, x=x, before=self.x, began=torch.ones_like(self.began))
 
 
 class StepRule(Protocol):
@@ -156,22 +160,27 @@ class Dense:
 
     def displacement(self, walk: Walk, inputs: InputSet, noise: Noise) -> Tensor:
         """size times the set's steepest direction, (b, *shape)."""
-        direction = inputs.steepest(_scaled(walk.gradient, noise))
+        direction = inputs.steepest(along_gradient(walk.gradient, noise))
         return _along(walk.size, direction) * direction
 
     def blend(self, walk: Walk, target: Tensor, inputs: InputSet) -> Tensor:
         """momentum of the new step and the rest of the last one; all of the new one at first."""
-        mixed = walk.x + self.momentum * (target - walk.x) + (1 - self.momentum) * (walk.x - walk.before)
-        mixed = torch.where(_along(walk.began, mixed), mixed, target)
-        return inputs.project(mixed)
+        if not bool(walk.began.all()):  # then none has
+            return target
+        ahead = walk.x + (walk.x - walk.before)  # the last step once more
+        return inputs.project(torch.lerp(ahead, target, self.momentum))
 
     def settled(self, walk: Walk) -> Tensor:
         """Walks at their best point whose last two steps, the second without momentum, led nowhere.
 
         Nor would a shorter step, and longer ones never come. Where the gradient is zero steps are random.
         """
-        at_best = (walk.x == walk.best).flatten(1).all(1) & (walk.value == walk.best_value)
-        return (walk.stays >= 2) & at_best & walk.gradient.flatten(1).any(1)
+        ends = (walk.stays >= 2) & (walk.value == walk.best_value)
+        rows = ends.nonzero().flatten()
+        if rows.numel():
+            at_best = (walk.x[rows] == walk.best[rows]).flatten(1).all(1)
+            ends[rows] = at_best & walk.gradient[rows].flatten(1).any(1)
+        return ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +214,7 @@ class Sparse:
 
     def displacement(self, walk: Walk, inputs: InputSet, noise: Noise) -> Tensor:
         """size times the radius, spread over the coordinates of the largest gradients, (b, *shape)."""
-        gradient = _scaled(walk.gradient, noise)
+        gradient = along_gradient(walk.gradient, noise)
         flat = gradient.flatten(1)
         count = (walk.support * flat.shape[1]).round().clamp(1, flat.shape[1])
         order = flat.abs().argsort(dim=1, descending=True, stable=True)
@@ -235,7 +244,7 @@ def _l1_ball(inputs: InputSet) -> Ball | None:
     return ball if isinstance(ball, Ball) and ball.p == 1 else None
 
 
-def _scaled(gradient: Tensor, noise: Noise) -> Tensor:
+def along_gradient(gradient: Tensor, noise: Noise) -> Tensor:
     """The gradient (b, *shape) over its largest entry per sample; a random direction where it is zero."""
     flat = gradient.flatten(1)
     largest = flat.abs().amax(1, keepdim=True)

@@ -12,6 +12,7 @@ from torch import Tensor
 from robustbench_local.errors import EmptySetError, ShapeError, UnboundedSetError
 
 from .input_set import InputSet, as_numbers, check_points, check_rows, first_index
+from .picked import Pair, Picked, pair_shape
 from .rounding import enclose_sum, round_down, round_up
 
 if TYPE_CHECKING:
@@ -45,12 +46,12 @@ class Box:
         self._set(outer, outer, dtype or torch.promote_types(lower.dtype, upper.dtype))
 
     @classmethod
-    def _of(cls, outer: _Pair, inner: _Pair, dtype: torch.dtype) -> Box:
+    def _of(cls, outer: Pair, inner: Pair, dtype: torch.dtype) -> Box:
         box = cls.__new__(cls)
         box._set(outer, inner, dtype)
         return box
 
-    def _set(self, outer: _Pair, inner: _Pair, dtype: torch.dtype) -> None:
+    def _set(self, outer: Pair, inner: Pair, dtype: torch.dtype) -> None:
         self._outer, self._inner, self._dtype = outer, inner, dtype
         self._casts: dict[torch.dtype, _Pair] = {}  # of dtypes asked for so far
         self._inners: dict[torch.dtype, _Pair] = {}
@@ -69,12 +70,12 @@ class Box:
     @property
     def batch(self) -> int:
         """B, the number of boxes."""
-        return self.lower.shape[0]
+        return pair_shape(self._outer)[0]
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one point."""
-        return tuple(self.lower.shape[1:])
+        return tuple(pair_shape(self._outer)[1:])
 
     @property
     def dtype(self) -> torch.dtype:
@@ -84,7 +85,7 @@ class Box:
     @property
     def device(self) -> torch.device:
         """Where the numbers live."""
-        return self.lower.device
+        return self._outer.device if isinstance(self._outer, Picked) else self._outer[0].device
 
     def __repr__(self) -> str:
         return f"Box(batch={self.batch}, shape={self.shape}, dtype={self.dtype})"
@@ -161,8 +162,9 @@ class Box:
     @torch.inference_mode(False)
     def select(self, index: Tensor) -> Box:
         """The boxes at a long or bool index (b,)."""
-        outer = _pick(self._outer, index)
-        box = Box._of(outer, outer if self._inner is self._outer else _pick(self._inner, index), self._dtype)
+        index = torch.arange(self.batch, device=self.device)[index]  # checked, and a long one, once for all
+        outer = Picked(self._outer, index)
+        box = Box._of(outer, outer if self._inner is self._outer else Picked(self._inner, index), self._dtype)
         for mine, theirs in (
             (self._casts, box._casts),
             (self._inners, box._inners),
@@ -258,14 +260,14 @@ def _beside(pairs: list[_Pair]) -> _Pair:
 
 
 def _pick(pair: _Pair, index: Tensor) -> _Pair:
-    return pair[0][index], pair[1][index]
+    return pair[0].index_select(0, index), pair[1].index_select(0, index)  # faster than by []
 
 
-def _meet(a: _Pair, b: _Pair) -> _Pair:
+def _meet(a: Pair, b: Pair) -> _Pair:
     return torch.maximum(a[0], b[0]), torch.minimum(a[1], b[1])
 
 
-def _span(a: _Pair, b: _Pair) -> _Pair:
+def _span(a: Pair, b: Pair) -> _Pair:
     return torch.minimum(a[0], b[0]), torch.maximum(a[1], b[1])
 
 

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 import torch
 from robustbench_local.attacks.cycles import Visited
-from robustbench_local.attacks.prospects import Prospects
+from robustbench_local.attacks.prospects import Prospects, Way, hopeless
 from torch import Tensor
 
 from robustbench_local.attacks import (
@@ -22,7 +22,7 @@ from robustbench_local.attacks import (
     square,
 )
 from robustbench_local.errors import RobustBenchError
-from robustbench_local.specs import Ball
+from robustbench_local.specs import Ball, Box
 
 from .toys import Affine, RowWise, classification, images, raise_output, unit_interval
 
@@ -51,7 +51,7 @@ def test_a_random_network_is_never_in_a_cycle() -> None:
     """Its loss at one point differs from look to look, so all steps are taken."""
     looks = iter(range(10**6))
     query = raise_output(lambda x: x - 2 + 1e-4 * next(looks), unit_interval(1))
-    assert (pgd(query, steps=50, step_size=1.0).backwards == 50).all()
+    assert (pgd(query, steps=50, step_size=1.0, patience=math.inf).backwards == 50).all()
 
 
 def test_steps_without_gradient_are_random_and_no_cycle() -> None:
@@ -60,12 +60,24 @@ def test_steps_without_gradient_are_random_and_no_cycle() -> None:
 
 
 def test_points_are_told_apart() -> None:
-    visited = Visited(2, 5, torch.device("cpu"))
     x, loss = torch.tensor([[0.1, 0.2], [0.3, 0.4]]), torch.tensor([1.0, 2.0])
-    assert visited.again(x, loss).tolist() == [False, False]
+    visited = Visited(x, loss)
     assert visited.again(x.flip(1), loss).tolist() == [False, False]
     assert visited.again(x, torch.tensor([1.0, 2.5])).tolist() == [True, False]
-    assert visited.select(torch.tensor([False, True])).again(x[1:], loss[1:]).tolist() == [True]
+    assert visited.select(torch.tensor([1])).again(x[1:], loss[1:]).tolist() == [True]
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4])
+def test_cycles_are_seen_wherever_they_begin(length: int) -> None:
+    """Walks that wander for a while and then go round."""
+    for wander in range(12):
+        path = [*range(100, 100 + wander), *list(range(length)) * 12]
+        points = [torch.full((1, 2), float(place)) for place in path]
+        visited = Visited(points[0], points[0][:, 0])
+        found = [bool(visited.again(x, x[:, 0])) for x in points[1:]]
+        first = found.index(True) + 1
+        assert wander + length <= first <= wander + length + 8 + wander // 2
+        assert not any(found[: wander + length - 1])
 
 
 def test_an_adaptive_walk_that_stands_still_ends() -> None:
@@ -75,15 +87,49 @@ def test_an_adaptive_walk_that_stands_still_ends() -> None:
     assert (result.forwards < 20).all()
 
 
-@pytest.mark.parametrize("attack", [apgd, apgd_targeted, square, fab_targeted])
+@pytest.mark.parametrize("attack", [pgd, apgd, apgd_targeted, square, fab_targeted])
 def test_patience_saves_passes_and_no_success(attack) -> None:  # type: ignore[no-untyped-def]
     query = classification(RowWise(12, 16, 4), images(80, (12,)), eps=0.05)
-    patient, normal = attack(query, patience=math.inf), attack(query)
+    patient, normal = attack(query, patience=math.inf), attack(query, patience=3.0)
     assert torch.equal(patient.violated, normal.violated)
     assert not normal.violated.all()
     assert normal.forwards.sum() < patient.forwards.sum()
     with pytest.raises(RobustBenchError, match="patience"):
         attack(query, patience=0.0)
+
+
+def test_the_tangent_plane_promises_what_a_linear_loss_has_left() -> None:
+    """y = sum(x) on [0, 1]^2: from x there is 2 - sum(x) to gain, in the l2 ball at most its radius."""
+    x = torch.tensor([[0.5, 0.25], [1.0, 1.0]])
+    box = Box(torch.zeros(2, 2), torch.ones(2, 2))
+    slope = torch.ones(2, 2)
+    cases = [
+        (-1.2, 1.0, [False, True]),
+        (-1.3, 1.0, [True, True]),
+        (-1.3, 2.0, [False, True]),
+        (0.1, 1.0, [False, False]),
+        (math.nan, 1.0, [False, False]),
+        (-9.0, math.inf, [False, False]),
+    ]
+    for value, patience, ends in cases:
+        way = Way(x, slope, slope, torch.full((2,), value))
+        assert hopeless(box, way, patience).tolist() == ends
+    ball = Ball(torch.zeros(1, 2), 1.0, 2)
+    way = Way(torch.zeros(1, 2), slope[:1], slope[:1], torch.tensor([-1.0]))
+    assert hopeless(ball, way, 0.7).tolist() == [True]
+    assert hopeless(ball, way, 0.72).tolist() == [False]  # the radius times the slope's length is 1.41
+
+
+def test_walks_end_at_once_where_a_linear_loss_cannot_be_broken() -> None:
+    query = raise_output(lambda x: x - 2.5, unit_interval(3))
+    for attack in (pgd, apgd):
+        assert (attack(query, patience=1.0).forwards < 10).all()
+        assert not attack(query, patience=1.0).violated.any()
+
+
+def test_blind_walks_are_not_without_hope() -> None:
+    query = raise_output(lambda x: 0 * x - 1, unit_interval(2))
+    assert (pgd(query, steps=30, step_size=1.0, patience=3.0).backwards == 30).all()
 
 
 def test_hope_is_what_the_last_window_gained() -> None:

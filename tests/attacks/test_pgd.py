@@ -13,14 +13,16 @@ from torch import Tensor, nn
 
 from robustbench_local.attacks import (
     Attack,
+    Loss,
     cross_entropy_loss,
     decaying,
+    falling,
     fgsm,
     pgd,
     smooth_violation_loss,
 )
 from robustbench_local.errors import GraphError, RobustBenchError
-from robustbench_local.specs import Ball, Box, robustness
+from robustbench_local.specs import Ball, Box, Query, robustness
 
 from .toys import NORMS, Affine, RowWise, classification, images, raise_output, unit_interval, walk_through
 
@@ -230,6 +232,21 @@ def test_step_sizes_follow_the_schedule() -> None:
     sizes = [decaying(0.8, 0.1)(step, 4) for step in range(4)]
     assert sizes == pytest.approx([0.8, 0.4, 0.2, 0.1])
     assert decaying(0.8, 0.1)(0, 1) == 0.8
+    assert [falling(1.0)(step, 4) for step in range(4)] == [1.0, 0.75, 0.5, 0.25]
+
+
+def test_the_second_half_of_a_walk_may_have_another_loss() -> None:
+    seen: list[str] = []
+
+    def named(name: str) -> Loss:
+        def loss(query: Query, atoms: Tensor) -> Tensor:
+            seen.append(name)
+            return query.combine(atoms)
+
+        return loss
+
+    pgd(raise_output(lambda x: x - 9, unit_interval()), steps=4, loss=named("a"), last_loss=named("b"))
+    assert seen == ["a", "a", "b", "b"]
 
 
 @pytest.mark.parametrize(
