@@ -17,18 +17,18 @@ class Bounds:
     forms: of every node, if wanted, middle (L, n), factors (L, s, n), rest (L, n): at each point of a box
     there is one u in [-1, 1]^s such that all values are middle + u @ factors, give or take rest; and what no
     part exceeds.
-    until: when to give up.
+    until: when to give up. rounds: of clipping, where the bounds before prove nothing.
     """
+
+    rounds = 8
 
     def __init__(self, network: Network, stored: Any, box: list[Array], forms: bool, until: float) -> None:
         self.network, self.slack, self.stored, self.until = network, network.slack, stored, until
         self.lower, self.upper, self.reach = [box[0]], [box[1]], [np.zeros_like(box[0])]
         self.lines, self.forms = dict[Any, tuple[Array, ...]](), list[tuple[Array, ...]]()
         if forms:
-            middle, varying = (
-                0.5 * (box[0] + box[1]),
-                np.union1d([0], np.flatnonzero((box[0] < box[1]).any(0))),
-            )
+            middle = 0.5 * (box[0] + box[1])
+            varying = np.union1d([0], np.flatnonzero((box[0] < box[1]).any(0)))
             radius = np.nextafter(np.maximum(box[1] - middle, middle - box[0]), np.inf)
             factors = np.zeros((len(middle), len(varying), middle.shape[1]))
             factors[:, np.arange(len(varying)), varying] = radius[:, varying]
@@ -116,6 +116,7 @@ class Bounds:
             low, high = place[~above], place[above]
             lower[:, low] = np.maximum(lower[:, low], found[:, ~above])
             upper[:, high] = np.minimum(upper[:, high], -found[:, above])
+        self.lines.clear()  # of the bounds before
 
     def least(self, start: Mapping[int, Array], sets: Array, walls: Any = None) -> Array:
         """Lower bounds (L, K) of the sum of <a, node> over rows a (L, K, n) in `start`.
@@ -178,7 +179,8 @@ class Bounds:
             parent, curve = self.network.parents[node][0], cast(Relu | Sigmoid, self.network.operators[node])
             lower, upper, name = self.lower[parent][:, None], self.upper[parent][:, None], f"proof/{node}"
             each = np.broadcast_to(sets, (len(lower), sets.shape[1]))
-            slopes, some = [np.repeat(s, each.shape[1], 1) for s in curve.slopes(lower, upper)], each >= 0
+            usual, some = curve.slopes(lower, upper), each >= 0
+            slopes = [np.repeat(s, each.shape[1], 1) for s in usual]
             for side, slope in zip(("below", "above"), slopes, strict=True):
                 if f"{name}.{side}" in self.stored and bool(some.any()):
                     ids, given = self.stored[f"{name}.ids"], self.stored[f"{name}.{side}"][each[some]]
@@ -186,6 +188,8 @@ class Bounds:
                         raise Rejected("a slope or its place is out of range")
                     box, row = np.nonzero(some)
                     slope[box[:, None], row[:, None], ids[None]] = given
+            bends = ((lower < 0) & (upper > 0)) | isinstance(curve, Sigmoid)  # a relu of known sign is linear
+            slopes = [np.where(bends, *pair) for pair in zip(slopes, usual, strict=True)]
             offsets = [curve.offset(s, side, lower, upper) for s, side in zip(slopes, (-1, 1), strict=True)]
             steep, high = (np.maximum(*(np.abs(v) for v in pair)) for pair in (slopes, offsets))
             self.lines[key] = (*slopes, *offsets, steep * self.size(parent)[:, None] + high)

@@ -85,36 +85,33 @@ def replay(header: Mapping[str, Any], arrays: Mapping[str, Array], until: float)
 
 def _block(proof: Proof, way: Any, block: list[list[Leaf]], until: float) -> float:
     """The smallest bound over some groups of leaves, each with a box of its own."""
-    box = [np.stack([group[0].outer[end] for group in block]) for end in (0, 1)]
+    box, margin = [np.stack([group[0].outer[end] for group in block]) for end in (0, 1)], np.inf
     symbols, refined = integers([way["symbols"]], 1, -1)[0], [integers(e, 4, -1) for e in way["refined"]]
-    margin = np.inf
     bounds = Bounds(proof.network, proof.arrays, box, symbols >= 0, until)
     for node in range(1, len(proof.network.sizes)):
         bounds.add(node, max(symbols, 0))
         for _, first, set_, count in (entry for entry in refined if entry[0] == node):
             rows = proof.arrays[f"proof/{node}.rows"][first : first + count] if count > 0 else None
             bounds.refine(node, set_ + np.arange(max(count, 1))[None], None, rows)
-            bounds.lines.clear()
     pairs = [(k, leaf) for k, group in enumerate(block) for leaf in group]
     step = max(1, 2**18 // sum(proof.network.sizes))
     for some in (pairs[i : i + step] for i in range(0, len(pairs), step)):
         own = bounds.take(np.array([k for k, _ in some]))
-        margin = min(margin, _refute(proof, own, [leaf for _, leaf in some], way["clipped"]))
+        margin = min(margin, _refute(proof, own, [leaf for _, leaf in some], way["clipped"], own.rounds))
     return margin
 
 
-def _refute(proof: Proof, bounds: Bounds, leaves: list[Leaf], clipped: Any) -> float:
-    """The smallest bound over the leaves, whose bounds are given; Rejected where one proves nothing."""
-    network, last, most = (
-        proof.network,
-        len(proof.network.sizes) - 1,
-        max(len(leaf.splits) for leaf in leaves),
-    )
+def _refute(proof: Proof, bounds: Bounds, leaves: list[Leaf], clipped: Any, rounds: int) -> float:
+    """The smallest bound over the leaves, whose bounds are given; Rejected where one proves nothing.
+
+    rounds: of clipping, for the leaves that are not proved before.
+    """
+    network, last = proof.network, len(proof.network.sizes) - 1
+    most = max(len(leaf.splits) for leaf in leaves)
     start, usual = {last: np.zeros((len(leaves), 1, network.sizes[last]))}, np.array([[-1]])
-    walls, needed = (
-        dict[int, Array](),
-        np.zeros(len(leaves), bool),
-    )  # a split says that -side (z - point) <= 0
+    split = {node for leaf in leaves for node, *_ in leaf.splits}  # a split says that -side (z - point) <= 0
+    walls = {node: np.zeros((len(leaves), most, network.sizes[node])) for node in split}
+    needed = np.zeros(len(leaves), bool)
     constant, size, level, reach, beta = (np.zeros((len(leaves), k)) for k in (1, 1, most, most, most))
     for k, leaf in enumerate(leaves):
         clause, w = proof.clauses[leaf.clause], proof.weights[leaf.number]
@@ -127,23 +124,26 @@ def _refute(proof: Proof, bounds: Bounds, leaves: list[Leaf], clipped: Any) -> f
         size[k] = w @ (np.abs(C) @ bounds.size(last)[k] + np.abs(d))
         beta[k, : len(leaf.splits)] = proof.multipliers[leaf.first : leaf.first + len(leaf.splits)]
         for s, (node, place, side, point) in enumerate(leaf.splits):
-            wall = walls.setdefault(node, np.zeros((len(leaves), most, network.sizes[node])))
-            wall[k, s, place], level[k, s] = -side, side * point
-            reach[k, s] = bounds.size(node)[k, place] + abs(point)
+            walls[node][k, s, place], level[k, s] = -side, side * point
+            reach[k, s] = max(-bounds.lower[node][k, place], bounds.upper[node][k, place]) + abs(point)
             face, tighter = (bounds.lower, max) if side > 0 else (bounds.upper, min)
             face[node][k, place] = tighter(face[node][k, place], point)
-    if walls and clipped:
-        pulled = bounds.pull(walls, usual, level, 0.0)
-        for node in integers(clipped, None, 1):
-            bounds.refine(node, usual, pulled)
-        bounds.lines.clear()
-    empty = np.any([(low > high).any(1) for low, high in zip(bounds.lower, bounds.upper, strict=True)], 0)
     start |= {node: start.get(node, 0.0) + beta[:, None] @ wall for node, wall in walls.items()}
     constant += (beta * level).sum(1, keepdims=True)
     error = network.slack * (most + 2) * (size + (beta * reach).sum(1, keepdims=True)) + TINY
-    plane = bounds.pull(start, proof.sets[[leaf.number for leaf in leaves], None], constant, error)
     lower, upper = np.stack([leaf.lower for leaf in leaves]), np.stack([leaf.upper for leaf in leaves])
+    plane = bounds.pull(start, proof.sets[[leaf.number for leaf in leaves], None], constant, error)
     found = bounds.minimum(lower, upper, *plane)[:, 0]
-    for k in np.flatnonzero(~(np.where(needed, found > 0, found >= 0) | empty))[:1]:
+    empty = np.any([(low > high).any(1) for low, high in zip(bounds.lower, bounds.upper, strict=True)], 0)
+    proved = np.where(needed, found > 0, found >= 0) | empty
+    margin, open_ = float(np.min(found, where=proved & ~empty, initial=np.inf)), np.flatnonzero(~proved)
+    if len(open_) == 0:
+        return margin
+    k, sides = open_[0], [bounds.pull(walls, usual, level, 0.0)] if walls and clipped else []
+    if not clipped or rounds == 0:
         raise Rejected(f"problem {leaves[k].problem}, clause {leaves[k].clause}: a bound is {found[k]:.6g}")
-    return float(np.min(found, where=~empty, initial=np.inf))
+    # nor does a point matter where the plane below -sum w_i e_i is above zero
+    bounds, cut = bounds.take(open_), [np.concatenate(p, 1)[open_] for p in zip(plane, *sides, strict=True)]
+    for node in integers(clipped, None, 1):
+        bounds.refine(node, usual, cut)
+    return min(margin, _refute(proof, bounds, [leaves[k] for k in open_], clipped, rounds - 1))

@@ -37,6 +37,18 @@ class Residual(nn.Module):
         return self.last(nn.functional.avg_pool2d(x, 2).flatten(1))
 
 
+class Pooled(nn.Module):
+    """A max pool whose windows reach beyond the rim, and a maximum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(2, 2, 3), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.max_pool2d(self.first(x), (3, 2), 2, 1).flatten(1)
+        return self.last(torch.maximum(x, 0.5 * x.flip(1)))
+
+
 class Joined(nn.Module):
     """A slice and a concatenation, leaky relu and tanh."""
 
@@ -94,6 +106,7 @@ _enter("dense", lambda: dense(24, 8, 6, 3), (24,), 0.2)
 _enter("narrow", lambda: dense(3, 8, 8, 3), (3,), 0.5)
 _enter("conv", conv, (2, 4, 4), 0.3)
 _enter("residual", Residual, (2, 4, 4), 0.2)
+_enter("pooled", Pooled, (2, 5, 5), 0.1)
 _enter("sigmoid", lambda: dense(24, 8, 8, 3, function=nn.Sigmoid), (24,), 0.3)
 _enter("tanh", lambda: dense(3, 8, 8, 3, function=nn.Tanh), (3,), 0.3)
 _enter("joined", Joined, (4,), 0.3)

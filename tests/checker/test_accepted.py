@@ -37,7 +37,7 @@ def test_every_kind_of_network(kind: str, share: float, tmp_path: Path) -> None:
 
 
 def test_some_proofs_need_splits_multipliers_and_slopes(tmp_path: Path) -> None:
-    _, arrays = parts(certificate(tmp_path / "proof", "dense", share=0.2))
+    _, arrays = parts(certificate(tmp_path / "proof", "dense", share=0.1))
     assert (arrays["proof/nodes"] > 0).any() and (arrays["proof/multipliers"] > 0).any()
     assert any(name.endswith(".below") and array.dtype == np.uint8 for name, array in arrays.items())
 

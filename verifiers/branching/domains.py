@@ -111,6 +111,12 @@ class Domains:
         """The same without slopes of their own."""
         return replace(self, slopes={})
 
+    def leaves(self) -> Domains:
+        """The same without what serves to split them: candidates, clipped bounds, planes."""
+        branch = tuple(t[:, :0] for t in self.branch)
+        plane = self.plane[0][:, :0], self.plane[1]
+        return replace(self, branch=branch, tight=self.tight[:, :, :0], plane=plane)  # type: ignore[arg-type]
+
     @property
     def bytes(self) -> int:
         """Memory of the slopes."""

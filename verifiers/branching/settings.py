@@ -19,6 +19,7 @@ class Settings:
     holds, up to 128 on a CPU and 1,024 elsewhere. refresh: propagate intervals again from every split, which
     pays in narrow layers.
     clip: numbers of the planes whose bounds are clipped in every domain (coordinates times inputs); 0: none.
+    keep: whether the state holds the domains that are done, too: all leaves of the trees.
     """
 
     tuning: Tuning = _TUNING
@@ -27,3 +28,4 @@ class Settings:
     batch: int | None = None
     refresh: bool = False
     clip: int = 2**15
+    keep: bool = False

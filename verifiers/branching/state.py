@@ -25,7 +25,8 @@ class TreesState:
 
     worst (R,): the least bound of the domains that are done. left (l,): roots that are not bounded yet. open:
     the open domains, in the order in which they go on. gain: how many domains were clipped, and what that
-    brought. kept: bytes of slopes that were kept for domains so far.
+    brought. kept: bytes of slopes that were kept for domains so far. closed: the domains that are done, where
+    the settings ask for them; a state that was saved and restored has none.
     """
 
     problem: Tensor
@@ -36,6 +37,7 @@ class TreesState:
     open: tuple[Opened, ...] = ()
     gain: tuple[int, float] = (0, 0.0)
     kept: int = 0
+    closed: tuple[Domains, ...] = ()
 
     @property
     def done(self) -> bool:
@@ -70,6 +72,7 @@ class TreesState:
             left[left >= 0],
             tuple(found),
             kept=self.kept,
+            closed=tuple(_renumbered(domains, number) for domains in self.closed),
         )
 
 
@@ -159,3 +162,9 @@ class BranchState:
         from .state_files import tensors_of
 
         return tensors_of(self)
+
+
+def _renumbered(domains: Domains, number: Tensor) -> Domains:
+    """Those of the domains whose roots have a new number, others have -1."""
+    kept = domains.select((number[domains.root] >= 0).nonzero().squeeze(1))
+    return replace(kept, root=number[kept.root])

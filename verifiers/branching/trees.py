@@ -35,9 +35,10 @@ class Trees:
         slopes = {graph.nodes[number]: values for number, values in state.slopes.items()}
         roots = Roots.of(graph, ledger.query, boxes, (state.problem, state.atoms), slopes)
         self.ledger, self.roots, self._begun = ledger, roots, state
-        self.evaluator = Evaluator(ledger, roots, settings, state.gain)
+        self.evaluator, self.settings = Evaluator(ledger, roots, settings, state.gain), settings
         self.worst = state.worst.clone()  # over the closed domains of each root
         self.left = state.left  # roots that are not bounded yet
+        self.closed = [*state.closed]
         self.open = Frontier()
         self._kept_bytes = state.kept
         self._put_back(state)
@@ -63,6 +64,7 @@ class Trees:
             open=self.open.entries,
             gain=gain,
             kept=self._kept_bytes,
+            closed=tuple(self.closed),
         )
 
     def run(self) -> None:
@@ -115,6 +117,7 @@ class Trees:
         open_ = (lower > 0).logical_not() & hopeless.logical_not()
         lower = lower.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
         self.worst.scatter_reduce_(0, batch.root[~open_], lower[~open_], "amin")
+        self._keep(whole.select((~open_).nonzero().squeeze(1)))
         domains = whole.select(open_.nonzero().squeeze(1))
         if self._kept_bytes + domains.bytes > _SLOPE_BYTES:
             domains = domains.bare()
@@ -126,3 +129,13 @@ class Trees:
         for k in range(leaves.count):
             one = leaves.select(torch.tensor([k], device=leaves.root.device))
             self._close(int(one.root), self.evaluator.leaf(one))
+            self._keep(one)
+
+    def _keep(self, done: Domains) -> None:
+        """Records domains that leave the search, where that is wanted, without what only children need."""
+        if not self.settings.keep:
+            return
+        if self._kept_bytes + done.bytes > _SLOPE_BYTES:
+            done = done.bare()
+        self._kept_bytes += done.bytes
+        self.closed.append(done.leaves())

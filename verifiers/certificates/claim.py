@@ -21,7 +21,8 @@ from robustbench_local.errors import SpecError
 from robustbench_local.specs import Box, Query, count_clauses, disjuncts
 
 from ..graph import Graph
-from .lowering import Lowered, lowered
+from .lowered import Lowered
+from .lowering import lowered
 
 __all__ = ["Claim", "save"]
 

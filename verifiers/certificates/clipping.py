@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
 from robustbench_local.checker import Bounds
 
@@ -16,17 +17,20 @@ from .claim import Claim
 from .leaves import Domain
 from .trees import Way
 
-__all__ = ["clipped_boxes", "clipped_nodes", "joined_bounds"]
+__all__ = ["Clipping", "clipped_nodes", "joined_bounds"]
 
 _NUMBERS = 2**15  # coordinates times inputs: beyond, the checker's work on every leaf does not pay
 
+_CLEAR = 1e-7  # how far ends must cross, relative to their size, where a box is called empty
 _USUAL = np.array([[-1]])
 
 
 def clipped_nodes(claim: Claim, sizes: Sequence[int]) -> tuple[int, ...]:
-    """What functions read, in small networks; nothing in others."""
+    """What functions read, in small networks of relu; nothing in others."""
     nodes = claim.network.nodes
-    read = sorted({about["inputs"][0] for about in nodes if about["op"] in ("relu", "sigmoid")})
+    read = sorted({about["inputs"][0] for about in nodes if about["op"] == "relu"})
+    if any(about["op"] == "sigmoid" for about in nodes):  # whose tuned slopes depend on the boxes
+        return ()
     return tuple(read) if sum(sizes[node] for node in read) * sizes[0] <= _NUMBERS else ()
 
 
@@ -39,29 +43,59 @@ def joined_bounds(parts: Sequence[Bounds]) -> Bounds:
     return made
 
 
-def clipped_boxes(
-    root: Bounds, domains: Sequence[Domain], nodes: Sequence[Node], way: Way
-) -> dict[Node, Interval]:
-    """The boxes of the nodes that are clipped or split, by the graph's nodes in the certificate's order.
+class Clipping:
+    """Bounds of some domains while the checker clips them, round after round.
 
-    root: bounds of all problems. Where a box is empty its ends are swapped.
+    root: bounds of all problems; nodes: the graph's nodes in the certificate's order.
     """
-    number = {node.index: k for k, node in enumerate(nodes)}
-    bounds = root.take(np.array([d.problem for d in domains]))
-    most = max(len(d.splits) for d in domains)
-    walls: dict[int, NDArray[np.float64]] = {}
-    level = np.zeros((len(domains), most))
-    for k, domain in enumerate(domains):
-        for s, (index, place, side, point, _) in enumerate(domain.splits):
-            node = number[index]
-            wall = walls.setdefault(node, np.zeros((len(domains), most, root.network.sizes[node])))
-            wall[k, s, place], level[k, s] = -side, side * point
-            face, tighter = (bounds.lower, max) if side > 0 else (bounds.upper, min)
-            face[node][k, place] = tighter(face[node][k, place], point)
-    pulled = bounds.pull(walls, _USUAL, level, 0.0)
-    for node in way.clipped:
-        bounds.refine(node, _USUAL, pulled)
-    return {nodes[k]: _interval(bounds, k, nodes[k]) for k in {*way.clipped, *walls}}
+
+    def __init__(self, root: Bounds, domains: Sequence[Domain], nodes: Sequence[Node], way: Way) -> None:
+        self.nodes, self.way = nodes, way
+        self.bounds, number = root.take(np.array([d.problem for d in domains])), _numbers(nodes)
+        most = max(len(d.splits) for d in domains)
+        shapes = {
+            number[i]: (len(domains), most, root.network.sizes[number[i]])
+            for d in domains
+            for i, *_ in d.splits
+        }
+        self.walls = {node: np.zeros(shape) for node, shape in shapes.items()}
+        self.level = np.zeros((len(domains), most))
+        for k, domain in enumerate(domains):
+            for s, (index, place, side, point, _) in enumerate(domain.splits):
+                node = number[index]
+                self.walls[node][k, s, place] = -side
+                self.level[k, s] = side * point
+                face, tighter = (self.bounds.lower, max) if side > 0 else (self.bounds.upper, min)
+                face[node][k, place] = tighter(face[node][k, place], point)
+
+    def clipped(self, plane: tuple[Tensor, Tensor]) -> tuple[dict[Node, Interval], Tensor]:
+        """The boxes of the nodes that are clipped or split after one more round; and which are clearly empty
+        (D,), so that the domain has no point that matters. Where a box is empty its ends are swapped.
+
+        plane: slopes (D, n) and constants (D,) of what is not above zero at such a point.
+        """
+        bounds = self.bounds
+        own = (plane[0].numpy()[:, None], plane[1].numpy()[:, None], np.zeros((len(self.level), 1)))
+        split = [bounds.pull(self.walls, _USUAL, self.level, 0.0)] if self.walls else []
+        cut = [np.concatenate(parts, 1) for parts in zip(own, *split, strict=True)]
+        empty = np.zeros(len(self.level), bool)
+        for node in self.way.clipped:
+            bounds.refine(node, _USUAL, cut)
+            low, high = bounds.lower[node], bounds.upper[node]
+            empty |= (low - high > _CLEAR * (1 + np.abs(low))).any(1)
+        found = {self.nodes[k]: _interval(bounds, k, self.nodes[k]) for k in {*self.way.clipped, *self.walls}}
+        return found, torch.from_numpy(empty)
+
+    def select(self, index: Tensor) -> Clipping:
+        """That of some of the domains (d,)."""
+        some, made = index.numpy(), copy(self)
+        made.bounds, made.level = self.bounds.take(some), self.level[some]
+        made.walls = {node: wall[some] for node, wall in self.walls.items()}
+        return made
+
+
+def _numbers(nodes: Sequence[Node]) -> dict[int, int]:
+    return {node.index: k for k, node in enumerate(nodes)}
 
 
 def _interval(bounds: Bounds, number: int, node: Node) -> Interval:

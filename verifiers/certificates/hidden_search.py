@@ -24,9 +24,11 @@ from ..rule import Elementwise, find_rule
 from ..slopes import Slopes
 from .ascent import Ascent
 from .candidates import candidates
+from .checked import Checked, checked
 from .claim import Claim
-from .clipping import clipped_boxes, clipped_nodes, joined_bounds
+from .clipping import Clipping, clipped_nodes, joined_bounds
 from .enclosure import checker_network, enclosed, refined_nodes
+from .engine_tree import engine_leaves, planted
 from .leaves import Domain, DomainBatch, Multipliers, open_places, rounded
 from .rebuilt import rebuilt
 from .trees import Branch, Proof, Refuted, Tree, Way
@@ -36,7 +38,9 @@ __all__ = ["HiddenSearch"]
 
 _AT_ONCE, _MOST = 2**23, 256  # numbers in the rows of one batch, and domains
 _PATIENCE, _TUNING = 32, 0.2  # splits until hidden rows are tuned; the part of the time left that it may take
+_ENGINE = 0.4  # the part that the engine's own search may take
 _FIRST, _LATER, _LONG = Ascent(20, 0.3, 0.95), Ascent(8, 0.1, 0.9), Ascent(200, 0.05, 0.98)
+_NONE = Ascent(0, 0.0, 1.0)
 
 
 @dataclass(slots=True, eq=False)
@@ -66,6 +70,7 @@ class HiddenSearch:
         self.ids: dict[int, NDArray[np.int64]] = {}
         self.boxes: dict[Node, Interval] = {}
         self.better: tuple[Way, ...] = ()
+        self.helped = False
         self.sets: Sequence[Mapping[tuple[int, str], NDArray[np.float64]]] = ()
         self.rows: Mapping[int, NDArray[np.int64]] = {}
 
@@ -75,8 +80,10 @@ class HiddenSearch:
             self._enclose()
             open_ = self._quick() if time.monotonic() < self._until() else []
             while open_ and time.monotonic() < self._until():
-                self._tune()
-                batch = [d for d in open_ if d.last == open_[0].last][: self.step]
+                if self.splits >= _PATIENCE and not self.helped:
+                    open_ = self._helped(open_)
+                    continue
+                batch = [d for d in open_ if d.kind == open_[0].kind][: self.step]
                 taken = {id(d) for d in batch}
                 open_ = [d for d in open_ if id(d) not in taken] + self._bounded(batch)
         except Rejected:  # out of time
@@ -102,7 +109,7 @@ class HiddenSearch:
         for node in self.graph.nodes[1:]:
             if isinstance(find_rule(node), Elementwise):
                 read = self.number[node.inputs[0]]
-                self.ids[self.number[node]] = open_places(self.bounds, read, smooth=self._is_smooth(node))
+                self.ids[self.number[node]] = open_places(self.bounds, read, smooth=self.is_smooth(node))
 
     def _take(self, bounds: Bounds) -> None:
         """Goes on from bounds of all problems."""
@@ -112,9 +119,30 @@ class HiddenSearch:
             low, high = (torch.from_numpy(e).reshape(-1, *node.shape) for e in ends)
             self.boxes[node] = Interval(low, high)
 
+    def _helped(self, open_: list[Domain]) -> list[Domain]:
+        """Where a few splits did not suffice, hidden rows are tuned, and clauses take over the engine's trees
+        where it has some: the domains that are open then.
+        """
+        self.helped = True
+        self._tune()
+        now = time.monotonic()
+        found = engine_leaves(self.graph, self.claim, _ENGINE * max(0.0, self._until() - now))
+        kept = [d for d in open_ if (d.problem, d.clause) not in found]
+        numbers = {node.index: k for node, k in self.number.items()}
+        for key in dict.fromkeys((d.problem, d.clause) for d in open_):
+            if key in found:
+                whole = self._whole(*key, self.claim.clauses[key[1]][0][0])
+                _hang(whole, None)
+                kept += planted(whole, found[key], self.graph, numbers)
+        return kept
+
+    def _whole(self, problem: int, clause: int, atom: int) -> Domain:
+        root = self.roots[problem * len(self.claim.clauses) + clause]
+        return Domain(problem, clause, atom, (), np.zeros(0), {}, (root, "tree"))
+
     def _tune(self) -> None:
-        """Tunes the hidden rows, once, where a few splits did not suffice: what is open goes on with them."""
-        if self.better or self.splits < _PATIENCE or self.claim.batch > 1 or not self.way.refined:
+        """Tunes the hidden rows: what is open goes on with them."""
+        if self.claim.batch > 1 or not self.way.refined:
             return
         now = time.monotonic()
         until = now + _TUNING * (self._until() - now)
@@ -145,52 +173,61 @@ class HiddenSearch:
                 if not smooth and bounds[b, atoms[best]] > self.enough[b, atoms[best]]:
                     root.tree = Refuted(np.array([float(k == best) for k in range(len(atoms))]))
                     continue
-                open_.append(Domain(b, c, atoms[best], (), np.zeros(0), {}, (root, "tree")))
+                open_.append(self._whole(b, c, atoms[best]))
         return open_
 
-    def batch(self, domains: list[Domain], *, clipped: bool = True) -> DomainBatch:
-        """The domains as rows, over boxes cut and, if wanted, clipped by their splits."""
-        batch = DomainBatch.of(self.graph, self.inputs, self.boxes, (self.C, self.d), domains)
-        if not (clipped and self.way.clipped and any(d.splits for d in domains)):
-            return batch
-        boxes = clipped_boxes(self.bounds, domains, self.nodes, self.way)
-        return replace(batch, boxes={**batch.boxes, **boxes})
+    def batch(self, domains: list[Domain]) -> DomainBatch:
+        """The domains as rows, over the problems' boxes cut by their splits."""
+        return DomainBatch.of(self.graph, self.inputs, self.boxes, (self.C, self.d), domains)
+
+    def _clipping(self, domains: Sequence[Domain]) -> Clipping:
+        return Clipping(self.bounds, domains, self.nodes, self.way)
 
     def _bounded(self, domains: list[Domain]) -> list[Domain]:
         """Bounds domains: hangs leaves where they are refuted; the halves of the others."""
-        begun = time.monotonic()
-        batch = self.batch(domains)
-        self.bounding += time.monotonic() - begun
+        whole = self.batch(domains)
+        batch = whole.tightened(domains)
         needed = self.enough[[d.problem for d in domains], [d.atom for d in domains]].unsqueeze(1)
         ascent = _LONG if domains[0].last else _LATER if domains[0].splits else _FIRST
+        ascent = _NONE if domains[0].fresh else ascent
         slopes = ascent.best(batch, batch.start(domains), needed, self._until())
         with torch.no_grad():
             settled, begun = rounded(slopes, batch.unit()), time.monotonic()
-            bound = batch.lower(settled)
+            found = checked(whole, settled, needed, domains, self._clipping if self.way.clipped else None)
             self.bounding, self.bounded = (
                 self.bounding + time.monotonic() - begun,
                 self.bounded + len(domains),
             )
-            done = (bound > needed).squeeze(1)
+            done = (found.bound > needed).squeeze(1)
             self.leaves += int(done.sum())
-            lines = batch.lines(settled)
+            stored = whole.lines(settled)
             sizes = (settled.values[Multipliers] * batch.unit()) if domains[0].splits else None
             for k in done.nonzero().squeeze(1).tolist():
-                _hang(domains[k], _leaf(self, domains[k], k, lines, sizes))
-            rest = (~done).nonzero().squeeze(1)
-            if len(rest) == 0:
-                return []
-            left = [domains[k] for k in rest.tolist()]
-            for k, d in zip(rest.tolist(), left, strict=True):
-                d.slopes = {
-                    n: v[k : k + 1].detach() for n, v in settled.values.items() if n is not Multipliers
-                }
-                d.multipliers = np.zeros(0) if sizes is None else sizes[k, 0, : len(d.splits)].numpy()
-            curves = {node: self._is_smooth(node) for node in lines}
-            return _halves(self, left, candidates(batch, lines, rest, curves))
+                _hang(domains[k], _leaf(self, domains[k], k, stored, sizes))
+            return _opened(self, domains, found, settled, sizes) if len(found.left) else []
 
-    def _is_smooth(self, node: Node) -> bool:
+    def is_smooth(self, node: Node) -> bool:
+        """Whether a function is a sigmoid."""
         return bool(self.claim.network.nodes[self.number[node]]["op"] == "sigmoid")
+
+
+def _opened(
+    search: HiddenSearch, domains: list[Domain], found: Checked, slopes: Slopes, sizes: Tensor | None
+) -> list[Domain]:
+    """What is left of a batch: the halves of the open domains, or these themselves where they are to be tuned
+    first. sizes (D, 1, S): the splits' multipliers.
+    """
+    left = [domains[k] for k in found.left.tolist()]
+    clipped = [search.nodes[number] for number in search.way.clipped]
+    for k, place, d in zip(found.left.tolist(), found.places.tolist(), left, strict=True):
+        d.slopes = {n: v[k : k + 1].detach() for n, v in slopes.values.items() if n is not Multipliers}
+        d.multipliers = np.zeros(0) if sizes is None else sizes[k, 0, : len(d.splits)].numpy()
+        d.tight = {n: found.rows.boxes[n].select(torch.tensor([place])) for n in clipped}
+    if left[0].fresh:
+        return [replace(d, fresh=False) for d in left]
+    lines = found.rows.lines(found.slopes)
+    curves = {node: search.is_smooth(node) for node in lines}
+    return _halves(search, left, candidates(found.rows, lines, found.places, curves))
 
 
 def _halves(search: HiddenSearch, domains: list[Domain], splits: tuple[Tensor, ...]) -> list[Domain]:
@@ -207,7 +244,7 @@ def _halves(search: HiddenSearch, domains: list[Domain], splits: tuple[Tensor, .
     flat = [half for pairs in halves for pair in pairs for half in pair]
     values: list[float] = []
     for part in (flat[i : i + search.step] for i in range(0, len(flat), search.step)):
-        batch = search.batch(part, clipped=False)
+        batch = search.batch(part).tightened(part)
         values += batch.lower(batch.start(part)).squeeze(1).nan_to_num(nan=-1e30).tolist()
     children: list[Domain] = []
     for d, pairs in zip(domains, halves, strict=True):

@@ -32,7 +32,8 @@ class Domain:
     """A part of a problem: splits (node, coordinate, side, point, unit) by the graph, an atom to refute.
 
     slopes: parameters by node, (1, R, ...), from which tuning starts; parent: where its tree
-    hangs; last: nothing is left to be split, only to be tuned.
+    hangs; last: nothing is left to be split, only to be tuned; fresh: from the engine, to be tried untuned.
+    tight: what clipping left of the parent's boxes, where these were clipped.
     """
 
     problem: int
@@ -43,6 +44,13 @@ class Domain:
     slopes: dict[object, Tensor]
     parent: tuple[object, str]
     last: bool = False
+    fresh: bool = False
+    tight: Mapping[Node, Interval] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What domains of one batch have in common."""
+        return self.last, self.fresh, tuple(self.slopes), tuple(self.tight)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +101,7 @@ class DomainBatch:
         """The parameters that the domains bring along; missing ones are set up by the pull."""
         slopes = Slopes()
         for key in domains[0].slopes:
-            slopes.values[key] = torch.cat([d.slopes[key] for d in domains]).requires_grad_()
+            slopes.values[key] = torch.cat([d.slopes[key] for d in domains]).double().requires_grad_()
         if self.splits[0].shape[1]:
             size = np.zeros((len(domains), 1, self.splits[0].shape[1]))
             for k, domain in enumerate(domains):
@@ -127,6 +135,23 @@ class DomainBatch:
             self.graph, start, self.inputs, self.boxes, extra=extra, slopes=slopes, seen=self.seen
         )
         return found - self.constants + offset
+
+    def plane(self, bound: Tensor) -> tuple[Tensor, Tensor]:
+        """Slopes (D, n) and constants (D,) of the linear functions that the last bounds (D, 1) come from."""
+        box = self.boxes[self.graph.input]
+        a = dense(self.seen[self.graph.input]).expand(len(bound), 1, *self.graph.input_shape)
+        return a.flatten(1), (bound - box.minimum(a)).squeeze(1)
+
+    def tightened(self, domains: Sequence[Domain]) -> DomainBatch:
+        """The same over what was left of the parents' boxes, where clipping left something."""
+        own = dict(self.boxes)
+        for node in domains[0].tight:
+            low, high = (
+                torch.cat([getattr(d.tight[node], end) for d in domains]) for end in ("lower", "upper")
+            )
+            low, high = torch.maximum(low, own[node].lower), torch.minimum(high, own[node].upper)
+            own[node] = Interval(torch.minimum(low, high), torch.maximum(low, high))
+        return replace(self, boxes=own, seen={})
 
     def open(self, best: Tensor) -> Tensor:
         """Where the bound is not above zero yet."""

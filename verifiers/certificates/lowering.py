@@ -8,7 +8,6 @@ the checker allows for.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,46 +17,13 @@ from torch import Tensor
 
 from robustbench_local.errors import UnsupportedOpError
 
-from ..graph import Graph, Node, Slot, concatenate
+from ..graph import Graph, Node, Piece, Slot, concatenate
+from .lowered import Lowered, narrow
+from .maxima import max_pool2d, maximum
 
-__all__ = ["Lowered", "lowered"]
+__all__ = ["lowered"]
 
-Arrays = dict[str, NDArray[Any]]
 aten = torch.ops.aten
-
-
-@dataclass
-class Lowered:
-    """The network of a certificate: entries of the header, arrays by name; the output is last."""
-
-    nodes: list[dict[str, Any]] = field(default_factory=list)
-    arrays: Arrays = field(default_factory=dict)
-    sizes: list[int] = field(default_factory=list)
-
-    def add(
-        self, op: str, inputs: list[int], outputs: int, arrays: Arrays | None = None, **about: Any
-    ) -> int:
-        """Enters a node of `outputs` numbers, and returns its number."""
-        self.nodes.append({"op": op, "inputs": inputs, **about})
-        self.sizes.append(outputs)
-        number = len(self.nodes) - 1
-        for name, value in (arrays or {}).items():
-            self.arrays[f"network/{number}.{name}"] = value
-        return number
-
-    def pick(self, parent: int, index: NDArray[Any], weight: Any = 1.0, bias: Any = 0.0) -> int:
-        """y_i = weight_i * x at index_i + bias_i; the parent itself where that changes nothing."""
-        size = self.sizes[parent]
-        weight, bias = (np.broadcast_to(_narrow(v), index.shape) for v in (weight, bias))
-        same = len(index) == size and bool(np.all(index == np.arange(size)))
-        if same and bool(np.all(weight == 1)) and not bool(np.any(bias)):
-            return parent
-        parts = {"index": index.astype(np.int32), "weight": weight, "bias": bias}
-        return self.add("pick", [parent], len(index), parts, size=size)
-
-    def scale(self, parent: int, weight: Any = 1.0, bias: Any = 0.0) -> int:
-        """y = weight * x + bias, coordinate by coordinate."""
-        return self.pick(parent, np.arange(self.sizes[parent]), weight, bias)
 
 
 Lower = Callable[[Lowered, Node, list[int]], int | None]
@@ -94,13 +60,6 @@ def _lower(*ops: Callable[..., Any]) -> Callable[[Lower], Lower]:
         return function
 
     return enter
-
-
-def _narrow(value: Any) -> NDArray[Any]:
-    """As float32 where that is exact, else as float64."""
-    wide = np.asarray(value.detach().cpu().numpy() if isinstance(value, Tensor) else value, np.float64)
-    short = wide.astype(np.float32)
-    return short if bool(np.all(short.astype(np.float64) == wide)) else wide
 
 
 def _constant(node: Node, position: int) -> NDArray[Any] | None:
@@ -146,7 +105,7 @@ def _affine(
 ) -> int:
     weight, bias = parts
     places = about.pop("places", 1)
-    arrays = {"weight": _narrow(weight), "bias": _narrow(0.0 if bias is None else bias)}
+    arrays = {"weight": narrow(weight), "bias": narrow(0.0 if bias is None else bias)}
     arrays["bias"] = np.broadcast_to(arrays["bias"], (len(weight),))
     return made.add(op, inputs, len(weight) * places, arrays, **about)
 
@@ -287,6 +246,10 @@ def _tanh(made: Lowered, node: Node, inputs: list[int]) -> int | None:
     """tanh(x) = 2 sigmoid(2 x) - 1."""
     half = made.add("sigmoid", [made.scale(inputs[0], 2.0)], node.numel)
     return made.scale(half, 2.0, -1.0)
+
+
+_lower(aten.maximum.default)(maximum)
+_lower(aten.max_pool2d.default, Piece(aten.max_pool2d_with_indices.default, 0))(max_pool2d)
 
 
 @_lower(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..builder import Build
 from ..graph import Graph, Node
-from .lowering import Lowered
+from .lowered import Lowered
 
 __all__ = ["rebuilt"]
 

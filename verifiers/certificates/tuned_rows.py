@@ -120,7 +120,6 @@ def _tuned_node(
             begun = time.monotonic()
             bounds.stored = _stored(sets, made.ids)
             bounds.refine(number, np.arange(len(kept))[None], None, kept)
-            bounds.lines.clear()
             bounds.stored = {}
             made.seconds += time.monotonic() - begun
             made.sets += sets

@@ -1,0 +1,112 @@
+"""Proofs that start from the engine's trees: complete and true whatever the engine says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from robustbench_local.verifiers.certificates import engine_tree, hidden_search
+from robustbench_local.verifiers.certificates.engine_tree import EngineLeaf
+
+from robustbench_local.checker import check
+from robustbench_local.verifiers import BranchAndBound, certify, from_torch
+
+from .samples import KINDS, certificate, parts, problem
+
+Leaves = dict[tuple[int, int], list[EngineLeaf]]
+Engine = Callable[..., Leaves]
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Leaves], Leaves]], list[Leaves]]:
+    """Has every search start from what the engine says, changed in some way; what it said."""
+    said: list[Leaves] = []
+    own: Engine = hidden_search.engine_leaves
+
+    def use(change: Callable[[Leaves], Leaves]) -> list[Leaves]:
+        def changed(*about: Any) -> Leaves:
+            said.append(own(*about))
+            return change(said[-1])
+
+        monkeypatch.setattr(hidden_search, "engine_leaves", changed)
+        return said
+
+    monkeypatch.setattr(hidden_search, "_PATIENCE", 0)
+    return use
+
+
+@pytest.mark.parametrize(("kind", "share"), [("dense", 0.2), ("conv", 0.1), ("residual", 0.2)])
+def test_a_proof_takes_over_the_tree(kind: str, share: float, engine: Any, tmp_path: Path) -> None:
+    said = engine(lambda leaves: leaves)
+    path = certificate(tmp_path / "proof", kind, share=share, seed=3)
+    _, arrays = parts(path)
+    count = sum(map(len, said[0].values()))
+    assert check(path).accepted
+    assert 0 < count <= (arrays["proof/nodes"] < 0).sum() <= 2 * count  # most leaves stand as they are
+    splits = {leaf.splits[0][3] for leaves in said[0].values() for leaf in leaves if leaf.splits}
+    assert splits <= set(arrays["proof/points"].tolist())
+
+
+def garbled(leaves: Leaves, seed: int) -> Leaves:
+    """Multipliers and slopes at random."""
+    rng = np.random.default_rng(seed)
+    found: Leaves = {}
+    for key, some in leaves.items():
+        for leaf in some:
+            depth = len(leaf.splits)
+            slopes = {
+                n: torch.rand(v.shape, generator=torch.Generator().manual_seed(seed))
+                for n, v in leaf.slopes.items()
+            }
+            found.setdefault(key, []).append(
+                EngineLeaf(leaf.splits, rng.exponential(3.0, depth), np.full(depth, 5.0), slopes)
+            )
+    return found
+
+
+@pytest.mark.parametrize("kind", ["dense", "residual"])
+def test_other_parameters_cost_splits_and_nothing_else(kind: str, engine: Any, tmp_path: Path) -> None:
+    engine(lambda leaves: garbled(leaves, 5))
+    assert check(certificate(tmp_path / "proof", kind, share=0.25, seed=3)).accepted
+
+
+def test_a_tree_without_slopes_serves(engine: Any, tmp_path: Path) -> None:
+    """As where memory was short."""
+
+    def bare(leaves: Leaves) -> Leaves:
+        return {
+            key: [EngineLeaf(leaf.splits, leaf.multipliers, leaf.ranges, {}) for leaf in some]
+            for key, some in leaves.items()
+        }
+
+    engine(bare)
+    assert check(certificate(tmp_path / "proof", "residual", share=0.25, seed=3)).accepted
+
+
+def test_a_tree_that_is_open_is_gone_on_with(
+    engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine had no time: what it left open is split further."""
+    own = BranchAndBound.resumed
+
+    def short(self: BranchAndBound, graph: Any, query: Any, state: Any, budget: Any) -> Any:
+        return own(self, graph, query, state, engine_tree.Budget(domains=2))
+
+    monkeypatch.setattr(BranchAndBound, "resumed", short)
+    said = engine(lambda leaves: leaves)
+    found = check(certificate(tmp_path / "proof", "dense", share=0.05))
+    assert found.accepted and found.leaves > sum(map(len, said[0].values()))
+
+
+@pytest.mark.parametrize("kind", ["dense", "sigmoid"])
+def test_no_tree_proves_what_is_false(kind: str, engine: Any, tmp_path: Path) -> None:
+    """The engine calls everything proved: there is no file all the same."""
+    engine(lambda leaves: garbled(leaves, 7))
+    network, shape, _ = KINDS[kind]
+    graph = from_torch(network, torch.zeros(1, *shape))
+    found = certify(graph, problem(kind, share=-0.05), tmp_path / "proof", seconds=2.0)
+    assert found.path is None and not list(tmp_path.iterdir())
