@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .row import Claim as Claim
     from .row import Fit as Fit
     from .row import Gate as Gate
+    from .row import Members as Members
     from .row import Row as Row
     from .row import RowCard as RowCard
     from .row import Tools as Tools
@@ -47,6 +48,7 @@ __all__ = [
     "Completeness",
     "Fit",
     "Gate",
+    "Members",
     "ModelCard",
     "ModelEntry",
     "PlannedRow",
@@ -82,7 +84,7 @@ _WITH_TORCH = {
         ("MODELS", "ModelEntry", "build_model", "model", "parameter_count", "split_name"), ".registry"
     ),
     **dict.fromkeys(
-        ("ROWS", "Claim", "Fit", "Gate", "Row", "RowCard", "Tools", "add_row", "find_row"), ".row"
+        ("ROWS", "Claim", "Fit", "Gate", "Members", "Row", "RowCard", "Tools", "add_row", "find_row"), ".row"
     ),
     "ModelCard": ".card",
 }

@@ -15,7 +15,7 @@ from robustbench_local.specs import Query
 
 from .registry import MODELS, ModelEntry
 
-__all__ = ["ROWS", "Claim", "Fit", "Gate", "Row", "RowCard", "Tools", "add_row", "find_row"]
+__all__ = ["ROWS", "Claim", "Fit", "Gate", "Members", "Row", "RowCard", "Tools", "add_row", "find_row"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,20 @@ class Claim:
     seconds: float = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class Members:
+    """People whose rows a network was trained on, and people like them whose rows it was not.
+
+    Attributes:
+        trained, others: inputs (N, *shape) and labels (N,) of both.
+        loss: of outputs and labels, per person, (N,): what the network was trained to make small.
+    """
+
+    trained: Callable[[], tuple[Tensor, Tensor]]
+    others: Callable[[], tuple[Tensor, Tensor]]
+    loss: Callable[[Tensor, Tensor], Tensor]
+
+
 class Tools(Protocol):
     """What training borrows from the engines, which the zoo does not import."""
 
@@ -129,13 +143,17 @@ class Fit(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A system of the lectures that exists here: its card, model, gate, weight sets and claims."""
+    """A system of the lectures that exists here: its card, model, gate, weight sets and claims.
+
+    `members`: for systems about people, who must not be found out to be in the training data.
+    """
 
     card: RowCard
     model: str
     gate: Gate
     fits: Mapping[str, Fit]
     claims: tuple[Claim, ...]
+    members: Members | None = None
 
     @property
     def entry(self) -> ModelEntry:

@@ -20,7 +20,7 @@ from robustbench_local.specs import Data, Net, Query, Var, box, forall
 from ..card import ModelCard
 from ..fitting import minibatch
 from ..registry import model
-from ..row import Claim, Gate, Row, RowCard, Tools, add_row
+from ..row import Claim, Gate, Members, Row, RowCard, Tools, add_row
 from .scores import Scores, area_under_curve, fit_scores, linear
 
 __all__ = ["diagnosis"]
@@ -60,6 +60,11 @@ def _area(network: nn.Module) -> float:
     rows, labels, _ = _patients("test")
     with torch.inference_mode():
         return area_under_curve(network(rows)[:, 0], labels)
+
+
+def _surprise(odds: Tensor, labels: Tensor) -> Tensor:
+    """Logistic loss of each patient, (N,)."""
+    return F.binary_cross_entropy_with_logits(odds[:, 0], labels.to(odds.dtype), reduction="none")
 
 
 def _right_within_errors(network: nn.Module, patients: _Patients, chosen: Tensor) -> Query:
@@ -232,5 +237,6 @@ add_row(
             "spec": fit_scores(lambda: _patients("train")[:2], steps=1500, penalty=_careful),
         },
         claims=(_measured(), _abstains(), _grows()),
+        members=Members(lambda: _patients("train")[:2], lambda: _patients("test")[:2], _surprise),
     )
 )

@@ -24,7 +24,6 @@ WITHOUT_CLAIM: Mapping[str, str] = {
     "E.06": f"{_ENGINE}: verifiers bab, split, milp",
     "E.07": f"{_ENGINE}: verifiers ibp, crown, alpha-crown",
     "E.08": f"{_ENGINE}: the curves of reports",
-    "P.07": "fairness: 12.10 to 12.13, transparency: P.03; for privacy the lectures name no model",
 }
 """What stands in the table for rows of the plan that are no claim about models."""
 

@@ -1,7 +1,8 @@
 """The process around the models as claims about every row: what is missing, counted, must be nothing.
 
 The five steps and the two tests are those of the lectures (episode 12); cards follow M. Mitchell et al.,
-arXiv 1810.03993, data sheets T. Gebru et al., arXiv 1803.09010, audits M. Brundage et al., arXiv 2004.07213.
+arXiv 1810.03993, data sheets T. Gebru et al., arXiv 1803.09010, audits M. Brundage et al., arXiv 2004.07213;
+the attack on privacy is in `privacy.py`.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 from robustbench_local.errors import UnknownNameError
-from robustbench_local.models import Row, RowCard, WeightsRecord, read_index
+from robustbench_local.models import ROWS, Row, RowCard, WeightsRecord, read_index
 from robustbench_local.version import __version__
 
 from .auditing import Finding, findings
 from .card_pages import card_html, card_markdown
 from .cards import Card, card_of
+from .privacy import advantages_of, overfitted_advantage
 from .records import ClaimRecord, RowRecord, code_hash, weights_of_rows
+from .sources import sources_of
 from .status import released, status_of
 
 __all__ = ["PROCESSES", "Facts", "Process", "evaluate_process", "facts_of"]
@@ -33,10 +36,12 @@ class Facts:
 
     answers: Mapping[str, str]
     card: Card
+    family: str
     status: str
     release: bool
     asked: tuple[tuple[str, str], ...]
     found: tuple[Finding, ...]
+    advantages: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,23 @@ def _released_early(facts: Facts) -> int:
     return int(facts.release and facts.status != "bracketed")
 
 
+MOST_ADVANTAGE = 0.1
+"""What an attack on privacy may gain; by chance alone it gains about half of that on a few hundred people."""
+
+
+def _values_missing(facts: Facts) -> int:
+    """Fairness not bracketed, a card with parts missing, weights that give away who was trained on."""
+    unfair = facts.family == "fairness" and facts.status != "bracketed"
+    leaks = [name for name, gain in facts.advantages.items() if not gain <= MOST_ADVANTAGE]  # NaN leaks, too
+    return int(unfair) + int(_parts_missing(facts) > 0) + len(leaks)
+
+
+def _overfitted(facts: Facts) -> Facts:
+    """As if the weights were of a network that knows the people of its training data by heart."""
+    row = next(row for row in ROWS.values() if row.members is not None)
+    return replace(facts, advantages={"overfitted": overfitted_advantage(row)})
+
+
 PROCESSES: Mapping[str, Process] = {
     process.id: process
     for process in (
@@ -116,6 +138,11 @@ PROCESSES: Mapping[str, Process] = {
             *("P.06", "release", "No weights are released of a row that is not bracketed."),
             *(_released_early, lambda facts: replace(facts, release=True, status="gated")),
         ),
+        Process(
+            *("P.07", "key-values"),
+            "Fairness is bracketed, cards are whole, losses hardly tell who was trained on.",
+            *(_values_missing, _overfitted),
+        ),
     )
 }
 """Row of the plan -> its rule."""
@@ -129,10 +156,12 @@ def facts_of(row: Row, record: RowRecord | None, index: Iterable[WeightsRecord])
     return Facts(
         answers={name: text if isinstance(text, str) else "; ".join(text) for name, text in texts.items()},
         card=card_of(row, record, weights),
+        family=row.entry.card.family,
         status=status,
         release=released(status),
         asked=tuple((claim.name, name) for claim in row.claims for name in row.fits),
         found=tuple(findings({row.card.id: record})) if record is not None else (),
+        advantages=advantages_of(row),
     )
 
 
@@ -144,6 +173,7 @@ def evaluate_process(id: str, rows: Sequence[Row], records: Mapping[str, RowReco
     if id not in PROCESSES:
         raise UnknownNameError.of("process", id, PROCESSES)
     start, process, index = time.perf_counter(), PROCESSES[id], read_index()
+    people = [file for row in rows if row.members is not None for file in sources_of(row)]
     facts = [facts_of(row, records.get(row.card.id), index.values()) for row in rows]
     missing = [process.missing(one) for one in facts]
     worst = float(max(missing, default=0))
@@ -163,7 +193,7 @@ def evaluate_process(id: str, rows: Sequence[Row], records: Mapping[str, RowReco
         title=process.says,
         family="process",
         version=__version__,
-        code=code_hash(("card.py", "row.py")),
+        code=code_hash(("card.py", "row.py", *people)),
         weights=weights_of_rows(index),
         gate={},
         gate_text="",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from robustbench_local.cli import run
 from robustbench_local.errors import GateError, UnknownNameError
@@ -23,6 +25,7 @@ from robustbench_local.zoo import (
     write_records,
     zoo_rows,
 )
+from robustbench_local.zoo.privacy import advantage, advantages_of, overfitted_advantage
 from robustbench_local.zoo.process import facts_of
 
 RECORDS = read_records(SHIPPED_EVALUATION)
@@ -56,8 +59,24 @@ def test_the_status_of_a_rule_falls_when_a_row_changes(tmp_path: Path) -> None:
 
 def test_rows_without_a_claim_say_so() -> None:
     rows = {row.id: row for row in zoo_rows()}
-    assert "privacy" in rows["P.07"].reason and "pgd" in rows["E.02"].reason
+    assert "pgd" in rows["E.02"].reason
     assert not rows["E.02"].release and not rows["7.01"].release and rows["12.03"].release
+
+
+def test_an_attack_tells_those_trained_on_only_where_a_network_overfits() -> None:
+    assert advantage(torch.tensor([0.0, 0.0, 3.0]), torch.tensor([2.0, 2.0])) == pytest.approx(2 / 3)
+    assert advantage(torch.ones(4), torch.ones(5)) == 0
+    assert math.isnan(advantage(torch.tensor([0.0, torch.nan]), torch.ones(2)))
+    row = ROWS["12.13"]
+    found = advantages_of(row)
+    assert set(found) == set(row.fits) and max(found.values()) < 0.05
+    assert overfitted_advantage(row) > 0.2
+    assert advantages_of(ROWS["12.03"]) == {}
+    facts = facts_of(row, RECORDS["12.13"], read_index().values())
+    rule = PROCESSES["P.07"]
+    for broken in ({"status": "gated"}, {"advantages": {"nominal": 0.2}}, {"advantages": {"spec": math.nan}}):
+        assert rule.missing(replace(facts, **broken)) == 1
+    assert rule.missing(replace(facts, card=replace(facts.card, sections=()))) == 1
 
 
 def test_a_card_says_the_same_in_both_forms(tmp_path: Path) -> None:
