@@ -67,8 +67,10 @@ def _spread(value: Tensor, tangent: Tensor) -> Dual:
 
 @rule(torch.rsub, Tensor.__rsub__)
 def _reflected(function: Function, left: object, right: object) -> Dual:
-    del function
-    return _sum(torch.sub, torch.as_tensor(right) if isinstance(right, float | int) else right, left)
+    value = function(primal(left), primal(right))  # right - left
+    parts = [-left.tangent] if isinstance(left, Dual) else []
+    parts += [right.tangent] if isinstance(right, Dual) else []
+    return _spread(value, parts[0] if len(parts) == 1 else parts[0] + parts[1])
 
 
 def _tangent(of: Dual) -> Tensor:

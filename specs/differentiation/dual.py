@@ -15,7 +15,7 @@ from torch import Tensor
 
 from robustbench_local.errors import UnsupportedOpError
 
-__all__ = ["Dual", "by_sample", "derivative", "linear", "primal", "refused", "rule", "wide"]
+__all__ = ["Dual", "by_sample", "derivative", "linear", "primal", "refused", "rule", "rule_of", "wide"]
 
 Function = Callable[..., Any]
 Rule = Callable[..., Any]
@@ -31,6 +31,13 @@ def rule(*functions: object) -> Callable[[_R], _R]:
         return found
 
     return enter
+
+
+def rule_of(function: object) -> Rule:
+    """The rule of a function; UnsupportedOpError where it has none."""
+    if function not in _RULES:
+        raise refused(getattr(function, "__name__", str(function)))
+    return _RULES[function]
 
 
 class Dual:
@@ -50,9 +57,7 @@ class Dual:
     ) -> Any:
         """The function on duals, by its rule; UnsupportedOpError where it has none."""
         del types
-        if func not in _RULES:
-            raise refused(getattr(func, "__name__", str(func)))
-        return _RULES[func](func, *args, **(kwargs or {}))
+        return rule_of(func)(func, *args, **(kwargs or {}))
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.value, name)
@@ -169,7 +174,8 @@ def by_sample(function: Function, of: Dual, *args: Any, **kwargs: Any) -> Dual:
 
 def refused(what: str) -> UnsupportedOpError:
     """The error for something that has no rule here."""
-    known = sorted({name for f in _RULES if not (name := getattr(f, "__name__", "")).startswith("_")})
+    names = {getattr(f, "__name__", "") for f in _RULES}
+    known = sorted(name for name in names if name.isidentifier() and not name.startswith("_"))
     return UnsupportedOpError(
         f"no derivative is known of {what}",
         where="a derivative in a property",

@@ -7,11 +7,13 @@ from collections.abc import Callable
 import pytest
 import torch
 from robustbench_local.specs.differentiation import derivative
+from robustbench_local.verifiers.graph_network import GraphNetwork
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robustbench_local.errors import UnsupportedOpError
 from robustbench_local.specs import jump
+from robustbench_local.verifiers import from_torch
 
 Network = Callable[[Tensor], Tensor]
 
@@ -37,6 +39,17 @@ class Residual(nn.Module):
         return self.second(joined) - 2 * x[:, :3]
 
 
+class Plain(nn.Module):
+    """A function as a network."""
+
+    def __init__(self, function: Network) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
 CONV = nn.Sequential(
     nn.Conv2d(2, 3, 3, padding=1),
     nn.BatchNorm2d(3),
@@ -59,7 +72,7 @@ NETWORKS: dict[str, tuple[tuple[int, ...], Network]] = {
     "powers": ((4,), lambda x: torch.pow(x, 2) + x**1),
     "spread": ((4,), lambda x: x[:, :1] + torch.ones(4, dtype=x.dtype) * x.unsqueeze(1).mean(1)),
     "pieces": ((4,), lambda x: sum(part * k for k, part in enumerate(x.chunk(2, 1), 1)) - x.split(2, 1)[0]),
-    "affine": ((4,), lambda x: 3 * x.unflatten(1, (2, 2)).flatten(1)[:, 1:] + 1),
+    "affine": ((4,), lambda x: 0.1 - 3 * x.unflatten(1, (2, 2)).flatten(1)[:, 1:] + 1),
     "strided": ((2, 4, 4), lambda x: F.conv2d(x, torch.ones(1, 2, 2, 2, dtype=x.dtype), stride=2)),
     "constant": ((4,), lambda x: torch.ones(len(x), 2, dtype=x.dtype)),
     "shapes": ((2, 4, 4), lambda x: x.permute(0, 2, 3, 1).reshape(len(x), -1, 2).transpose(1, 2).flatten(1)),
@@ -78,6 +91,19 @@ def test_a_derivative_is_that_of_torch(name: str) -> None:
     found = derivative(network, x, v[0])
     torch.testing.assert_close(found, want)
     assert found.shape == network(x).shape
+
+
+@pytest.mark.parametrize(
+    "name", ["relu", "smooth", "leaky", "softmax", "residual", "spread", "affine", "strided"]
+)
+def test_networks_made_of_operators_have_the_same_derivative(name: str) -> None:
+    shape, network = NETWORKS[name]
+    module = network if isinstance(network, nn.Module) else Plain(network)
+    module = module.double().eval().requires_grad_(False)
+    x = torch.randn(5, *shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    read = GraphNetwork(from_torch(module, x))
+    direction = torch.ones(shape, dtype=torch.float64)
+    torch.testing.assert_close(derivative(read, x, direction), derivative(module, x, direction))
 
 
 def test_at_a_kink_there_is_no_derivative() -> None:
