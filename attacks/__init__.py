@@ -27,7 +27,7 @@ from .frozen_noise import MeanNetwork
 from .gauge import Gauge, scaled
 from .gradient_free import nes, random_search, spsa
 from .grid import grid
-from .iterative import bim, mi_fgsm
+from .iterative import bim, mi_fgsm, pgd_falling
 from .losses import (
     Loss,
     cross_entropy_loss,
@@ -111,6 +111,7 @@ __all__ = [
     "nes",
     "part_by_part",
     "pgd",
+    "pgd_falling",
     "random_search",
     "sample_ids",
     "sample_keys",

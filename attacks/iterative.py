@@ -12,11 +12,12 @@ from torch import Tensor
 from robustbench_local.specs import Query
 
 from .attack import AttackResult, attack
-from .losses import Loss, smooth_violation_loss
-from .pgd import pgd
+from .losses import Loss, smooth_violation_loss, violation_loss
+from .pgd import falling, pgd
+from .prospects import PATIENCE
 from .random_numbers import Ids
 
-__all__ = ["bim", "mi_fgsm"]
+__all__ = ["bim", "mi_fgsm", "pgd_falling"]
 
 
 @attack("bim")
@@ -69,6 +70,39 @@ def mi_fgsm(
         random_start=False,
         early_stop=early_stop,
         loss=loss,
+        seed=seed,
+        ids=ids,
+        deadline=deadline,
+    )
+
+
+@attack("pgd-falling")
+def pgd_falling(
+    query: Query,
+    *,
+    start: Tensor | None = None,
+    steps: int = 40,
+    restarts: int = 1,
+    patience: float = PATIENCE,
+    early_stop: bool = True,
+    seed: int = 0,
+    ids: Ids | None = None,
+    deadline: float | None = None,
+) -> AttackResult:
+    """PGD by steps that fall from the set's size to nothing, with an end to its patience; as for `pgd`.
+
+    The first half of a walk climbs the smooth violation, the second half the violation itself.
+    """
+    return pgd(
+        query,
+        start=start,
+        steps=steps,
+        step_size=falling(1.0),
+        restarts=restarts,
+        patience=patience,
+        early_stop=early_stop,
+        loss=smooth_violation_loss,
+        last_loss=violation_loss,
         seed=seed,
         ids=ids,
         deadline=deadline,

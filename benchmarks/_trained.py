@@ -7,7 +7,7 @@ to 32x32 in a random colour of ink and paper.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from _networks import CASES
@@ -32,6 +32,10 @@ class Problem:
     images: Tensor
     labels: Tensor
     eps: float
+
+    def first(self, count: int) -> Problem:
+        """The problem with its first `count` images."""
+        return replace(self, images=self.images[:count], labels=self.labels[:count])
 
     def query(self) -> Query:
         """The property that the labels stay."""

@@ -38,9 +38,8 @@ from robustbench_local.attacks import (
     Attack,
     apgd,
     autoattack,
-    falling,
     pgd,
-    smooth_violation_loss,
+    pgd_falling,
     violation_loss,
     worst_of,
 )
@@ -124,14 +123,7 @@ class Contest:
 
 CONTESTS = {
     "pgd-40": Contest(
-        partial(
-            pgd,
-            steps=40,
-            step_size=falling(1.0),
-            loss=smooth_violation_loss,
-            last_loss=violation_loss,
-            patience=3.0,
-        ),
+        pgd_falling,
         {
             "torchattacks 3.5.1": torchattacks_pgd,
             "foolbox 3.3.4": foolbox_pgd,
@@ -237,6 +229,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=sorted(CONTESTS), default=list(CONTESTS), help="attacks")
     parser.add_argument("--network", nargs="+", help="networks; all by default")
     parser.add_argument("--batch", type=int, default=256, help="images, at most")
+    parser.add_argument("--few", type=int, default=128, help="images for the ensemble, at most")
     parser.add_argument("--watched", type=int, default=4, help="images watched for silent successes")
     parser.add_argument("--repeats", type=int, default=5, help="rounds per pair, at most")
     parser.add_argument("--seconds", type=float, default=10.0, help="no new round of a pair after this time")
@@ -256,7 +249,8 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     rows: list[Row] = []
     for problem in track(list(problems(options.network, options.batch)), description="attacks"):
         for contest in options.only:
-            rows += compare(problem, contest, repeats=options.repeats, seconds=options.seconds)
+            few = options.few if contest == "ensemble" else options.batch
+            rows += compare(problem.first(few), contest, repeats=options.repeats, seconds=options.seconds)
             write_json(rows, options.json)
         rows.append(silent_successes(problem, options.watched))
         write_json(rows, options.json)
