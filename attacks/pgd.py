@@ -164,13 +164,14 @@ class Ascent:
                 return
             gradient, value, violation = search.slope(x, self.losses[2 * step >= self.steps])
             direction = _direction(gradient, search, restart, step)
-            ends = torch.zeros_like(value, dtype=torch.bool)
+            ends = None
             if self._steady:
-                ends = ends if visited is None else visited.again(x, value)
+                ends = None if visited is None else visited.again(x, value)
                 visited = visited or Visited(x, value)
-            if step and step % _LOOKS == 0:
+            if step and step % _LOOKS == 0 and self.patience < math.inf:
                 way = Way(x, gradient, direction, torch.maximum(value, violation))
-                ends = ends | hopeless(search.query.inputs, way, self.patience)
+                without = hopeless(search.query.inputs, way, self.patience)
+                ends = without if ends is None else ends | without
             keep = search.drop_broken(rest=_led(ends, gradient))
             if search.done:
                 return
@@ -195,9 +196,11 @@ class Ascent:
         return inputs.project(x.add(inputs.steepest(direction), alpha=size))
 
 
-def _led(ends: Tensor, gradient: Tensor) -> Tensor | None:
+def _led(ends: Tensor | None, gradient: Tensor) -> Tensor | None:
     """The walks (b,) among `ends` whose gradient (b, *shape) is not zero: where it is, steps are random."""
-    return ends & gradient.flatten(1).any(1) if bool(ends.any()) else None
+    if ends is None or not bool(ends.any()):
+        return None
+    return ends & gradient.flatten(1).any(1)
 
 
 def _direction(gradient: Tensor, search: Search, restart: int, step: int) -> Tensor:

@@ -110,12 +110,12 @@ class Ledger:
         """The samples at work are cut short."""
         self.complete[self.live.rows] = False
 
-    def leave(self, gone: Tensor, rest: Tensor, keep: Tensor) -> None:
+    def leave(self, gone: Tensor, rest: Tensor | None, keep: Tensor) -> None:
         """Finish with the samples at a mask `gone` (b,); those at a mask `rest` rest; places `keep` stay."""
         self._charge()
         if bool(gone.any()):
             self._settle(self.live.select(gone))
-        if bool(rest.any()):
+        if rest is not None and bool(rest.any()):
             parked = self.live.select(rest)
             self._parked = parked if self._parked is None else self._parked.merged(parked)
         self.live = self.live.select(keep)

@@ -164,7 +164,7 @@ class Search:
         if group is not None:
             own = group[self.rows]
             gone = torch.isin(own, own[gone])
-        return self._leave(gone, torch.zeros_like(gone) if rest is None else rest & ~gone)
+        return self._leave(gone, None if rest is None else rest & ~gone)
 
     def park(self, rest: Tensor) -> Tensor | None:
         """Let the samples of a mask (b,) rest until `resume`; the places (c,) of those that stay, or None if
@@ -172,9 +172,9 @@ class Search:
         """
         return self._leave(torch.zeros_like(rest), rest)
 
-    def _leave(self, gone: Tensor, rest: Tensor) -> Tensor | None:
+    def _leave(self, gone: Tensor, rest: Tensor | None) -> Tensor | None:
         """Samples at one mask are finished with, those at the other rest; the places of those that stay."""
-        leaves = gone | rest
+        leaves = gone if rest is None else gone | rest
         if not bool(leaves.any()):
             return None
         keep = (~leaves).nonzero().flatten()
@@ -212,7 +212,7 @@ class Search:
             sums = objectives.sum(0).unbind()
         violation = self._record(x, outputs.detach(), atoms.detach(), inside)
         value = objectives.detach()
-        value = torch.where(value.isfinite(), value, -torch.inf)
+        value = value.nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
         if self._early_stop and bool(self._ledger.live.broken.all()):
             return Exploration(x.new_zeros(x.shape[0], len(sums), *x.shape[1:]), value, violation)
         follow = partial(gradient_of, leaf=leaf, query=self.query, name=self._name)
@@ -220,7 +220,7 @@ class Search:
         gradients = found[0].unsqueeze(1) if len(found) == 1 else torch.stack(found, 1)
         self._ledger.spend(0, len(sums))
         size = largest(gradients)
-        finite = size.isfinite()
+        finite = size < torch.inf  # NaN is not
         self._ledger.steer(size > 0)
         if not bool(finite.all()):
             self._ledger.not_finite(~finite if inside is None else ~finite & inside)
@@ -234,7 +234,7 @@ class Search:
         """
         size = largest(outputs)
         violation = self.query.combine(atoms).to(torch.float64)
-        finite = size.isfinite() & violation.isfinite()
+        finite = (size < torch.inf) & (violation.abs() < torch.inf)  # NaN is not
         violation = counted = torch.where(finite, violation, -torch.inf)
         if inside is not None:
             finite, counted = finite | ~inside, torch.where(inside, violation, -torch.inf)

@@ -94,12 +94,12 @@ class Query:
         claim = self.text.rsplit("\n", 1)[-1]
         return f"Query(batch={self.batch}, atoms={self.C.shape[1]}, inputs={self.inputs!r}, {claim!r})"
 
-    @torch.inference_mode(False)  # what is kept must stay usable under autograd later
     def rows(self, dtype: torch.dtype, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
         """C (B, m, n_out) and d (B, m) in `dtype` (rounded to nearest) on `device`; kept for reuse."""
         key = (dtype, device or self.C.device)
         if key not in self._casts:
-            self._casts[key] = (self.C.to(key[1], dtype), self.d.to(key[1], dtype))
+            with torch.inference_mode(False):  # what is kept must stay usable under autograd later
+                self._casts[key] = (self.C.to(key[1], dtype), self.d.to(key[1], dtype))
         return self._casts[key]
 
     def atoms(self, y: Tensor) -> Tensor:

@@ -101,23 +101,23 @@ class Box:
             self._casts[dtype] = (round_down(self.lower, dtype), round_up(self.upper, dtype))
         return self._casts[dtype]
 
-    @torch.inference_mode(False)
     def inner(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Faces, (B, *shape), of the largest box of `dtype` inside; EmptySetError where there is none."""
         if dtype not in self._inners:
-            pair = (round_up(self._inner[0], dtype), round_down(self._inner[1], dtype))
+            with torch.inference_mode(False):
+                pair = (round_up(self._inner[0], dtype), round_down(self._inner[1], dtype))
             _check_order(*pair, f"the next {dtype} inside lower", "inside upper")
             self._inners[dtype] = pair
         return self._inners[dtype]
 
-    @torch.inference_mode(False)
     def middle(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Mid-point and half width, (B, *shape) of `dtype`, with mid -+ half covering the box."""
         if dtype not in self._middles:
-            mid = (0.5 * self.lower + 0.5 * self.upper).to(dtype)
-            wide = mid.to(torch.float64)
-            half = torch.maximum(enclose_sum(self.upper, -wide)[1], enclose_sum(wide, -self.lower)[1])
-            self._middles[dtype] = (mid, round_up(half, dtype))
+            with torch.inference_mode(False):
+                mid = (0.5 * self.lower + 0.5 * self.upper).to(dtype)
+                wide = mid.to(torch.float64)
+                half = torch.maximum(enclose_sum(self.upper, -wide)[1], enclose_sum(wide, -self.lower)[1])
+                self._middles[dtype] = (mid, round_up(half, dtype))
         return self._middles[dtype]
 
     def centre(self) -> Tensor:
