@@ -352,3 +352,23 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(said(capsys)[0])
     assert {"package", "device", "solver", "engine"} <= {row["kind"] for row in found}
     assert [row for row in found if row["state"] == "broken"] == []
+
+
+@pytest.mark.parametrize("command", ["attack", "evaluate"])
+def test_models_that_return_probabilities_are_pointed_out(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "soft.py"
+    file.write_text(
+        "from torch import nn\n"
+        "def soft():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Softmax(-1))\n"
+        "def plain():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+    )
+    for name, said_so in (("soft", True), ("plain", False)):
+        model = f"{file}:{name}"
+        arguments = ["attack", model, "robustness", "--eps", "0.01"]
+        if command == "evaluate":
+            arguments = ["evaluate", "--model", model, "--limit", "2", "--method", "fgsm"]
+            arguments += ["--out", str(tmp_path / name)]
+        assert run(arguments) == 0
+        assert ("returns probabilities" in said(capsys)[1]) == said_so

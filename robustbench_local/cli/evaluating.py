@@ -55,9 +55,12 @@ def evaluate(
 
     Run again with the same DIR, an interrupted evaluation goes on where it stopped.
     """
+    from dataclasses import replace
+
     from robustbench_local.device import find_device
     from robustbench_local.suite import Suite
 
+    from .remarks import warn_of_probabilities
     from .running import run_suite, show_suite
 
     flags: dict[str, Any] = {
@@ -79,3 +82,5 @@ def evaluate(
     suite = Suite(**given) if config is None else Suite.read(config, **given)
     results = run_suite(suite, out, find_device(device), diagnosed=diagnose)
     show_suite(results, out, json)
+    for cases in replace(suite, limit=2, eps=suite.eps[:1]).cases(device=find_device(device)):
+        warn_of_probabilities(cases)

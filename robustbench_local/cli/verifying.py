@@ -12,6 +12,7 @@ from .explaining import show_explanation
 from .images import images
 from .options import Debug, Device, Json, Seed
 from .output import backing, bracket, coloured, decided, printer, table, times, write_json
+from .remarks import warn_of_probabilities
 from .texts import TextCall, models_of
 
 if TYPE_CHECKING:
@@ -167,6 +168,8 @@ def attack(
     )
     found = cascade_all(batches, stages, timeout=timeout, seed=seed)
     _report(replayed(found, batches, model), batches, json)
+    for cases in batches:
+        warn_of_probabilities(cases)
 
 
 def _shown(dataset: str, image: list[int] | None, first: int | None) -> Images | None:

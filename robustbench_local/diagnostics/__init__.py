@@ -15,6 +15,7 @@ from .believing import with_belief
 from .diagnosing import AtRadius, Progress, diagnose, nothing_to_examine, ordered
 from .examination import Effort, Examination
 from .finding import Curves, Diagnosis, Finding
+from .forward_pass import gives_probabilities
 from .registry import DIAGNOSTICS, Diagnostic, Measured, NotApplicable, diagnostic
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Progress",
     "diagnose",
     "diagnostic",
+    "gives_probabilities",
     "nothing_to_examine",
     "ordered",
     "with_belief",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from robustbench_local.specs import Query
+
 from .examination import Examination
 from .registry import Measured, NotApplicable, diagnostic
 
-__all__ = ["optimising", "probabilities", "stochastic"]
+__all__ = ["gives_probabilities", "optimising", "probabilities", "stochastic"]
 
 _REPEATS = 5
 _SLACK = 1e-5
@@ -54,13 +56,18 @@ def _unit(y: Tensor) -> Tensor:
 )
 def probabilities(examination: Examination) -> Measured:
     """Whether the outputs at the starts are the probabilities of a distribution, up to 1e-5."""
-    with torch.no_grad():
-        y = examination.query.network(examination.start.clone()).flatten(1).double()
-    if y.shape[1] < 2:
+    if examination.query.network(examination.start[:1].clone()).flatten(1).shape[1] < 2:
         raise NotApplicable("the network has a single output")
-    inside = bool(y.max() < 1 + _SLACK) and bool(y.min() > -_SLACK)
-    are = inside and bool(((y.sum(1) - 1).abs() <= _SLACK).all())
+    are = gives_probabilities(examination.query, examination.start)
     return Measured(float(are), torch.full((examination.query.batch,), are))
+
+
+@torch.no_grad()
+def gives_probabilities(query: Query, start: Tensor) -> bool:
+    """Whether the outputs at the points `start` (B, *in) are probabilities of two classes or more."""
+    y = query.network(start.clone()).flatten(1).double()
+    inside = bool((y < 1 + _SLACK).all()) and bool((y > -_SLACK).all())
+    return y.shape[1] > 1 and inside and bool(((y.sum(1) - 1).abs() <= _SLACK).all())
 
 
 @diagnostic(
