@@ -13,7 +13,7 @@ from robustbench_local.diagnostics import diagnose, nothing_to_examine, with_bel
 from robustbench_local.errors import ResultsError
 from robustbench_local.evaluation import Cases, Progress, Subject, evaluate
 from robustbench_local.store import WitnessStore, merge, read_results, write_results
-from robustbench_local.verifiers import Smoothing
+from robustbench_local.verifiers import Smoothing, Verifier, arithmetic_of
 from robustbench_local.version import __version__
 
 from .suite import Suite
@@ -117,5 +117,7 @@ def _done(table: pd.DataFrame, cases: Cases, suite: Suite, diagnosed: bool) -> b
     own = {name: method.text for name, method in methods.items() if isinstance(method, Smoothing)}
     settings = rows["method"].map(own)  # smoothing with other settings has to run again
     rows = rows[settings.isna() | (settings == rows["stage"])]
+    kinds = {n: arithmetic_of(m).column for n, m in methods.items() if isinstance(m, Verifier)}
+    rows = rows[rows["method"].map(kinds).fillna("real") == rows["arithmetic"]]
     wanted = {(str(case), method) for case in cases.ids for method in methods}
     return wanted <= set(zip(rows["case"], rows["method"], strict=True))

@@ -17,7 +17,7 @@ from robustbench_local.errors import DataError, RadiusError, ShapeError, Unknown
 from robustbench_local.evaluation import Cases, Method, clean
 from robustbench_local.models import model_hash
 from robustbench_local.specs import SPECS, Query, Spec
-from robustbench_local.verifiers import Smoothing
+from robustbench_local.verifiers import Smoothing, Verifier, find_arithmetic
 
 from .cascade import find_any_method
 from .named_models import NamedModel, find_model
@@ -48,6 +48,7 @@ class Suite:
         seed: of the attacks and of smoothing.
         samples: noisy copies of an image that smoothing looks at; None for its own number.
         alpha: probability that a certificate of smoothing is wrong; None for its own.
+        arithmetic: what HOLDS of verifiers is about: "real", "float64-outward", "fp32", "fp16" or "bf16".
 
     Raises UnknownNameError, RadiusError, NonFiniteError or DataError for values that cannot be used.
     """
@@ -63,6 +64,7 @@ class Suite:
     seed: int = 0
     samples: int | None = None
     alpha: float | None = None
+    arithmetic: str = "real"
 
     def __post_init__(self) -> None:
         if self.norm not in NORMS:
@@ -80,11 +82,13 @@ class Suite:
         self.found_methods()
 
     def found_methods(self) -> dict[str, Method]:
-        """Name -> method. Raises UnknownNameError."""
+        """Name -> method. Raises UnknownNameError, SpecError for a verifier that lacks the arithmetic."""
         return {name: clean if name == "clean" else self._found(name) for name in self.methods}
 
     def _found(self, name: str) -> Method:
         method = find_any_method(name)
+        if isinstance(method, Verifier):
+            return find_arithmetic(self.arithmetic).verifier(method)
         if not isinstance(method, Smoothing):
             return method
         return replace(
@@ -211,6 +215,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "seed": (int,),
     "samples": (int,),
     "alpha": (float,),
+    "arithmetic": (str,),
 }
 _LISTS = ("models", "eps", "methods")
 

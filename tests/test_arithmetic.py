@@ -178,3 +178,18 @@ def test_time_that_runs_out_in_the_second_look_leaves_nothing_proved() -> None:
     assert late is not None
     found = late.bound(from_torch(network, torch.ones(1, 2)), query, Budget(seconds=0.0))
     assert not found.complete or bool(query.holds(found.upper))
+
+
+def test_suites_have_an_arithmetic_and_rows_of_another_do_not_count_as_done(tmp_path: Path) -> None:
+    arguments = ["evaluate", "--model", "digits-mlp:certified", "--eps", "0.01", "--limit", "2"]
+    arguments += ["--method", "clean", "--method", "ibp", "--out", str(tmp_path)]
+    assert run(arguments) == 0 and run([*arguments, "--arithmetic", "fp32"]) == 0
+    table = read_results(tmp_path)
+    bounds = table[table["method"] == "ibp"]
+    assert sorted(bounds["arithmetic"]) == ["fp32", "fp32", "real", "real"]
+    assert set(bounds["verdict"]) == {"HOLDS"}
+    margins = bounds.set_index(["case", "arithmetic"])["margin_over_rounding"].unstack()
+    assert bool((margins["fp32"] < margins["real"]).all())
+    assert run([*arguments, "--arithmetic", "fp33"]) == 2
+    with pytest.raises(SpecError):
+        Suite(models=("digits-mlp:certified",), methods=("bab",), arithmetic="fp32")

@@ -48,6 +48,10 @@ def evaluate(
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the attacks. [default: 0]")] = None,
     samples: Samples = None,
     alpha: Alpha = None,
+    arithmetic: Annotated[
+        str | None,
+        typer.Option(help="What HOLDS is about: real, float64-outward, fp32, fp16 or bf16. [default: real]"),
+    ] = None,
     diagnose: Diagnose = False,
     debug: Debug = False,
 ) -> None:
@@ -75,6 +79,7 @@ def evaluate(
         "seed": seed,
         "samples": samples,
         "alpha": alpha,
+        "arithmetic": arithmetic,
     }
     given = {key: value for key, value in flags.items() if value not in (None, ())}
     if config is None and not model:
