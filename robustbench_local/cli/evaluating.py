@@ -24,15 +24,21 @@ Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the r
 Diagnose = Annotated[
     bool, typer.Option("--diagnose", help="Fill the column `believable` of attacks by diagnostics.")
 ]
+Config = Annotated[
+    Path | None, typer.Argument(metavar="[CONFIG.toml]", help="The suite as a file; flags win over it.")
+]
+Models = Annotated[
+    list[str] | None, typer.Option("--model", "-m", help="Zoo name or file.py:function; repeat for more.")
+]
+Arithmetic = Annotated[
+    str | None,
+    typer.Option(help="What HOLDS is about: real, float64-outward, fp32, fp16 or bf16. [default: real]"),
+]
 
 
 def evaluate(
-    config: Annotated[
-        Path | None, typer.Argument(metavar="[CONFIG.toml]", help="The suite as a file; flags win over it.")
-    ] = None,
-    model: Annotated[
-        list[str] | None, typer.Option("--model", "-m", help="Zoo name or file.py:function; repeat for more.")
-    ] = None,
+    config: Config = None,
+    model: Models = None,
     dataset: Annotated[str | None, typer.Option(help="Data set. [default: digits]")] = None,
     spec: Annotated[str | None, typer.Option(help="Property. [default: robustness]")] = None,
     norm: Annotated[str | None, typer.Option(help="linf, l2 or l1. [default: linf]")] = None,
@@ -48,10 +54,7 @@ def evaluate(
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the attacks. [default: 0]")] = None,
     samples: Samples = None,
     alpha: Alpha = None,
-    arithmetic: Annotated[
-        str | None,
-        typer.Option(help="What HOLDS is about: real, float64-outward, fp32, fp16 or bf16. [default: real]"),
-    ] = None,
+    arithmetic: Arithmetic = None,
     diagnose: Diagnose = False,
     debug: Debug = False,
 ) -> None:
@@ -59,12 +62,10 @@ def evaluate(
 
     Run again with the same DIR, an interrupted evaluation goes on where it stopped.
     """
-    from dataclasses import replace
-
     from robustbench_local.device import find_device
     from robustbench_local.suite import Suite
 
-    from .remarks import warn_of_probabilities
+    from .remarks import warn_of_suite
     from .running import run_suite, show_suite
 
     flags: dict[str, Any] = {
@@ -87,5 +88,4 @@ def evaluate(
     suite = Suite(**given) if config is None else Suite.read(config, **given)
     results = run_suite(suite, out, find_device(device), diagnosed=diagnose)
     show_suite(results, out, json)
-    for cases in replace(suite, limit=2, eps=suite.eps[:1]).cases(device=find_device(device)):
-        warn_of_probabilities(cases)
+    warn_of_suite(suite)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .output import message
 
 if TYPE_CHECKING:
     from robustbench_local.evaluation import Cases
+    from robustbench_local.suite import Suite
 
-__all__ = ["warn_of_probabilities"]
+__all__ = ["warn_of_probabilities", "warn_of_suite"]
 
 
 def warn_of_probabilities(cases: Cases) -> bool:
@@ -24,3 +26,9 @@ def warn_of_probabilities(cases: Cases) -> bool:
         "(leave the softmax out), and see `rbl diagnose` (D4)"
     )
     return True
+
+
+def warn_of_suite(suite: Suite) -> None:
+    """The same for every model of a suite, on two images."""
+    for cases in replace(suite, limit=2, eps=suite.eps[:1]).cases():
+        warn_of_probabilities(cases)
