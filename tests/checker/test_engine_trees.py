@@ -28,8 +28,8 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Leaves], Leav
     own: Engine = hidden_search.engine_leaves
 
     def use(change: Callable[[Leaves], Leaves]) -> list[Leaves]:
-        def changed(*about: Any) -> Leaves:
-            said.append(own(*about))
+        def changed(*about: Any, **how: Any) -> Leaves:
+            said.append(own(*about, **how))
             return change(said[-1])
 
         monkeypatch.setattr(hidden_search, "engine_leaves", changed)

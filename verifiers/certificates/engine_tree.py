@@ -27,7 +27,7 @@ from .trees import Branch
 
 __all__ = ["EngineLeaf", "engine_leaves", "planted"]
 
-_ENGINE = BranchAndBound(settings=Settings(keep=True))
+_CLIPPING, _PLAIN = (BranchAndBound(settings=Settings(keep=True, clip=c)) for c in (Settings().clip, 0))
 _ROOM = 0.5  # units of a multiplier's parameter, of which there are four, that the engine's own range takes
 
 
@@ -43,13 +43,17 @@ class EngineLeaf:
     slopes: Mapping[int, Tensor]
 
 
-def engine_leaves(graph: Graph, claim: Claim, seconds: float) -> dict[tuple[int, int], list[EngineLeaf]]:
+def engine_leaves(
+    graph: Graph, claim: Claim, seconds: float, *, clipped: bool
+) -> dict[tuple[int, int], list[EngineLeaf]]:
     """All parts, closed or open, of the trees that `bab` grows in so many seconds, by problem and clause.
 
-    graph: the claim's network, in float64. Clauses of several atoms have none, nor those that hold unsplit.
+    graph: the claim's network, in float64. clipped: whether the checker clips; a tree that was closed by
+    clipping is of little use where it does not. Clauses of several atoms have none, nor those that hold
+    unsplit.
     """
-    budget = Budget(seconds=seconds)
-    _, state = _ENGINE.resumed(graph.to(torch.float32), _query(graph, claim), None, budget)
+    budget, engine = Budget(seconds=seconds), _CLIPPING if clipped else _PLAIN
+    _, state = engine.resumed(graph.to(torch.float32), _query(graph, claim), None, budget)
     found: dict[tuple[int, int], list[EngineLeaf]] = {}
     if state is None:
         return found

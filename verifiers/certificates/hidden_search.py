@@ -126,7 +126,8 @@ class HiddenSearch:
         self.helped = True
         self._tune()
         now = time.monotonic()
-        found = engine_leaves(self.graph, self.claim, _ENGINE * max(0.0, self._until() - now))
+        seconds = _ENGINE * max(0.0, self._until() - now)
+        found = engine_leaves(self.graph, self.claim, seconds, clipped=bool(self.way.clipped))
         kept = [d for d in open_ if (d.problem, d.clause) not in found]
         numbers = {node.index: k for node, k in self.number.items()}
         for key in dict.fromkeys((d.problem, d.clause) for d in open_):

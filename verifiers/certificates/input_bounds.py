@@ -78,10 +78,6 @@ class InputBounds:
         self.seconds, self.parts = self.seconds + time.perf_counter() - start, self.parts + len(problem)
         return found
 
-    def tried(self, problem: Array, lower: Array, upper: Array) -> Array:
-        """The best bounds (L, c) on boxes that are no parts of the proof, by the way in use."""
-        return self._by(self.ways[self.now], problem, lower, upper, self.deadline).best
-
     def _compare(self, problem: Array, lower: Array, upper: Array, truth: Array) -> None:
         """Tries the ways on some parts, and goes on with the one that promises the least work."""
         some, few = slice(-_TRIED, None), slice(-_FEW, None)

@@ -23,7 +23,6 @@ from .cuts import Cut, cuts_of
 from .input_bounds import Found, InputBounds
 from .rebuilt import rebuilt
 from .trees import Branch, Proof, Refuted, Tree
-from .trial_cuts import TrialCuts
 
 __all__ = ["InputSearch"]
 
@@ -62,7 +61,6 @@ class InputSearch:
         self.claim, self.deadline = claim, deadline
         self.graph, _ = rebuilt(claim.network)
         self.bounds = InputBounds(claim, deadline)
-        self.cuts = TrialCuts(claim, self.bounds)
         outputs = np.abs(self._run((claim.lower + claim.upper) / 2))
         sizes = np.einsum("bmo,bo->bm", np.abs(claim.C), outputs) + np.abs(claim.d)
         enough = cushion * np.maximum(sizes, 1e-3)  # (B, m)
@@ -113,7 +111,6 @@ class InputSearch:
                 holder, side = part.open.pop(clause)
                 setattr(holder, side, self._leaf(found, k, clause, int(by[k, clause])))
         open_ = np.array([[c in part.open for c in range(refuted.shape[1])] for part in parts])
-        self._try(parts, found, open_)
         enough = 2 * self.enough[problem]
         cuts, least = cuts_of((lower, upper), found.a, found.lower, enough, open_)
         left: list[tuple[int, _Part]] = []
@@ -122,14 +119,6 @@ class InputSearch:
                 rest = self._trimmed(part, cuts[k], found, (k, least[k] > enough[k, :, None]))
                 left += [(k, rest)] if rest.open else []
         return self._split(left, found, open_, truth) if left else []
-
-    def _try(self, parts: list[_Part], found: Found, open_: Array) -> None:
-        """Learns from cuts of the parts that are open (L, c)."""
-        some = open_.any(1).nonzero()[0]
-        if len(some):
-            lower, upper = (np.stack([getattr(parts[k], end) for k in some]) for end in ("lower", "upper"))
-            value = np.where(open_, -found.best, -np.inf).max(1)[some]
-            self.cuts.learn(np.array([parts[k].problem for k in some]), (lower, upper), value, open_[some])
 
     def _leaf(self, found: Found, k: int, clause: int, by: int, up: int = 0) -> Refuted:
         """What refutes a clause on (a piece of) part k."""
@@ -171,8 +160,6 @@ class InputSearch:
         gap = np.where(open_[index], truth[index, None] - found.best[index], 0.0).max(1) - 0.5 * total
         share = width / whole / np.maximum((width / whole).sum(1, keepdims=True), 1e-300)
         score = effect + np.maximum(_EXCESS * np.maximum(gap, 0.0), _SPREAD * total)[:, None] * share
-        learned = self.cuts.score(problem, (lower, upper))
-        score = np.where(learned.any(1, keepdims=True), learned, score)
         halves: list[_Part] = []
         for (_, part), j in zip(left, score.argmax(1).tolist(), strict=True):
             point = float(0.5 * (part.lower[j] + part.upper[j]))
