@@ -24,17 +24,24 @@ from .slopes import Slopes
 __all__ = ["Pull", "RowBatch", "Tuning", "best_lower_bounds"]
 
 _FIRST, _SECOND, _EPSILON = 0.9, 0.999, 1e-8  # Adam's usual constants
+_GRADED = 0.7  # what the mean of gradients keeps where steps are graded: few steps are taken
 _LOOK_EVERY = 3  # steps between two looks for rows that are done
 _WORTH = 0.75  # rows are repacked when at most this share of them remains
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """`steps` gradient steps, the first of `step_size` (parameters lie in [0, 1]), shrunk by `decay` each."""
+    """`steps` gradient steps, the first of `step_size` (parameters lie in [0, 1]), shrunk by `decay` each.
+
+    graded: a parameter's step is `step_size` times the root of its gradient's share of the largest one of its
+    row and node. Adam's steps are alike for all at first, which throws a row back that starts from good
+    parameters, as a domain of branch and bound does.
+    """
 
     steps: int = 20
     step_size: float = 0.5
     decay: float = 0.98
+    graded: bool = False
 
 
 Pull = Callable[[Slopes], Tensor]
@@ -64,6 +71,7 @@ class _Ascent:
     slopes: Slopes
     first: dict[object, Tensor]
     second: dict[object, Tensor]
+    graded: bool
     count: int = 0
 
     def step(self, bounds: Tensor, size: float) -> None:
@@ -74,7 +82,16 @@ class _Ascent:
         with torch.no_grad():
             for node, value, gradient in zip(nodes, values, gradients, strict=True):
                 if gradient is not None:
-                    self._move(node, value, gradient, size)
+                    (self._graded if self.graded else self._move)(node, value, gradient, size)
+
+    def _graded(self, node: object, value: Tensor, gradient: Tensor, size: float) -> None:
+        if node not in self.first:
+            self.first[node] = torch.zeros_like(value)
+        mean = self.first[node].lerp_(gradient, 1 - _GRADED)
+        every = mean.abs().flatten(2) if mean.dim() > 2 else mean.abs().unsqueeze(2)
+        largest = every.amax(2).reshape(*mean.shape[:2], *(1 for _ in mean.shape[2:]))
+        share = mean.abs().div_(largest.clamp(min=torch.finfo(mean.dtype).tiny)).sqrt_()
+        value.addcmul_(mean.sign(), share, value=size).clamp_(0, 1)
 
     def _move(self, node: object, value: Tensor, gradient: Tensor, size: float) -> None:
         if node not in self.first:
@@ -113,14 +130,15 @@ def best_lower_bounds(
 ) -> tuple[Tensor, Slopes, bool]:
     """The best lower bounds (B, R) met within `tuning.steps` steps from `slopes`; parameters; in time?
 
-    The parameters are the last ones, of the rows that were still open at the end; with `keep`, of all rows,
-    none of which is left out. Out of time, the bounds are those of the steps done: at least those of the
-    first parameters.
+    The parameters are the last ones, of the rows that were still open at the end; with `keep`, those of each
+    row's best bound, of all rows, none of which is left out. Out of time, the bounds are those of the steps
+    done: at least those of the first parameters.
     """
-    ascent = _Ascent(Slopes() if slopes is None else slopes, {}, {})
+    ascent = _Ascent(Slopes() if slopes is None else slopes, {}, {}, tuning.graded)
     with torch.enable_grad():
         bounds = batch.lower(ascent.slopes)
     best = bounds.detach().clone()
+    kept = _Kept(ascent.slopes) if keep else None
     view = _View.whole(best)
     size, late = tuning.step_size, time.monotonic() > deadline
     if not keep and not late:
@@ -137,8 +155,27 @@ def best_lower_bounds(
                 break
         with torch.enable_grad():
             bounds = batch.lower(ascent.slopes)
+        if kept is not None:
+            kept.take(bounds.detach() > best)
         view.raise_to(best, bounds.detach())
-    return best, ascent.slopes, not late
+    return best, ascent.slopes if kept is None else kept.best, not late
+
+
+class _Kept:
+    """The parameters with which each row had its best bound; those that rows share are the last ones."""
+
+    def __init__(self, slopes: Slopes) -> None:
+        self.now = slopes
+        self.best = Slopes(slopes.per_row, {key: v.detach().clone() for key, v in slopes.values.items()})
+
+    def take(self, better: Tensor) -> None:
+        """Keeps the present parameters of the rows whose bounds are better now, (B, R)."""
+        for key, value in self.now.values.items():
+            if value.shape[1] == better.shape[1]:
+                mask = better.reshape(*better.shape, *(1 for _ in value.shape[2:]))
+                self.best.values[key] = torch.where(mask, value.detach(), self.best.values[key])
+            else:
+                self.best.values[key] = value.detach().clone()
 
 
 @dataclass(slots=True)

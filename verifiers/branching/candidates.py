@@ -27,23 +27,31 @@ _FLAT = 1e-12  # a slope that divides what flat planes lose
 
 def candidates(
     graph: Graph, boxes: Mapping[Node, Interval], seen: Mapping[Node, Rows], count: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The best splits of D domains, (D, count) each: node number (-1: no more), coordinate, point, score."""
-    found: list[tuple[int, Tensor, Tensor]] = []
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The best splits of D domains, (D, count) each: node number (-1: no more), coordinate, point, pull,
+    score.
+
+    pull: the size of the coefficient that the coordinate had in the bound, which that of the split's
+    multiplier is like.
+    """
+    found: list[tuple[int, Tensor, Tensor, Tensor]] = []
     batch = boxes[graph.input].lower.shape[0]
     for node, rows in seen.items():
         if node.op is None:
             continue
-        for parent, (score, point) in _scores(node, boxes, dense_rows(rows)):
-            found.append((parent.index, score.reshape(batch, -1), point.reshape(batch, -1)))
+        for parent, values in _scores(node, boxes, dense_rows(rows)):
+            score, point, pull = (value.reshape(batch, -1) for value in values)
+            found.append((parent.index, score, point, pull))
     like = boxes[graph.input].lower
     if not found:
         none = torch.full((batch, count), -1, dtype=torch.int64, device=like.device)
-        return none, torch.zeros_like(none), like.new_zeros(batch, count), like.new_zeros(batch, count)
-    numbers = torch.cat([torch.full((s.shape[1],), i, device=like.device) for i, s, _ in found])
-    places = torch.cat([torch.arange(s.shape[1], device=like.device) for _, s, _ in found])
-    scores = torch.cat([s for _, s, _ in found], 1).nan_to_num(nan=-1.0)
-    points = torch.cat([p for _, _, p in found], 1)
+        zero = like.new_zeros(batch, count)
+        return none, torch.zeros_like(none), zero, zero, zero
+    numbers = torch.cat([torch.full((s.shape[1],), i, device=like.device) for i, s, _, _ in found])
+    places = torch.cat([torch.arange(s.shape[1], device=like.device) for _, s, _, _ in found])
+    scores = torch.cat([s for _, s, _, _ in found], 1).nan_to_num(nan=-1.0)
+    points = torch.cat([p for _, _, p, _ in found], 1)
+    pulls = torch.cat([p for _, _, _, p in found], 1)
     best = scores.topk(min(count, scores.shape[1]), dim=1)
     node_of = torch.where(best.values > 0, numbers[best.indices], -1)
     missing = max(0, count - node_of.shape[1])
@@ -51,29 +59,31 @@ def candidates(
     def padded(values: Tensor, filler: int = 0) -> Tensor:
         return torch.nn.functional.pad(values, (0, missing), value=filler)
 
-    chosen = places[best.indices], points.gather(1, best.indices), best.values
-    return padded(node_of, -1), padded(chosen[0]), padded(chosen[1]), padded(chosen[2])
+    point, pull = (padded(values.gather(1, best.indices)) for values in (points, pulls))
+    return padded(node_of, -1), padded(places[best.indices]), point, pull, padded(best.values)
 
 
 def _scores(
     node: Node, boxes: Mapping[Node, Interval], a: Tensor
-) -> Iterator[tuple[Node, tuple[Tensor, Tensor]]]:
-    """Inputs of a node with score and split point of every coordinate, (D, *shape) each."""
+) -> Iterator[tuple[Node, tuple[Tensor, Tensor, Tensor]]]:
+    """Inputs of a node with score, split point and pull of every coordinate, (D, *shape) each."""
     rule = find_rule(node)
     masks = [rule.undecided(node, i, boxes[parent]) for i, parent in enumerate(node.inputs)]
     if not any(mask is not None and bool(mask.any()) for mask in masks):
         return
     if isinstance(rule, Elementwise):
         assert masks[0] is not None
-        yield node.inputs[0], _of_function(rule, node, boxes[node.inputs[0]], a.squeeze(1), masks[0])
+        score, point = _of_function(rule, node, boxes[node.inputs[0]], a.squeeze(1), masks[0])
+        yield node.inputs[0], (score, point, a.squeeze(1).abs().expand_as(score))
         return
-    for parent, mask, score in zip(node.inputs, masks, _shares(rule, node, boxes, a), strict=True):
+    for parent, mask, (score, pull) in zip(node.inputs, masks, _shares(rule, node, boxes, a), strict=True):
         if mask is not None:
-            yield parent, (torch.where(mask, score, -1.0), boxes[parent].mid_radius()[0])
+            yield parent, (torch.where(mask, score, -1.0), boxes[parent].mid_radius()[0], pull)
 
 
-def _shares(rule: Rule, node: Node, boxes: Mapping[Node, Interval], a: Tensor) -> list[Tensor]:
-    """What the planes of a node lose at the middle of its boxes, divided among the coordinates of its inputs.
+def _shares(rule: Rule, node: Node, boxes: Mapping[Node, Interval], a: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """What the planes of a node lose at the middle of its boxes, divided among the coordinates of its inputs,
+    and the size of the planes' slopes.
 
     Each gets a part in proportion to what the planes change along it; of flat planes, to its width.
     """
@@ -83,14 +93,16 @@ def _shares(rule: Rule, node: Node, boxes: Mapping[Node, Interval], a: Tensor) -
     middles = [boxes[parent].mid_radius()[0] for parent in node.inputs]
     loss = (a.squeeze(1) * node.run(*middles)).reshape(batch, -1).sum(1)
     loss = loss if pulled.offset is None else loss - pulled.offset.reshape(batch)
-    effects = []
+    effects, pulls = [], []
     for parent, middle, coefficients in zip(node.inputs, middles, pulled.coefficients, strict=True):
         slopes = dense_rows(coefficients).squeeze(1)
         loss = loss - (slopes * middle).reshape(batch, -1).sum(1)
+        pulls.append(slopes.abs())
         effects.append((slopes.abs() + _FLAT) * (boxes[parent].upper - boxes[parent].lower))
     total = sum(effect.reshape(batch, -1).sum(1) for effect in effects)
     each = (loss / torch.as_tensor(total)).nan_to_num(0.0, 0.0, 0.0).clamp(min=0)
-    return [effect * each.reshape(batch, *(1 for _ in effect.shape[1:])) for effect in effects]
+    scores = (effect * each.reshape(batch, *(1 for _ in effect.shape[1:])) for effect in effects)
+    return list(zip(scores, pulls, strict=True))
 
 
 def _of_function(

@@ -176,6 +176,11 @@ class Clipping:
         return self._clipper.start(root)
 
     @property
+    def planes(self) -> Planes | None:
+        """The planes whose coordinates have bounds in every domain; None where there are none."""
+        return None if self._clipper is None else self._clipper.planes
+
+    @property
     def gain(self) -> Gain:
         """How many domains have been clipped, and what it brought."""
         return self._before if self._clipper is None else self._clipper.gain

@@ -73,7 +73,7 @@ class Domains:
     """D sub-problems: `root` (D,); `lower` (D,), a lower bound of minus the clause; splits; tuned values.
 
     multipliers: (D, S) in [0, 1], of the splits, times `scale` (D, S). slopes: by node, (D, 1, ...); empty
-    where memory is short. branch: candidates for the next split (D, k): node number, coordinate, point.
+    where memory is short. branch: candidates for the next split (D, k): node number, coordinate, point, pull.
     tight (D, 2, U): bounds of the coordinates that are clipped (see `planes`). plane: coefficients (D, n) and
     constant (D,) of a linear function of the input below minus the clause. U = n = 0: nothing is clipped.
     """
@@ -84,7 +84,7 @@ class Domains:
     multipliers: Tensor
     scale: Tensor
     slopes: Mapping[Node, Tensor]
-    branch: tuple[Tensor, Tensor, Tensor]
+    branch: tuple[Tensor, Tensor, Tensor, Tensor]
     tight: Tensor
     plane: tuple[Tensor, Tensor]
 
@@ -102,7 +102,7 @@ class Domains:
             self.multipliers[index],
             self.scale[index],
             {node: values[index] for node, values in self.slopes.items()},
-            (self.branch[0][index], self.branch[1][index], self.branch[2][index]),
+            (self.branch[0][index], self.branch[1][index], self.branch[2][index], self.branch[3][index]),
             self.tight[index],
             (self.plane[0][index], self.plane[1][index]),
         )
@@ -141,7 +141,7 @@ def joined(parts: Sequence[Domains]) -> Domains:
         torch.cat([pad(p.multipliers, (0, width - p.multipliers.shape[1])) for p in parts]),
         torch.cat([pad(p.scale, (0, width - p.scale.shape[1])) for p in parts]),
         {node: torch.cat([part.slopes[node] for part in parts]) for node in nodes},
-        tuple(torch.cat([part.branch[i] for part in parts]) for i in range(3)),  # type: ignore[arg-type]
+        tuple(torch.cat([part.branch[i] for part in parts]) for i in range(4)),  # type: ignore[arg-type]
         torch.cat([part.tight for part in parts]),
         (torch.cat([part.plane[0] for part in parts]), torch.cat([part.plane[1] for part in parts])),
     )

@@ -60,14 +60,23 @@ class Frontier:
         """Those with open domains."""
         return tuple(self._heaps)
 
-    def take(self, count: int) -> Domains:
-        """Up to `count` domains (at least one), removed from here; something must be open."""
+    def take(self, count: int, *, easiest: bool = False) -> Domains:
+        """Up to `count` domains (at least one), removed from here; something must be open.
+
+        easiest: of each problem those with the best bounds.
+        """
         chosen: dict[int, tuple[Domains, list[int]]] = {}
         left = max(1, count)
         for b, heap in sorted(self._heaps.items(), key=_nearest_end):
             some = min(left, len(heap))
-            for _ in range(some):
-                _, _, domains, k = heapq.heappop(heap)
+            if easiest and some < len(heap):
+                heap.sort(key=_easiest)
+                taken = heap[:some]
+                del heap[:some]
+                heapq.heapify(heap)
+            else:
+                taken = [heapq.heappop(heap) for _ in range(some)]
+            for _, _, domains, k in taken:
                 chosen.setdefault(id(domains), (domains, []))[1].append(k)
             if not heap:
                 del self._heaps[b]
@@ -76,6 +85,10 @@ class Frontier:
                 break
         device = next(iter(chosen.values()))[0].root.device
         return joined([d.select(torch.tensor(index, device=device)) for d, index in chosen.values()])
+
+
+def _easiest(entry: Entry) -> tuple[float, int]:
+    return -entry[0], entry[1]
 
 
 def _first(entry: Entry) -> tuple[float, int]:

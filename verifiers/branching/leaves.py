@@ -18,12 +18,27 @@ from robustbench_local.specs import InputSet
 from ..backward import input_planes, neuron_rows
 from ..graph import Node
 from ..interval import Interval
+from ..slopes import Slopes
+from .bounding import DomainRows, Multipliers
 from .domains import Splits
 from .problem import Roots
 
-__all__ = ["leaf_multipliers"]
+__all__ = ["leaf_bound", "leaf_multipliers"]
 
 _PRICE = 1e5  # of missing a split by one, relative to the objective's size
+
+
+def leaf_bound(
+    wide: Roots, root: Tensor, splits: Splits, boxes: Mapping[Node, Interval]
+) -> tuple[float, Tensor] | None:
+    """The best lower bound of one domain by float64 roots of one atom each, and a point (*in) to look at."""
+    found = leaf_multipliers(wide, root, splits, boxes)
+    if found is None:
+        return None
+    scale = found[0].clamp(min=1.0).unsqueeze(0)
+    rows = DomainRows(wide, root, splits, scale, boxes)
+    share = (found[0] / scale[0]).reshape(1, 1, -1)
+    return float(rows.lower(Slopes(values={Multipliers: share}))), found[1]
 
 
 def leaf_multipliers(

@@ -8,7 +8,7 @@ from ..tuning import Tuning
 
 __all__ = ["Settings"]
 
-_TUNING = Tuning(steps=8, step_size=0.1, decay=0.95)
+_TUNING = Tuning(steps=16, step_size=0.06, decay=1.0, graded=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,8 @@ class Settings:
     parts: domains in all, where the budget sets no time. batch: domains bounded at once; None: what memory
     holds, up to 128 on a CPU and 1,024 elsewhere. refresh: propagate intervals again from every split, which
     pays in narrow layers.
+    tighten: domains after which hidden neurons are bounded anew in single domains, where that is possible; 0:
+    never.
     clip: numbers of the planes whose bounds are clipped in every domain (coordinates times inputs); 0: none.
     keep: whether the state holds the domains that are done, too: all leaves of the trees.
     """
@@ -27,5 +29,6 @@ class Settings:
     parts: int = 4096
     batch: int | None = None
     refresh: bool = False
+    tighten: int = 512
     clip: int = 2**15
     keep: bool = False

@@ -26,7 +26,8 @@ class TreesState:
     worst (R,): the least bound of the domains that are done. left (l,): roots that are not bounded yet. open:
     the open domains, in the order in which they go on. gain: how many domains were clipped, and what that
     brought. kept: bytes of slopes that were kept for domains so far. closed: the domains that are done, where
-    the settings ask for them; a state that was saved and restored has none.
+    the settings ask for them; a state that was saved and restored has none. tightened: in how many domains
+    hidden neurons were bounded anew.
     """
 
     problem: Tensor
@@ -38,6 +39,7 @@ class TreesState:
     gain: tuple[int, float] = (0, 0.0)
     kept: int = 0
     closed: tuple[Domains, ...] = ()
+    tightened: int = 0
 
     @property
     def done(self) -> bool:
@@ -73,6 +75,7 @@ class TreesState:
             tuple(found),
             kept=self.kept,
             closed=tuple(_renumbered(domains, number) for domains in self.closed),
+            tightened=self.tightened,
         )
 
 

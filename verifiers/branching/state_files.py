@@ -50,7 +50,8 @@ def state_of(graph: Graph, query: Query, tensors: Mapping[str, Tensor]) -> Branc
 
 def _of_trees(one: TreesState) -> dict[str, Tensor]:
     found = {name: getattr(one, name) for name in ("problem", "atoms", "worst", "left")}
-    found["gain"] = torch.tensor([float(one.gain[0]), one.gain[1], float(one.kept)], dtype=torch.float64)
+    counts = (float(one.gain[0]), one.gain[1], float(one.kept), float(one.tightened))
+    found["gain"] = torch.tensor(counts, dtype=torch.float64)
     found |= {f"slopes.{node}": values for node, values in one.slopes.items()}
     wanted: dict[int, tuple[Domains, list[int]]] = {}
     for domains, k in one.open:
@@ -89,7 +90,7 @@ def _trees(graph: Graph, tensors: Mapping[str, Tensor]) -> TreesState:
     count = 1 + max((i for i, _ in order), default=-1)
     batches = [_domains(graph, _under(f"open.{i}.", tensors)) for i in range(count)]
     opened: tuple[Opened, ...] = tuple((batches[i], k) for i, k in order)
-    clipped, gain, kept = tensors["gain"].tolist()
+    clipped, gain, kept, tightened = tensors["gain"].tolist()
     slopes = {int(name): values for name, values in _under("slopes.", tensors).items()}
     return TreesState(
         tensors["problem"],
@@ -100,6 +101,7 @@ def _trees(graph: Graph, tensors: Mapping[str, Tensor]) -> TreesState:
         opened,
         (int(clipped), gain),
         int(kept),
+        tightened=int(tightened),
     )
 
 
@@ -111,7 +113,7 @@ def _domains(graph: Graph, tensors: Mapping[str, Tensor]) -> Domains:
         multipliers=tensors["multipliers"],
         scale=tensors["scale"],
         slopes={graph.nodes[int(name)]: values for name, values in _under("slopes.", tensors).items()},
-        branch=(tensors["branch.0"], tensors["branch.1"], tensors["branch.2"]),
+        branch=(tensors["branch.0"], tensors["branch.1"], tensors["branch.2"], tensors["branch.3"]),
         tight=tensors["tight"],
         plane=(tensors["plane.0"], tensors["plane.1"]),
     )

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from ..graph import Node
 from ..interval import Interval
-from .domains import Domains
+from .deepening import Deepening
+from .domains import Domains, joined
 from .evaluator import Batch, Evaluator
 from .frontier import Frontier
 from .ledger import Ledger
@@ -41,6 +43,7 @@ class Trees:
         self.closed = [*state.closed]
         self.open = Frontier()
         self._kept_bytes = state.kept
+        self.deepening = Deepening(self.evaluator, state.tightened)
         self._put_back(state)
 
     def _put_back(self, state: TreesState) -> None:
@@ -65,6 +68,7 @@ class Trees:
             gain=gain,
             kept=self._kept_bytes,
             closed=tuple(self.closed),
+            tightened=self.deepening.count,
         )
 
     def run(self) -> None:
@@ -75,48 +79,91 @@ class Trees:
             slopes = {node: values[part] for node, values in self.roots.slopes.items()}
             self._bound(Batch.of_roots(part, slopes, like[:, 0]))
         while len(self.open) and not self.ledger.late():
-            batch = self._pop(self.evaluator.at_once // 2)
+            deep = self.deepening.due(len(self.open))
+            if deep and self.deepening.count == 0:
+                self._replant()
+                continue
+            self.evaluator.patient = self.deepening.begun
+            count = self.deepening.at_once if deep else self.evaluator.at_once // 2
+            batch = self._pop(count, easiest=self.deepening.begun and not deep)
             if batch is not None:
-                self._split(batch)
+                self._split(batch, deep=deep)
+
+    def _replant(self) -> None:
+        """Starts anew from roots whose hidden neurons are bounded anew, in place of their open domains, where
+        that helps the first of them.
+        """
+        roots = sorted({int(domains.root[k]) for domains, k in self.open.entries})
+        index = torch.tensor(roots, device=self.roots.d.device)
+        lower, whole = self._rooted(index[:1])
+        better, domains = self._deepened(lower, whole)
+        if not self.deepening.pays(lower, better):
+            return
+        for problem in self.open.problems:
+            self.open.drop(problem)
+        self._take(*self._deepened(better, domains))
+        for part in index[1:].split(self.deepening.at_once):
+            self._take(*self._deepened(*self._deepened(*self._rooted(part))))
+
+    def _rooted(self, index: Tensor) -> tuple[Tensor, Domains]:
+        slopes = {node: values[index] for node, values in self.roots.slopes.items()}
+        return self.evaluator.bound(Batch.of_roots(index, slopes, self.roots.d[:, 0]))
+
+    def _deepened(self, lower: Tensor, whole: Domains) -> tuple[Tensor, Domains]:
+        """Bounds and domains with the open ones' hidden neurons bounded anew."""
+        open_ = (lower > 0).logical_not().nonzero().squeeze(1)
+        if len(open_) == 0 or self.ledger.late():
+            return lower, whole
+        self.deepening.count += len(open_)
+        better, domains = self.evaluator.tightened(whole.select(open_))
+        rest = (lower > 0).nonzero().squeeze(1)
+        return torch.cat((better, lower[rest])), joined((domains, whole.select(rest)))
 
     def _close(self, root: int, lower: float) -> None:
         """Takes the bound of a domain that leaves the search into its root's."""
         bound = lower if lower == lower else -torch.inf
         self.worst[root] = min(float(self.worst[root]), bound)
 
-    def _pop(self, count: int) -> Domains | None:
+    def _pop(self, count: int, *, easiest: bool = False) -> Domains | None:
         """The next domains of problems that are not broken yet; None where none is left."""
         for problem in self.open.problems:
             if bool(self.ledger.broken[problem]):
                 for root, lower in self.open.drop(problem):
                     self._close(root, lower)
-        return self.open.take(count) if len(self.open) else None
+        return self.open.take(count, easiest=easiest) if len(self.open) else None
 
-    def _split(self, parents: Domains) -> None:
-        """Replaces domains by their two halves at the best of the candidates."""
-        node, coordinate, point = self.evaluator.choose(parents)
+    def _split(self, parents: Domains, *, deep: bool = False) -> None:
+        """Replaces domains by their two halves at the best of the candidates.
+
+        deep: hidden neurons are bounded anew in the halves that are open.
+        """
+        node, coordinate, point, pull = self.evaluator.choose(parents)
         stuck = node < 0
         if bool(stuck.any()):
             self._finish(parents.select(stuck.nonzero().squeeze(1)))
             keep = (~stuck).nonzero().squeeze(1)
             parents, node, coordinate, point = parents.select(keep), node[keep], coordinate[keep], point[keep]
+            pull = pull[keep]
         if parents.count:
             index = torch.arange(parents.count, device=node.device).repeat(2)
             side = torch.ones_like(parents.lower).repeat(2)
             side[parents.count :] = -1
-            self._bound(
-                self.evaluator.children(parents, index, (node[index], coordinate[index], side, point[index]))
-            )
+            split = (node[index], coordinate[index], side, point[index])
+            found = self.evaluator.bound(self.evaluator.children(parents, index, split, pull[index]))
+            self._take(*(self._deepened(*found) if deep else found))
 
     def _bound(self, batch: Batch) -> None:
         """Bounds domains: takes in those that are refuted, and puts the others on the heap."""
-        lower, whole = self.evaluator.bound(batch)
+        self._take(*self.evaluator.bound(batch))
+
+    def _take(self, lower: Tensor, whole: Domains) -> None:
+        """Takes in domains that are bounded."""
         hopeless = lower.isnan() | (lower == -torch.inf)  # splits of what is no number prove nothing
-        for root in batch.root[hopeless].unique().tolist():
+        for root in whole.root[hopeless].unique().tolist():
             self._close(root, -torch.inf)
         open_ = (lower > 0).logical_not() & hopeless.logical_not()
         lower = lower.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
-        self.worst.scatter_reduce_(0, batch.root[~open_], lower[~open_], "amin")
+        self.worst.scatter_reduce_(0, whole.root[~open_], lower[~open_], "amin")
         self._keep(whole.select((~open_).nonzero().squeeze(1)))
         domains = whole.select(open_.nonzero().squeeze(1))
         if self._kept_bytes + domains.bytes > _SLOPE_BYTES:

@@ -31,7 +31,7 @@ def test_the_function_that_loses_most_is_split_first(weight: float, first: bool)
     product = next(n for n in graph.nodes if n.op is torch.ops.aten.mul.Tensor and len(n.inputs) == 2)
     relu = next(n for n in graph.nodes if n.op is torch.ops.aten.relu.default)
     seen = {product: torch.full((1, 1, 1), weight), relu: torch.full((1, 1, 2), -1.0)}
-    node, _, point, score = candidates(graph, boxes, seen, 4)
+    node, _, point, _, score = candidates(graph, boxes, seen, 4)
     numbers = {parent.index for parent in product.inputs}
     assert (int(node[0, 0]) in numbers) == first
     ours = torch.tensor([int(n) in numbers for n in node[0].tolist()])

@@ -19,7 +19,7 @@ def _domains(lower: list[float], root: list[int]) -> Domains:
     bounds, count = torch.tensor(lower), len(lower)
     none, empty = torch.zeros(count, 0), torch.zeros(count, 2, 0)
     whole = torch.zeros(count, 0, dtype=torch.int64)
-    branch = (whole, whole, none)
+    branch = (whole, whole, none, none)
     splits = Splits.none(count, bounds)
     return Domains(
         torch.tensor(root), bounds, splits, none, none, {}, branch, empty, (none, torch.zeros(count))
