@@ -18,8 +18,9 @@ def warn_of_probabilities(cases: Cases) -> bool:
     """Says so where a classifier gives probabilities: near 0 and 1 no gradient is left to follow, and an
     attack that finds nothing says little. True where it does."""
     from robustbench_local.diagnostics import gives_probabilities
+    from robustbench_local.evaluation import Subject
 
-    if not gives_probabilities(cases.query, cases.starts()):
+    if not gives_probabilities(cases.query, cases.starts().to(Subject.of(cases).dtype)):
         return False
     message(
         f"note: {cases.model} returns probabilities, which hide gradients from attacks; attack its logits "

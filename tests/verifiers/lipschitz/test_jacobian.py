@@ -35,7 +35,8 @@ def jacobians(run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     try:
         rows = [torch.autograd.grad(y[:, k].sum(), x, retain_graph=True)[0] for k in range(y.shape[1])]
     except RuntimeError as error:
-        assert "derivative for aten::heaviside is not implemented" in str(error)
+        steps = ("derivative for aten::heaviside is not implemented", "through robustbench_local.jump")
+        assert any(step in str(error) for step in steps)
         return x.new_zeros(len(x), y.shape[1], x[0].numel())
     return torch.stack(rows, 1).flatten(2)
 
