@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .row import Claim as Claim
     from .row import Fit as Fit
     from .row import Gate as Gate
+    from .row import Groups as Groups
     from .row import Members as Members
     from .row import Row as Row
     from .row import RowCard as RowCard
@@ -48,6 +49,7 @@ __all__ = [
     "Completeness",
     "Fit",
     "Gate",
+    "Groups",
     "Members",
     "ModelCard",
     "ModelEntry",
@@ -84,7 +86,20 @@ _WITH_TORCH = {
         ("MODELS", "ModelEntry", "build_model", "model", "parameter_count", "split_name"), ".registry"
     ),
     **dict.fromkeys(
-        ("ROWS", "Claim", "Fit", "Gate", "Members", "Row", "RowCard", "Tools", "add_row", "find_row"), ".row"
+        (
+            "ROWS",
+            "Claim",
+            "Fit",
+            "Gate",
+            "Groups",
+            "Members",
+            "Row",
+            "RowCard",
+            "Tools",
+            "add_row",
+            "find_row",
+        ),
+        ".row",
     ),
     "ModelCard": ".card",
 }

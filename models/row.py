@@ -11,11 +11,23 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_local.errors import DataError, UnknownNameError
-from robustbench_local.specs import Query
+from robustbench_local.specs import GroupClaim, Query
 
 from .registry import MODELS, ModelEntry
 
-__all__ = ["ROWS", "Claim", "Fit", "Gate", "Members", "Row", "RowCard", "Tools", "add_row", "find_row"]
+__all__ = [
+    "ROWS",
+    "Claim",
+    "Fit",
+    "Gate",
+    "Groups",
+    "Members",
+    "Row",
+    "RowCard",
+    "Tools",
+    "add_row",
+    "find_row",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +92,14 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True)
+class Groups:
+    """A claim about the shares of groups of problems, and the group of every problem, (B,) int64."""
+
+    claim: GroupClaim
+    members: Callable[[], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """One specification of a row.
 
@@ -91,6 +111,8 @@ class Claim:
         control_is: what the control is, in words.
         methods: attacks and verifiers that bracket it, by name.
         seconds: for one method on the whole query.
+        groups: None, or what is claimed of the shares of problems that hold: then the claim is not that
+            every problem of the query holds, and counts as one case.
     """
 
     name: str
@@ -100,6 +122,7 @@ class Claim:
     control_is: str
     methods: tuple[str, ...] = ("pgd", "ibp", "crown", "bab")
     seconds: float = 10.0
+    groups: Groups | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,20 @@
-"""Verdicts on what is said of many problems: every spec, a share of the rows, a probability."""
+"""Verdicts on what is said of many problems: every spec, a share of the rows, groups of rows, a
+probability."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from robustbench_local.specs import ChanceClaim, RateClaim, Verdict
+import torch
+from torch import Tensor
+
+from robustbench_local.specs import ChanceClaim, GroupClaim, RateClaim, Verdict
 
 from .chances import ChanceBracket
 from .results import Result
 
-__all__ = ["chance_result", "every_result", "parity_result", "rate_bounds", "rate_result"]
+__all__ = ["chance_result", "every_result", "group_result", "rate_bounds", "rate_result"]
 
 
 def every_result(results: Sequence[Result]) -> Result:
@@ -40,18 +44,17 @@ def rate_result(claim: RateClaim, result: Result) -> Result:
     return _against(claim.threshold, claim.at_least, lower, upper, replace(result, witness=None), "bound")
 
 
-def parity_result(first: Result, second: Result, tolerance: float) -> Result:
-    """The verdict on two groups being served alike: the shares of their cases that hold differ by at most
-    `tolerance`, in [0, 1].
+def group_result(claim: GroupClaim, result: Result, groups: Tensor) -> Result:
+    """The verdict on groups of problems being served alike; `result` has one case per problem.
 
-    Each share lies between what is proved and what is not refuted, so that their distance does too; the
-    violation is the distance minus the tolerance. J. Buolamwini and T. Gebru, "Gender shades", PMLR 81, 2018.
+    groups (B,): the group of every problem. A problem counts for its group's share where it is proved,
+    against it where it is refuted; the open ones may go either way. Raises what `GroupClaim.violation` does.
     """
-    (low, high), (other_low, other_high) = rate_bounds(first), rate_bounds(second)
-    least = max(0.0, low - other_high, other_low - high)
-    most = max(high - other_low, other_high - low)
-    whole = every_result((first, second))
-    return _against(tolerance, False, least, most, replace(whole, witness=None), "bound")
+    words = [case.verdict for case in result.cases or (result,)]
+    holds = torch.tensor([word is Verdict.HOLDS for word in words])
+    undecided = torch.tensor([word is Verdict.UNKNOWN for word in words])
+    lower, upper = claim.violation(holds, undecided, groups.cpu())
+    return _bracketed(lower, upper, replace(result, witness=None), "bound")
 
 
 def chance_result(claim: ChanceClaim, brackets: Sequence[ChanceBracket], seconds: float) -> Result:
@@ -67,7 +70,12 @@ def _against(
     threshold: float, at_least: bool, lower: float, upper: float, result: Result, reason: str
 ) -> Result:
     """The result of a number in [lower, upper] that should be at least, or at most, the threshold."""
-    bracket = (threshold - upper, threshold - lower) if at_least else (lower - threshold, upper - threshold)
-    verdict = Verdict.HOLDS if bracket[1] <= 0 else Verdict.VIOLATED if bracket[0] > 0 else Verdict.UNKNOWN
+    ends = (threshold - upper, threshold - lower) if at_least else (lower - threshold, upper - threshold)
+    return _bracketed(*ends, result, reason)
+
+
+def _bracketed(lower: float, upper: float, result: Result, reason: str) -> Result:
+    """The result of a violation in [lower, upper], 0 being none; where that decides nothing, the reason."""
+    verdict = Verdict.HOLDS if upper <= 0 else Verdict.VIOLATED if lower > 0 else Verdict.UNKNOWN
     reason = reason if verdict is Verdict.UNKNOWN else ""
-    return replace(result, verdict=verdict, lower=bracket[0], upper=bracket[1], reason=reason)
+    return replace(result, verdict=verdict, lower=lower, upper=upper, reason=reason)

@@ -16,6 +16,7 @@ from robustbench_local.specs import (
     ChanceClaim,
     Data,
     Every,
+    GroupClaim,
     Label,
     Param,
     Prop,
@@ -38,7 +39,7 @@ __all__ = [
     "text_of",
 ]
 
-Claim = Spec | RateClaim | ChanceClaim
+Claim = Spec | RateClaim | GroupClaim | ChanceClaim
 Slot = Data | Label | Param
 
 
@@ -55,6 +56,11 @@ class BoundClaim:
     def spec(self) -> Spec:
         """The property itself, or that which a share or a probability is about."""
         return _specs(self.claim)[0]
+
+    @property
+    def bound(self) -> Mapping[str, object]:
+        """The values of the property itself, without what only the claim about it needs."""
+        return {name: value for name, value in self.values.items() if name in self.spec.slots}
 
 
 def is_text(spec: object) -> bool:
@@ -96,7 +102,7 @@ def bound_claims(
         for k, member in enumerate(members):
             title = f"{name}[{k}]" if isinstance(claim, Every) else name
             spec = _specs(member)[0]
-            own = {key: value for key, value in given.items() if key in spec.slots}
+            own = {key: value for key, value in given.items() if key in _slots(member)}
             found.append(BoundClaim(title, member, _models(model, spec), own))
     return found
 
@@ -108,13 +114,15 @@ def attackable(bound: BoundClaim, *, device: str | torch.device | None) -> list[
             f"`{bound.name}` is about a share or a probability, which no single point decides",
             cure="choose another property (prop, --prop), or use verify",
         )
-    return problems_of(bound.model, bound.claim, bound.values, device=device)
+    return problems_of(bound.model, bound.claim, bound.bound, device=device)
 
 
 def slots_of(props: Mapping[str, Prop]) -> dict[str, Slot]:
     """Every value that some of the properties leave open, by name."""
-    specs = (spec for claim in props.values() for spec in _specs(claim))
-    return {name: slot for spec in specs for name, slot in spec.slots.items()}
+    members = (
+        one for claim in props.values() for one in (_specs(claim) if isinstance(claim, Every) else (claim,))
+    )
+    return {name: slot for one in members for name, slot in _slots(one).items()}
 
 
 def parse_values(texts: Iterable[str], slots: Mapping[str, Slot], device: torch.device) -> dict[str, object]:
@@ -176,4 +184,8 @@ def _specs(claim: Prop) -> tuple[Spec, ...]:
         return (claim,)
     if isinstance(claim, Every):
         return claim.specs
-    return (claim.rate.spec if isinstance(claim, RateClaim) else claim.chance.spec,)
+    return (claim.spec,)
+
+
+def _slots(claim: Claim) -> Mapping[str, Slot]:
+    return claim.slots if isinstance(claim, Spec | GroupClaim) else claim.spec.slots

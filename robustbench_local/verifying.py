@@ -11,9 +11,17 @@ from typing import Any
 import torch
 
 from robustbench_local.evaluation import Cases
-from robustbench_local.specs import ChanceClaim, Every, RateClaim, SpecFile, Vnnlib2Property, VnnlibProperty
+from robustbench_local.specs import (
+    ChanceClaim,
+    Every,
+    GroupClaim,
+    RateClaim,
+    SpecFile,
+    Vnnlib2Property,
+    VnnlibProperty,
+)
 
-from .aggregates import chance_result, every_result, rate_result
+from .aggregates import chance_result, every_result, group_result, rate_result
 from .arithmetic import arithmetic_stages, labelled, only_real
 from .brackets import chance
 from .cascade import Method, cascade_all
@@ -32,7 +40,7 @@ __all__ = ["Asked", "decided", "verify"]
 
 def verify(
     model: Model,
-    spec: Property | SpecFile | Every | RateClaim | ChanceClaim | Sequence[Property],
+    spec: Property | SpecFile | Every | RateClaim | GroupClaim | ChanceClaim | Sequence[Property],
     *,
     values: Mapping[str, object] | None = None,
     prop: str | None = None,
@@ -56,8 +64,9 @@ def verify(
         spec: a property whose values are given as `values`, or a query that has them already; it may hold
             many problems (the images of a test set), which are decided together, in batches; or a VNN-LIB
             property, or the path of its file; or several of these, all of which must hold; or a claim about
-            a share of the problems (`rate(spec) >= 0.6`) or a probability (`chance(..) >= 0.99`); or a text
-            of properties, or the path of its file (.rbspec), all of which must hold.
+            a share of the problems (`rate(spec) >= 0.6`), the shares of groups of them (`gap(spec, group) <=
+            0.05`) or a probability (`chance(..) >= 0.99`); or a text of properties, or the path of its file
+            (.rbspec), all of which must hold.
         values: name -> value of what the spec leaves open, e.g. {"x0": images, "c": labels, "eps": 0.1}.
         prop: name of the one property of a text that is meant.
         input_shape: of one sample, for VNN-LIB, where it is neither that of a zoo model nor a single axis.
@@ -100,14 +109,14 @@ def verify(
         )
 
     if isinstance(spec, RateClaim):
-        return rate_result(spec, result(spec.rate.spec, timeout))
+        return rate_result(spec, result(spec.spec, timeout))
+    if isinstance(spec, GroupClaim):
+        own, groups = spec.apart(values or {})
+        call = replace(call, values=own)
+        return group_result(spec, result(spec.spec, timeout), groups)
     if isinstance(spec, ChanceClaim):
         only_real(arithmetic)
-        start = time.perf_counter()
-        brackets = chance(
-            model, spec.chance, values=values, timeout=timeout, samples=0, device=device, seed=seed
-        )
-        return chance_result(spec, brackets, time.perf_counter() - start)
+        return call.chance(spec, timeout)
     if isinstance(spec, Every):
         return every_result(in_turn(spec.specs, result, deadline))
     if isinstance(spec, Sequence) and not isinstance(spec, str):
@@ -197,3 +206,17 @@ class _Call:
         asked = Asked(self.arithmetic, self.model, whole)
         result = decided(batches, self.stages, timeout=left, seed=self.seed, asked=asked, state=state)
         return certified(result, batches, certificate, timeout=timeout, files=(self.model, one))
+
+    def chance(self, claim: ChanceClaim, timeout: float) -> Result:
+        """The result on a claim about a probability."""
+        start = time.perf_counter()
+        brackets = chance(
+            self.model,
+            claim.chance,
+            values=self.values,
+            timeout=timeout,
+            samples=0,
+            device=self.device,
+            seed=self.seed,
+        )
+        return chance_result(claim, brackets, time.perf_counter() - start)

@@ -69,6 +69,7 @@ from .expressions import (
     vmin,
     vsum,
 )
+from .group_shares import GroupClaim, gap, ratio
 from .library import SPECS, output_bounds, robustness, spec, targeted
 from .query import Quantifier, Query, Verdict
 from .sets import (
@@ -145,6 +146,7 @@ __all__ = [
     "Every",
     "Expr",
     "Formula",
+    "GroupClaim",
     "InputSet",
     "Intersection",
     "Label",
@@ -209,6 +211,7 @@ __all__ = [
     "flip",
     "forall",
     "gamma",
+    "gap",
     "gaussian_blur",
     "hue",
     "implies",
@@ -233,6 +236,7 @@ __all__ = [
     "put",
     "rank",
     "rate",
+    "ratio",
     "read_spec",
     "read_vnnlib",
     "relu",

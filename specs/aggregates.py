@@ -34,12 +34,15 @@ __all__ = [
     "ChanceClaim",
     "Every",
     "Measure",
+    "OfOneSpec",
     "Rate",
     "RateClaim",
     "chance",
+    "comparison_text",
     "each",
     "measure",
     "rate",
+    "share",
 ]
 
 T = TypeVar("T")
@@ -105,18 +108,19 @@ class Rate:
     spec: Spec
 
     def __ge__(self, threshold: float) -> RateClaim:
-        return RateClaim(self, _share(threshold), True)
+        return RateClaim(self, share(threshold), True)
 
     def __le__(self, threshold: float) -> RateClaim:
-        return RateClaim(self, _share(threshold), False)
+        return RateClaim(self, share(threshold), False)
 
 
-class _OfOneSpec(ABC):
+class OfOneSpec(ABC):
     """A claim whose declarations are those of one spec."""
 
     @property
     @abstractmethod
-    def _spec(self) -> Spec: ...
+    def spec(self) -> Spec:
+        """The property that the claim is about."""
 
     @property
     @abstractmethod
@@ -136,7 +140,7 @@ class _OfOneSpec(ABC):
     @property
     def declarations(self) -> Mapping[str, str]:
         """Name -> declaration line, of networks, values and constants."""
-        return self._spec.declarations
+        return self.spec.declarations
 
     @property
     def family(self) -> bool:
@@ -146,11 +150,11 @@ class _OfOneSpec(ABC):
     @property
     def constants(self) -> Mapping[str, Constant]:
         """The constants that have declarations, by name."""
-        return self._spec.constants
+        return self.spec.constants
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class RateClaim(_OfOneSpec):
+class RateClaim(OfOneSpec):
     """rate(spec) >= threshold (`at_least`) or <= threshold."""
 
     rate: Rate
@@ -158,13 +162,14 @@ class RateClaim(_OfOneSpec):
     at_least: bool
 
     @property
-    def _spec(self) -> Spec:
+    def spec(self) -> Spec:
+        """The property that the claim is about."""
         return self.rate.spec
 
     @property
     def claims(self) -> tuple[str, ...]:
         """The claim without its declarations, alone in a tuple."""
-        return (f"rate {_against(self.at_least, self.threshold)}: {self._spec.claims[0]}",)
+        return (f"rate {comparison_text(self.at_least, self.threshold)}: {self.spec.claims[0]}",)
 
     def __repr__(self) -> str:
         return f"RateClaim({self.claims[0]})"
@@ -202,14 +207,14 @@ class Chance:
         return self.distribution.law(env, self.variable.shape or (1,))
 
     def __ge__(self, threshold: float) -> ChanceClaim:
-        return ChanceClaim(self, _share(threshold), True)
+        return ChanceClaim(self, share(threshold), True)
 
     def __le__(self, threshold: float) -> ChanceClaim:
-        return ChanceClaim(self, _share(threshold), False)
+        return ChanceClaim(self, share(threshold), False)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ChanceClaim(_OfOneSpec):
+class ChanceClaim(OfOneSpec):
     """chance >= threshold (`at_least`) or <= threshold."""
 
     chance: Chance
@@ -217,14 +222,15 @@ class ChanceClaim(_OfOneSpec):
     at_least: bool
 
     @property
-    def _spec(self) -> Spec:
+    def spec(self) -> Spec:
+        """The property that the claim is about."""
         return self.chance.spec
 
     @property
     def claims(self) -> tuple[str, ...]:
         """The claim without its declarations, alone in a tuple."""
         drawn = f"{self.chance.variable.declaration} ~ {self.chance.distribution.text}"
-        return (f"chance {_against(self.at_least, self.threshold)} {drawn}: {self.chance.body.text}",)
+        return (f"chance {comparison_text(self.at_least, self.threshold)} {drawn}: {self.chance.body.text}",)
 
     def __repr__(self) -> str:
         return f"ChanceClaim({self.claims[0]})"
@@ -264,11 +270,13 @@ def measure(variables: Var | Sequence[Var], domain: Domain | Formula, quantity: 
     return Measure(found, forall(variables, domain, found <= 0))
 
 
-def _against(at_least: bool, threshold: float) -> str:
+def comparison_text(at_least: bool, threshold: float) -> str:
+    """A sign and a number as texts write them: ">= 0.6"."""
     return f"{'>=' if at_least else '<='} {number_text(threshold)}"
 
 
-def _share(threshold: float) -> float:
+def share(threshold: float) -> float:
+    """The threshold, a number in [0, 1]; SpecError for others."""
     if isinstance(threshold, bool) or not 0 <= float(threshold) <= 1:
         raise SpecError(f"a share of {threshold!r}", cure="give a number from 0 to 1")
     return float(threshold)

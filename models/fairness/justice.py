@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robustbench_local.specs import Data, Net, Query, Term, Var, box, forall, library
+from robustbench_local.specs import Data, Label, Net, Query, Term, Var, box, forall, gap, library
 
 from ..card import ModelCard
 from ..registry import model
-from ..row import Claim, Gate, Row, RowCard, Tools, add_row
+from ..row import Claim, Gate, Groups, Row, RowCard, Tools, add_row
 from .scores import Scores, area_under_curve, fit_scores, linear
 
 __all__ = ["causes", "defendants", "justice"]
@@ -157,6 +157,33 @@ def _rises(people: int = 20) -> Claim:
     )
 
 
+def _released(name: str, whom: str, tolerance: float, *, spared: bool, people: int = 200) -> Claim:
+    """Parity of the shares of both groups that are sure of a low score; `spared`: of those without arrest."""
+    x, f, group = Var("x", FEATURES, names=NAMES), Net("f", FEATURES, 1), Label("group", 2)
+    spec = forall(x, box(Data("low", FEATURES), Data("high", FEATURES)), f(x) <= 0)
+
+    def chosen() -> Tensor:
+        rows, labels = defendants(2 * people if spared else people, 2)
+        return rows[labels == 0] if spared else rows
+
+    def query(network: nn.Module) -> Query:
+        rows = chosen()
+        drift = torch.full((FEATURES,), DRIFT)
+        drift[[GROUP, NAMES.index("felony")]] = 0.0
+        return spec.query(network, low=rows - drift, high=rows + drift)
+
+    return Claim(
+        name=name,
+        says=f"The shares of {whom} in both groups whose log odds are below 0 with every feature up to "
+        f"{DRIFT} off, but for group and felony, differ by at most {tolerance:g}.",
+        query=query,
+        control=lambda: linear(FEATURES, {GROUP: 1.0}, -0.5),
+        control_is="a score that goes by the group alone",
+        methods=("pgd", "ibp", "crown", "bab"),
+        groups=Groups(gap(spec, group) <= tolerance, lambda: chosen()[:, GROUP].long()),
+    )
+
+
 def _fair(network: nn.Module, tools: Tools, generator: torch.Generator) -> Callable[[], Tensor]:
     """At random circumstances: the square of what the group does to the log odds, alone and with all that
     follows from it, and what is lacking of a rise with priors."""
@@ -195,8 +222,8 @@ def _fair(network: nn.Module, tools: Tools, generator: torch.Generator) -> Calla
         "person of "
         "the other group, with all consequences, as the paper defines it.",
         deviates="Synthetic defendants instead of the records that ProPublica collected; all equations are "
-        "linear, and the group is one bit. Gaps between groups (demographic parity, equalised odds) are not "
-        "among the claims, which are about single people.",
+        "linear, and the group is one bit. Gaps between groups (demographic parity, equal opportunity) are "
+        "counted over made-up people, each with errors in what is recorded of him or her.",
         intended_use="Fairness over all circumstances as a property of a pair of evaluations, decided "
         "exactly.",
         limits="Fair only with respect to the equations assumed; real causes are disputed, and a fair "
@@ -218,7 +245,8 @@ add_row(
             shows="Where one group is policed more, records and labels carry it, and a score learned from "
             "them "
             "hands it on; whether it does so for anybody at all is decided over all circumstances, not "
-            "counted over a sample.",
+            "counted over a sample. Gaps between the groups are counted, over verdicts for each person: a "
+            "score can be fair by one measure and not by another.",
             data="6,000 made-up defendants from a seeded generator for training, 2,000 others for the gate. "
             "Ten features: group, age, priors, juvenile record, felony, work, policing of the "
             "neighbourhood, time since the last arrest, schooling, housing. Generated here, no licence "
@@ -250,6 +278,12 @@ add_row(
             "nominal": fit_scores(lambda: defendants(6000, 1), steps=1500),
             "spec": fit_scores(lambda: defendants(6000, 1), steps=1500, penalty=_fair, weight_decay=1e-3),
         },
-        claims=(_counterfactual(), _individual(), _rises()),
+        claims=(
+            _counterfactual(),
+            _individual(),
+            _rises(),
+            _released("parity", "200 defendants", 0.1, spared=False),
+            _released("opportunity", "those of 400 defendants who are not arrested again", 0.1, spared=True),
+        ),
     )
 )

@@ -110,7 +110,7 @@ class TextCall:
         from robustbench_local.problems import problems_of
 
         first = self._bound()[0]
-        return problems_of(first.model, first.spec, first.values, device=self.device)[0]
+        return problems_of(first.model, first.spec, first.bound, device=self.device)[0]
 
     def verify(self, *, timeout: float, method: str | None, seed: int, arithmetic: str = "real") -> Answers:
         """The verdicts."""

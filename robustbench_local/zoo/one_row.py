@@ -19,6 +19,7 @@ from robustbench_local.models import Claim, Row, load_model, model_hash, read_in
 from robustbench_local.store import WitnessStore
 from robustbench_local.version import __version__
 
+from .grouped import grouped
 from .records import ClaimRecord, RowRecord, code_hash
 from .sizes import quick_methods, resized, sized
 from .sources import sources_of
@@ -64,7 +65,10 @@ def evaluate_row(row: Row, job: Job, progress: Progress | None = None) -> Evalua
     smaller: list[pd.DataFrame] = []
     for claim in row.claims:
         for name, cases in _problems(row, claim, networks):
-            found.append((claim.name, name, run([cases], _methods(claim.methods), timeout=claim.seconds)))
+            table = run([cases], _methods(claim.methods), timeout=claim.seconds)
+            if claim.groups is not None:
+                table = grouped(table, claim.groups, cases.ids)
+            found.append((claim.name, name, table))
             if name != CONTROL and (copies := list(resized(cases))):
                 smaller.append(run(copies, quick_methods(claim), timeout=claim.seconds))
     records = [claim_record(*one) for one in found]
@@ -109,7 +113,7 @@ def _problems(row: Row, claim: Claim, networks: Mapping[str, nn.Module]) -> Iter
             norm="",
             eps=math.nan,
         )
-        yield name, sized(cases)
+        yield name, cases if claim.groups else sized(cases)
 
 
 def control_of(claim: Claim) -> nn.Module:

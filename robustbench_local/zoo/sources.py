@@ -20,6 +20,7 @@ def sources_of(row: Row) -> tuple[str, ...]:
     """Paths relative to models/, sorted: the file of the builder and of the claims, and their imports."""
     functions: list[Callable[..., object]] = [row.entry.build, row.gate.measure, *row.fits.values()]
     functions += [f for claim in row.claims for f in (claim.query, claim.control)]
+    functions += [claim.groups.members for claim in row.claims if claim.groups is not None]
     todo = {path for f in functions if (path := _file(f)) is not None}
     seen: set[Path] = set()
     while todo:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from ..aggregates import ChanceClaim, Every, RateClaim, chance, rate
-from ..distributions import Distribution
+from ..aggregates import Every
 from ..spec import Spec
+from .aggregated import Aggregates, begins_aggregate
 from .cursor import Cursor
-from .declared import BROKEN, Broken, attempt
-from .elaboration import check_domain, formula_of, spec_of
+from .declared import BROKEN, Broken
+from .elaboration import spec_of
 from .evaluator import Evaluator
 from .families import members
-from .numbers import plain
-from .operators import described
-from .quantifiers import quantified, variable
+from .quantifiers import quantified
 from .spec_file import Prop
 from .tokens import NAME, Token
 
@@ -92,77 +90,11 @@ class Properties:
 
     def _claim(self, cursor: Cursor) -> Prop | Broken:
         """The property that follows."""
-        if cursor.token.text == "rate" and cursor.ahead(1).text in ("(", ">=", "<="):
-            return self._rate(cursor)
-        if cursor.token.text == "chance" and cursor.ahead(1).text in (">=", "<="):
-            return self._chance(cursor)
+        if begins_aggregate(cursor):
+            return Aggregates(self._evaluator, self._found, self._members).read(cursor)
         whole = quantified(cursor, self._declared)
         specs = [spec_of(self._evaluator, whole, local) for local in members(whole.each, self._evaluator)]
         good = tuple(spec for spec in specs if not isinstance(spec, Broken))
         if not good or len(good) < len(specs):
             return BROKEN
         return Every(good) if whole.each else good[0]
-
-    def _rate(self, cursor: Cursor) -> RateClaim | Broken:
-        token = cursor.expect("rate")
-        named = ""
-        if cursor.found("("):
-            name = cursor.name("the name of a property")
-            cursor.expect(")")
-            sign, threshold = self._threshold(cursor)
-            cursor.finish()
-            named = name.text
-            found = self._found.get(named)
-            if found is None:
-                cure = f"properties above: {', '.join(list(self._found)[:-1]) or 'none'}"
-                self._report.error(f"unknown property {name.shown}", name, cure, code="E-NAME")
-        else:
-            sign, threshold = self._threshold(cursor)
-            cursor.expect(":")
-            whole = quantified(cursor, self._declared)
-            found = spec_of(self._evaluator, whole, {}) if not whole.each else None
-            if whole.each:
-                self._report.error("a rate is that of one property", whole.each[0].name, code="E-SPEC")
-        if isinstance(found, Spec):
-            share = rate(found)
-            claim = attempt(
-                self._report, token, lambda: share >= threshold if sign == ">=" else share <= threshold
-            )
-            return claim
-        family = found is BROKEN and named in self._members
-        if family or (found is not None and found is not BROKEN):
-            what = "a rate is that of a single property of forall or exists"
-            self._report.error(what, token, code="E-SPEC")
-        return BROKEN
-
-    def _chance(self, cursor: Cursor) -> ChanceClaim | Broken:
-        token = cursor.expect("chance")
-        sign, threshold = self._threshold(cursor)
-        name, drawn = variable(cursor, self._declared)
-        cursor.expect("~")
-        at = cursor.token
-        law = self._evaluator.value(cursor.expression(":"))
-        cursor.expect(":")
-        where = cursor.token
-        code = cursor.expression()
-        cursor.finish()
-        self._evaluator.begin()[name.text] = drawn
-        body = formula_of(self._evaluator, self._evaluator.value(code, {name.text: drawn}), where)
-        if law is not BROKEN and not isinstance(law, Distribution):
-            cure = "use normal(..) or uniform(..)"
-            self._report.error(f"{described(law)} is no distribution", at, cure, code="E-SPEC")
-        if isinstance(drawn, Broken) or body is None or not isinstance(law, Distribution):
-            return BROKEN
-        one, found, of = drawn, law, body
-
-        def build() -> ChanceClaim:
-            share = chance(one, found, of)
-            claim = share >= threshold if sign == ">=" else share <= threshold
-            check_domain(share.spec)  # also builds the property on the support, with the checks of that
-            return claim
-
-        return attempt(self._report, token, build)
-
-    def _threshold(self, cursor: Cursor) -> tuple[str, float]:
-        sign = cursor.expect(">=", "<=").text
-        return sign, float(plain(cursor.fraction()))

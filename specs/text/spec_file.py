@@ -10,12 +10,13 @@ from robustbench_local.errors import LocatedError, SpecError, UnknownNameError
 
 from ..aggregates import ChanceClaim, Every, RateClaim
 from ..expressions.constants import Constant
+from ..group_shares import GroupClaim
 from ..printing import canonical_text
 from ..spec import Spec
 
 __all__ = ["Prop", "SpecFile"]
 
-Prop = Spec | Every | RateClaim | ChanceClaim
+Prop = Spec | Every | RateClaim | GroupClaim | ChanceClaim
 """What a text can call a property."""
 
 

@@ -17,7 +17,7 @@ __all__ = ["HASH", "KEYWORDS", "NAME", "NUMBER", "PREFIXES", "SIGN", "STRING", "
 KEYWORDS = ("spec", "net", "tap", "data", "label", "param", "const", "let", "prop")
 """What a declaration begins with; a property without a name begins with one of `PREFIXES`."""
 
-PREFIXES = ("forall", "exists", "each", "rate", "chance")
+PREFIXES = ("forall", "exists", "each", "rate", "gap", "ratio", "chance")
 
 NAME, NUMBER, STRING, HASH, SIGN, END = "name", "number", "string", "hash", "sign", "end"
 

@@ -46,14 +46,14 @@ def test_the_errors_of_the_guide() -> None:
 def test_the_forms_of_properties_in_the_guide() -> None:
     """Every form in the table of properties is read, with declarations around it."""
     head = "spec t v1\nnet f: real[2] -> real[3]\nnet g: iso f\ndata x0: real[2]\n"
-    head += "prop rob: forall x: real[2] in box(0, 1): f(x)[0] <= 1\n"
+    head += "label group: class[2]\nprop rob: forall x: real[2] in box(0, 1): f(x)[0] <= 1\n"
     table = PAGE[PAGE.index("## Properties") : PAGE.index("## Expressions")]
     forms = [
         form
         for row in re.findall(r"^\| (`.*?) \|", table, flags=re.M)
         for form in re.findall(r"`(.*?)`", row)
     ]
-    assert len(forms) == 10
+    assert len(forms) == 13
     for k, form in enumerate(forms):
         line = form if form.startswith("prop ") else f"prop p{k}: {form}"
         for short, long in (
@@ -70,4 +70,4 @@ def test_the_forms_of_properties_in_the_guide() -> None:
         if line.endswith(") in box(0, 1): f(s)[0] <= s.th"):
             line = line.replace("<= s.th", "<= 1")
         head += line + "\n"
-    assert len(parse_spec(head)) == 10
+    assert len(parse_spec(head)) == 13
