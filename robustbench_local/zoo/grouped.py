@@ -26,7 +26,7 @@ def grouped(table: pd.DataFrame, groups: Groups, cases: Sequence[str | int]) -> 
     """
     words = table.groupby("case", sort=False)["verdict"].agg(set).reindex([str(case) for case in cases])
     holds = torch.tensor(["HOLDS" in found for found in words])
-    undecided = torch.tensor([found == {"UNKNOWN"} for found in words])
+    undecided = torch.tensor(["HOLDS" not in found and "VIOLATED" not in found for found in words])
     lower, upper = groups.claim.violation(holds, undecided, groups.members())
     verdict = "HOLDS" if upper <= 0 else "VIOLATED" if lower > 0 else "UNKNOWN"
     row = table.iloc[[-1]].copy()
