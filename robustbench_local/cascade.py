@@ -29,7 +29,15 @@ from robustbench_local.evaluation import (
     run_search,
     run_verifier,
 )
-from robustbench_local.verifiers import SMOOTHERS, VERIFIERS, Budget, Resumable, Smoothing, Verifier
+from robustbench_local.verifiers import (
+    SMOOTHERS,
+    VERIFIERS,
+    Budget,
+    Resumable,
+    Smoothing,
+    TreeRecord,
+    Verifier,
+)
 
 from .knowledge import Knowledge
 from .plan import Method, Step, steps_of
@@ -96,6 +104,7 @@ def cascade(
     timeout: float = 60.0,
     seed: int = 0,
     memory_bytes: int | None = None,
+    record: TreeRecord | None = None,
 ) -> Result:
     """The verdict on the cases, together and one by one, after the stages in order.
 
@@ -105,11 +114,12 @@ def cascade(
         timeout: seconds of wall clock for all problems and stages together.
         seed: of the attacks' random numbers.
         memory_bytes: for one stage's intermediate results; None: what suits the device.
+        record: of the trees of searches, for a certificate.
 
     Raises SoundnessAlarm when an attack and a verifier contradict each other in float64 too.
     """
     steps = steps_of(dict(stages))
-    run = Cascade(cases, Subject.of(cases), seed=seed, memory_bytes=memory_bytes)
+    run = Cascade(cases, Subject.of(cases), seed=seed, memory_bytes=memory_bytes, record=record)
     deadline = time.monotonic() + timeout
     for step in (*steps, Step("members", None, 1.0, members=steps)):
         run.step(step, deadline)
@@ -117,14 +127,22 @@ def cascade(
 
 
 def cascade_all(
-    batches: Sequence[Cases], stages: Mapping[str, Method], *, timeout: float = 60.0, seed: int = 0
+    batches: Sequence[Cases],
+    stages: Mapping[str, Method],
+    *,
+    timeout: float = 60.0,
+    seed: int = 0,
+    record: TreeRecord | None = None,
 ) -> Result:
-    """The verdict on several batches (at least one) together, in order, within one timeout; as `cascade`."""
+    """The verdict on several batches (at least one) together, in order, within one timeout; as `cascade`.
+
+    record: of the trees of searches, where there is one batch.
+    """
     deadline = time.monotonic() + timeout
     results = [
         sparing(
             lambda cases=cases: cascade(  # type: ignore[misc]
-                cases, stages, timeout=max(0.0, deadline - time.monotonic()), seed=seed
+                cases, stages, timeout=max(0.0, deadline - time.monotonic()), seed=seed, record=record
             ),
             lambda cases=cases: cases.query.batch,  # type: ignore[misc]
         )
@@ -137,7 +155,7 @@ class Cascade:
     """The state of one cascade: what is known of each problem, and which problems are open.
 
     `searches`: where searches stopped, by step. `done`: steps that had all the time they wanted; those in
-    `skipped`, done by an earlier run, are left out.
+    `skipped`, done by an earlier run, are left out. `record`: what trees are kept in, where they are wanted.
     """
 
     def __init__(
@@ -147,8 +165,9 @@ class Cascade:
         *,
         seed: int = 0,
         memory_bytes: int | None = None,
+        record: TreeRecord | None = None,
     ) -> None:
-        self.cases, self.subject = cases, subject
+        self.cases, self.subject, self.record = cases, subject, record
         self.seed, self.memory_bytes = seed, memory_bytes
         self.known = Knowledge(cases.query)
         self.found: dict[str, tuple[Tensor, Outcome]] = {}  # attack -> positions in the whole batch, outcome
@@ -246,8 +265,9 @@ class Cascade:
         left = Limits(max(1e-3, deadline - time.monotonic()), limits.memory_bytes)
         if state is None and not fits_one_batch(self.subject, part.query, limits=limits):
             return run_verifier(method, self.subject, part.query, limits=left)  # in batches, each anew
+        search = method if self.record is None else self.record.keeping(method)
         try:
-            outcome, after = run_search(method, self.subject, part.query, state, limits=limits)
+            outcome, after = run_search(search, self.subject, part.query, state, limits=limits)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -256,6 +276,8 @@ class Cascade:
         self.searches.pop(name, None)
         if after is not None:
             self.searches[name] = Standing(self.known.open, after)
+            if self.record is not None:
+                self.record.take(self.subject.graph(), self.known.open, after)
         return outcome
 
     def _divide(self, step: Step, deadline: float) -> None:

@@ -15,13 +15,13 @@ from robustbench_local.checker import check as _check
 from robustbench_local.errors import DataError, RobustBenchError
 from robustbench_local.evaluation import Cases
 from robustbench_local.specs import Quantifier, Query, Spec, Verdict, Vnnlib2Property, VnnlibProperty
-from robustbench_local.verifiers import certify, from_torch, network_hash
+from robustbench_local.verifiers import TreeRecord, certify, from_torch, network_hash
 
 from .arithmetic import only_real
 from .named_models import find_model
 from .results import Result
 
-__all__ = ["certified", "check", "check_certifiable"]
+__all__ = ["certified", "check", "check_certifiable", "record_for"]
 
 
 def check_certifiable(spec: object, path: object, arithmetic: str = "real") -> None:
@@ -41,6 +41,11 @@ def check_certifiable(spec: object, path: object, arithmetic: str = "real") -> N
         )
 
 
+def record_for(path: object) -> TreeRecord | None:
+    """What keeps the trees of a run whose result is to have a certificate (path); None where none is."""
+    return None if path is None else TreeRecord()
+
+
 def certified(
     result: Result,
     batches: Sequence[Cases],
@@ -48,11 +53,13 @@ def certified(
     *,
     timeout: float,
     files: Sequence[object] = (),
+    record: TreeRecord | None = None,
 ) -> Result:
     """The result, with a certificate written to `path` if it is HOLDS and can be certified within `timeout`.
 
     Where it cannot, `certificate` stays None and `error` says why. `files`: model and property as the user
-    named them; those that are files are named in the certificate with their hashes.
+    named them; those that are files are named in the certificate with their hashes. record: of the run that
+    gave the result, whose trees the certificate takes over.
     """
     if path is None or result.verdict is not Verdict.HOLDS:
         return result
@@ -60,8 +67,10 @@ def certified(
         return replace(result, error="no certificate: it serves one network and properties of all points")
     cases = batches[0]
     try:
-        graph = from_torch(cases.network, _example(cases.query, cases.network))
-        found = certify(graph, cases.query, path, seconds=timeout, source=_source(cases, files))
+        graph = None if record is None else record.graph
+        graph = from_torch(cases.network, _example(cases.query, cases.network)) if graph is None else graph
+        source = _source(cases, files)
+        found = certify(graph, cases.query, path, seconds=timeout, source=source, record=record)
     except RobustBenchError as error:
         return replace(result, error=f"no certificate: {error}")
     if found.path is None:

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Protocol, TypeVar
 
 from robustbench_local.evaluation import Cases, Subject
-from robustbench_local.verifiers import GraphNetwork
+from robustbench_local.verifiers import GraphNetwork, TreeRecord
 
 from .cascade import Cascade
 from .plan import Plan, Step, plan_for, screening
@@ -46,6 +46,7 @@ def decide(
     memory_bytes: int | None = None,
     steps: tuple[Step, ...] | None = None,
     keeper: Keeper | None = None,
+    record: TreeRecord | None = None,
 ) -> Result:
     """The verdict on several batches of problems (at least one) together, and on every problem.
 
@@ -58,6 +59,7 @@ def decide(
         memory_bytes: for one step's intermediate results; None: what suits the device.
         steps: what to run instead of a plan.
         keeper: where runs go on from, and what gets to know after every round how far they are.
+        record: of the trees of searches, where there is one batch.
 
     Raises SoundnessAlarm when an attack and a verifier contradict each other in float64 too.
     """
@@ -71,6 +73,7 @@ def decide(
             memory_bytes=memory_bytes,
             steps=steps,
             keeper=keeper,
+            record=record,
         ),
         lambda: sum(cases.query.batch for cases in batches),
     )
@@ -86,6 +89,7 @@ def _decided(
     memory_bytes: int | None,
     steps: tuple[Step, ...] | None,
     keeper: Keeper | None,
+    record: TreeRecord | None,
 ) -> Result:
     if not all(isinstance(cases.network, GraphNetwork) for cases in batches):
         import_module("torch.export._trace")  # takes seconds: before the time runs, where networks are traced
@@ -94,7 +98,7 @@ def _decided(
     runs: list[Cascade] = []
     for cases in batches:
         subject = subjects.setdefault(id(cases.network), Subject.of(cases))
-        runs.append(Cascade(cases, subject, seed=seed, memory_bytes=memory_bytes))
+        runs.append(Cascade(cases, subject, seed=seed, memory_bytes=memory_bytes, record=record))
     if keeper is not None:
         keeper.load(runs)
     if attacks and steps is None:

@@ -20,12 +20,13 @@ from robustbench_local.specs import (
     Vnnlib2Property,
     VnnlibProperty,
 )
+from robustbench_local.verifiers import TreeRecord
 
 from .aggregates import chance_result, every_result, group_result, rate_result
 from .arithmetic import arithmetic_stages, labelled, only_real
 from .brackets import chance
 from .cascade import Method, cascade_all
-from .certifying import certified, check_certifiable
+from .certifying import certified, check_certifiable, record_for
 from .plan import Step, steps_of
 from .planner import decide, in_turn
 from .problems import Model, Property, problems_of
@@ -74,8 +75,9 @@ def verify(
         method: name of a single attack or verifier to use instead of the plan.
         device: where to compute; default: the CPU, or where the module is.
         seed: of the attack.
-        certificate: file to write for a HOLDS of a single property: a proof that `check` replays. Finding it
-            may take as long as `timeout` again; where there is none, the result's `error` says why.
+        certificate: file to write for a HOLDS of a single property: a proof that `check` replays. It takes
+            over the trees that decided the property, and may take as long as `timeout` again; where there is
+            none, the result's `error` says why.
         state: file that keeps, for a single property, how far the run has got; where it exists, the run goes
             on from it, and it must be of the same model, property, seed and method. Writing it at the end
             comes on top of `timeout`.
@@ -143,13 +145,15 @@ def decided(
     seed: int,
     asked: Asked,
     state: str | Path | None = None,
+    record: TreeRecord | None = None,
 ) -> Result:
     """The result on batches of problems by the stages, or by a plan where these are None.
 
-    state: file that the run goes on from, and that it leaves behind. Raises SearchStateError for the file of
-    another run.
+    state: file that the run goes on from, and that it leaves behind. record: of the trees of searches, for a
+    certificate. Raises SearchStateError for the file of another run.
     """
-    found = _decided(batches, stages, timeout, seed=seed, first=asked.first, state=state)
+    record = record if len(batches) == 1 else None
+    found = _decided(batches, stages, timeout, seed=seed, first=asked.first, state=state, record=record)
     return replayed(labelled(found, asked.arithmetic), batches, asked.model)
 
 
@@ -161,18 +165,21 @@ def _decided(
     seed: int,
     first: bool,
     state: str | Path | None,
+    record: TreeRecord | None,
 ) -> Result:
     if state is None and stages is not None:
-        return cascade_all(batches, stages, timeout=timeout, seed=seed)
+        return cascade_all(batches, stages, timeout=timeout, seed=seed, record=record)
     if state is None:
-        return decide(batches, timeout=timeout, seed=seed, first=first)
+        return decide(batches, timeout=timeout, seed=seed, first=first, record=record)
     keeper = SavedRun(Path(state), {"seed": seed, "method": "plan" if stages is None else ", ".join(stages)})
     steps: tuple[Step, ...] | None = None
     if stages is not None:
         given = steps_of(dict(stages))
         steps = (*given, Step("members", None, 1.0, members=given))
     first = first and stages is None
-    found = decide(batches, timeout=timeout, seed=seed, first=first, steps=steps, keeper=keeper)
+    found = decide(
+        batches, timeout=timeout, seed=seed, first=first, steps=steps, keeper=keeper, record=record
+    )
     return replace(found, state=str(state))
 
 
@@ -204,8 +211,12 @@ class _Call:
         left = max(0.0, until - time.monotonic())
         whole = isinstance(one, VnnlibProperty | Vnnlib2Property | str | Path)
         asked = Asked(self.arithmetic, self.model, whole)
-        result = decided(batches, self.stages, timeout=left, seed=self.seed, asked=asked, state=state)
-        return certified(result, batches, certificate, timeout=timeout, files=(self.model, one))
+        record = record_for(certificate)
+        result = decided(
+            batches, self.stages, timeout=left, seed=self.seed, asked=asked, state=state, record=record
+        )
+        files = (self.model, one)
+        return certified(result, batches, certificate, timeout=timeout, files=files, record=record)
 
     def chance(self, claim: ChanceClaim, timeout: float) -> Result:
         """The result on a claim about a probability."""

@@ -14,7 +14,7 @@ import pkgutil as _pkgutil
 from .alpha_crown import AlphaCROWN
 from .auto_lirpa import AutoLirpa
 from .branching import BranchAndBound
-from .certificates import Certified, certify, network_hash
+from .certificates import Certified, TreeRecord, certify, network_hash
 from .crown import CROWN, CrownIBP
 from .forward import Forward, ForwardBackward, ForwardCROWN, forward_bounds
 from .graph import Graph, Node
@@ -87,6 +87,7 @@ __all__ = [
     "Smoothing",
     "Structure",
     "Support",
+    "TreeRecord",
     "Tuning",
     "Verifier",
     "Warm",

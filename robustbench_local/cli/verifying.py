@@ -107,7 +107,7 @@ def verify(
 ) -> None:
     """Decide a property: HOLDS, VIOLATED with a counterexample, or UNKNOWN with the violation's bracket."""
     from robustbench_local.arithmetic import arithmetic_stages
-    from robustbench_local.certifying import certified, check_certifiable
+    from robustbench_local.certifying import certified, check_certifiable, record_for
     from robustbench_local.planner import plans_of
     from robustbench_local.saved_runs import check_savable
     from robustbench_local.verifying import Asked
@@ -124,15 +124,16 @@ def verify(
         else:
             text.verify(timeout=timeout, method=method, seed=seed, arithmetic=arithmetic).show(json)
         return
-    batches = _batches(
-        model, spec, _Around(dataset, image, first, eps, norm, set_ or []), input_shape, device
-    )
+    around = _Around(dataset, image, first, eps, norm, set_ or [])
+    batches = _batches(model, spec, around, input_shape, device)
     if explain:
         show_explanation(batches[0].query, plans_of(batches[:1])[0], printer(json), json)
         return
     asked = Asked(arithmetic, model, is_vnnlib(spec))
-    found = run(batches, stages, timeout=timeout, seed=seed, asked=asked, state=state)
-    _report(certified(found, batches, certificate, timeout=timeout, files=(model, spec)), batches, json)
+    record, files = record_for(certificate), (model, spec)
+    found = run(batches, stages, timeout=timeout, seed=seed, asked=asked, state=state, record=record)
+    found = certified(found, batches, certificate, timeout=timeout, files=files, record=record)
+    _report(found, batches, json)
 
 
 def attack(

@@ -46,13 +46,7 @@ class Deepening:
     def due(self, open_: int) -> bool:
         """Whether it is their turn, with `open_` domains open."""
         first, done = self.evaluator.settings.tighten, self.evaluator.ledger.domains
-        if (
-            self.evaluator.settings.keep
-            or first == 0
-            or done < first
-            or self.count < 0
-            or self.evaluator.clipping.planes is None
-        ):
+        if first == 0 or done < first or self.count < 0 or self.evaluator.clipping.planes is None:
             return False
         if self.count == 0 and self.evaluator.roots.count > _MOST_ROOTS:
             return False

@@ -101,6 +101,9 @@ class Trees:
             return
         for problem in self.open.problems:
             self.open.drop(problem)
+        self.closed = [
+            part.select((~torch.isin(part.root, index)).nonzero().squeeze(1)) for part in self.closed
+        ]
         self._take(*self._deepened(better, domains))
         for part in index[1:].split(self.deepening.at_once):
             self._take(*self._deepened(*self._deepened(*self._rooted(part))))

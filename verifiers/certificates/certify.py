@@ -21,6 +21,7 @@ from .hidden_search import HiddenSearch
 from .input_search import InputSearch
 from .lowering import lowered
 from .rebuilt import rebuilt
+from .record import TreeRecord
 from .trees import Proof, tree_arrays
 
 __all__ = ["Certified", "certify", "network_hash"]
@@ -50,8 +51,11 @@ def certify(
     *,
     seconds: float = 60.0,
     source: Mapping[str, str] | None = None,
+    record: TreeRecord | None = None,
 ) -> Certified:
     """Proves the query anew in about `seconds`, by means that the checker can replay, and writes that.
+
+    record: of the run that decided this query of this graph, whose trees are taken over then.
 
     All problems of the query must hold; their sets are boxes. `source` is kept in the header for readers:
     names and hashes of the files that model and property came from. A file appears at `path` only if the
@@ -67,7 +71,7 @@ def certify(
         varying = int((claim.lower < claim.upper).sum(1).max())
         found = Certified(None)
         for cushion in _CUSHIONS:
-            proof = _proof(claim, start + seconds, cushion, few=varying <= _FEW)
+            proof = _proof(claim, start + seconds, cushion, record, few=varying <= _FEW)
             found = replace(found, leaves=proof.leaves, search_seconds=time.monotonic() - start)
             if not proof.complete:
                 return replace(found, reason=found.reason or f"no complete proof within {seconds:g} s")
@@ -85,14 +89,24 @@ def network_hash(graph: Graph) -> str:
     return digest({"nodes": made.nodes}, made.arrays, "network")
 
 
-def _proof(claim: Claim, deadline: float, cushion: float, *, few: bool) -> Proof:
-    """A proof by splits of the inputs where few of them vary, or by splits of hidden coordinates."""
+def _proof(claim: Claim, deadline: float, cushion: float, record: TreeRecord | None, *, few: bool) -> Proof:
+    """A proof by splits of the inputs where few of them vary, or by splits of hidden coordinates, which come
+    first where they decided the property.
+    """
+    hidden = HiddenSearch(claim, deadline, cushion=cushion, record=record)
+    if few and hidden.kept:
+        now = time.monotonic()
+        hidden.deadline = now + (1 - _SHARE) * (deadline - now)
+        proof = hidden.run()
+        if proof.complete:
+            return proof
+        hidden = HiddenSearch(claim, deadline, cushion=cushion)
     if few:
         now = time.monotonic()
         proof = InputSearch(claim, now + _SHARE * (deadline - now), cushion=cushion).run()
         if proof.complete:
             return proof
-    return HiddenSearch(claim, deadline, cushion=cushion).run()
+    return hidden.run()
 
 
 def _written(

@@ -19,15 +19,19 @@ from robustbench_local.specs import All, Any, Atom, Box, Query
 
 from ..branching import BranchAndBound, Settings
 from ..branching.domains import Domains
+from ..branching.state import BranchState
 from ..graph import Graph
 from ..verifier import Budget
 from .claim import Claim
 from .leaves import Domain
 from .trees import Branch
 
-__all__ = ["EngineLeaf", "engine_leaves", "planted"]
+__all__ = ["EngineLeaf", "Leaves", "engine_leaves", "kept_leaves", "planted"]
 
-_CLIPPING, _PLAIN = (BranchAndBound(settings=Settings(keep=True, clip=c)) for c in (Settings().clip, 0))
+# without new bounds of hidden neurons in single domains, which the checker does not find
+_CLIPPING, _PLAIN = (
+    BranchAndBound(settings=Settings(keep=True, tighten=0, clip=c)) for c in (Settings().clip, 0)
+)
 _ROOM = 0.5  # units of a multiplier's parameter, of which there are four, that the engine's own range takes
 
 
@@ -43,9 +47,11 @@ class EngineLeaf:
     slopes: Mapping[int, Tensor]
 
 
-def engine_leaves(
-    graph: Graph, claim: Claim, seconds: float, *, clipped: bool
-) -> dict[tuple[int, int], list[EngineLeaf]]:
+Leaves = dict[tuple[int, int], list[EngineLeaf]]
+"""The parts of trees, by problem and clause."""
+
+
+def engine_leaves(graph: Graph, claim: Claim, seconds: float, *, clipped: bool) -> Leaves:
     """All parts, closed or open, of the trees that `bab` grows in so many seconds, by problem and clause.
 
     graph: the claim's network, in float64. clipped: whether the checker clips; a tree that was closed by
@@ -54,13 +60,16 @@ def engine_leaves(
     """
     budget, engine = Budget(seconds=seconds), _CLIPPING if clipped else _PLAIN
     _, state = engine.resumed(graph.to(torch.float32), _query(graph, claim), None, budget)
-    found: dict[tuple[int, int], list[EngineLeaf]] = {}
-    if state is None:
-        return found
+    return {} if state is None else kept_leaves(state, claim)
+
+
+def kept_leaves(state: BranchState, claim: Claim) -> Leaves:
+    """All parts, closed or open, of a search's trees, by problem of the search and clause of the claim."""
+    found: Leaves = {}
     clauses = {clause[0][0]: c for c, clause in enumerate(claim.clauses) if len(clause) == 1}
     for trees in state.trees:
         if trees.atoms.shape[1] > 1 or len(trees.left):
-            continue
+            continue  # the engine weighs several atoms anew in every domain
         key = [
             (int(state.wanted[b]), clauses[a])
             for b, a in zip(trees.problem.tolist(), trees.atoms[:, 0].tolist(), strict=True)

@@ -28,9 +28,10 @@ from .checked import Checked, checked
 from .claim import Claim
 from .clipping import Clipping, clipped_nodes, joined_bounds
 from .enclosure import checker_network, enclosed, refined_nodes
-from .engine_tree import engine_leaves, planted
+from .engine_tree import Leaves, engine_leaves, planted
 from .leaves import Domain, DomainBatch, Multipliers, open_places, rounded
 from .rebuilt import rebuilt
+from .record import TreeRecord
 from .trees import Branch, Proof, Refuted, Tree, Way
 from .tuned_rows import tuned_bounds
 
@@ -39,6 +40,7 @@ __all__ = ["HiddenSearch"]
 _AT_ONCE, _MOST = 2**23, 256  # numbers in the rows of one batch, and domains
 _PATIENCE, _TUNING = 32, 0.2  # splits until hidden rows are tuned; the part of the time left that it may take
 _ENGINE = 0.4  # the part that the engine's own search may take
+_SAMPLE, _TRUST = 256, 0.3  # leaves of the verdict's trees; the share that must hold by the checker's bounds
 _FIRST, _LATER, _LONG = Ascent(20, 0.3, 0.95), Ascent(8, 0.1, 0.9), Ascent(200, 0.05, 0.98)
 _NONE = Ascent(0, 0.0, 1.0)
 
@@ -53,9 +55,13 @@ class _Root:
 class HiddenSearch:
     """The search for one claim; `run` gives the proof, complete or not."""
 
-    def __init__(self, claim: Claim, deadline: float, *, cushion: float = 1e-7) -> None:
+    def __init__(
+        self, claim: Claim, deadline: float, *, cushion: float = 1e-7, record: TreeRecord | None = None
+    ) -> None:
         self.claim, self.deadline = claim, deadline
         self.graph, self.nodes = rebuilt(claim.network)
+        self.kept = {} if record is None else record.leaves(claim, self.nodes)
+        self.tried, self.stood = 0, 0  # of the kept leaves
         self.number = {node: k for k, node in enumerate(self.nodes)}
         self.network = checker_network(claim)
         self.way = Way(-1, refined_nodes(claim), clipped_nodes(claim, self.network.sizes))
@@ -78,10 +84,14 @@ class HiddenSearch:
         """The proof as far as time allows, that of its check left aside."""
         try:
             self._enclose()
-            open_ = self._quick() if time.monotonic() < self._until() else []
-            while open_ and time.monotonic() < self._until():
-                if self.splits >= _PATIENCE and not self.helped:
+            open_ = self._quick() if time.monotonic() < self.until() else []
+            while open_ and time.monotonic() < self.until():
+                if not self.helped and (self.kept or self.splits >= _PATIENCE):
                     open_ = self._helped(open_)
+                    continue
+                if self.kept and self.tried >= _SAMPLE and self.stood < _TRUST * self.tried:
+                    self.kept = {}
+                    open_ = _planted_in(self, open_, _grown(self))
                     continue
                 batch = [d for d in open_ if d.kind == open_[0].kind][: self.step]
                 taken = {id(d) for d in batch}
@@ -91,7 +101,7 @@ class HiddenSearch:
         ways, trees = (self.way, *self.better), [root.tree for root in self.roots]
         return Proof(trees, ways, self.ids, self.sets, self.rows)
 
-    def _until(self) -> float:
+    def until(self) -> float:
         """When the search must end so that the check can be done in time."""
         return self.deadline - self.fixed - self.leaves * self.bounding / max(1, self.bounded)
 
@@ -120,33 +130,19 @@ class HiddenSearch:
             self.boxes[node] = Interval(low, high)
 
     def _helped(self, open_: list[Domain]) -> list[Domain]:
-        """Where a few splits did not suffice, hidden rows are tuned, and clauses take over the engine's trees
-        where it has some: the domains that are open then.
+        """Where a few splits did not suffice, hidden rows are tuned, and clauses take over the trees of the
+        verdict, or else of the engine, where it has some: the domains that are open then.
         """
         self.helped = True
         self._tune()
-        now = time.monotonic()
-        seconds = _ENGINE * max(0.0, self._until() - now)
-        found = engine_leaves(self.graph, self.claim, seconds, clipped=bool(self.way.clipped))
-        kept = [d for d in open_ if (d.problem, d.clause) not in found]
-        numbers = {node.index: k for node, k in self.number.items()}
-        for key in dict.fromkeys((d.problem, d.clause) for d in open_):
-            if key in found:
-                whole = self._whole(*key, self.claim.clauses[key[1]][0][0])
-                _hang(whole, None)
-                kept += planted(whole, found[key], self.graph, numbers)
-        return kept
-
-    def _whole(self, problem: int, clause: int, atom: int) -> Domain:
-        root = self.roots[problem * len(self.claim.clauses) + clause]
-        return Domain(problem, clause, atom, (), np.zeros(0), {}, (root, "tree"))
+        return _planted_in(self, open_, self.kept or _grown(self))
 
     def _tune(self) -> None:
         """Tunes the hidden rows: what is open goes on with them."""
         if self.claim.batch > 1 or not self.way.refined:
             return
         now = time.monotonic()
-        until = now + _TUNING * (self._until() - now)
+        until = now + _TUNING * (self.until() - now)
         made = tuned_bounds(self.claim, self.graph, self.nodes, (self.network, self.way, self.ids), until)
         self.better, self.sets, self.rows = (made.way,), made.sets, made.rows
         self.fixed += self.fixed + made.seconds
@@ -174,7 +170,7 @@ class HiddenSearch:
                 if not smooth and bounds[b, atoms[best]] > self.enough[b, atoms[best]]:
                     root.tree = Refuted(np.array([float(k == best) for k in range(len(atoms))]))
                     continue
-                open_.append(self._whole(b, c, atoms[best]))
+                open_.append(_whole(self, b, c, atoms[best]))
         return open_
 
     def batch(self, domains: list[Domain]) -> DomainBatch:
@@ -191,7 +187,7 @@ class HiddenSearch:
         needed = self.enough[[d.problem for d in domains], [d.atom for d in domains]].unsqueeze(1)
         ascent = _LONG if domains[0].last else _LATER if domains[0].splits else _FIRST
         ascent = _NONE if domains[0].fresh else ascent
-        slopes = ascent.best(batch, batch.start(domains), needed, self._until())
+        slopes = ascent.best(batch, batch.start(domains), needed, self.until())
         with torch.no_grad():
             settled, begun = rounded(slopes, batch.unit()), time.monotonic()
             found = checked(whole, settled, needed, domains, self._clipping if self.way.clipped else None)
@@ -201,6 +197,8 @@ class HiddenSearch:
             )
             done = (found.bound > needed).squeeze(1)
             self.leaves += int(done.sum())
+            if domains[0].fresh:
+                self.tried, self.stood = self.tried + len(domains), self.stood + int(done.sum())
             stored = whole.lines(settled)
             sizes = (settled.values[Multipliers] * batch.unit()) if domains[0].splits else None
             for k in done.nonzero().squeeze(1).tolist():
@@ -210,6 +208,29 @@ class HiddenSearch:
     def is_smooth(self, node: Node) -> bool:
         """Whether a function is a sigmoid."""
         return bool(self.claim.network.nodes[self.number[node]]["op"] == "sigmoid")
+
+
+def _whole(search: HiddenSearch, problem: int, clause: int, atom: int) -> Domain:
+    root = search.roots[problem * len(search.claim.clauses) + clause]
+    return Domain(problem, clause, atom, (), np.zeros(0), {}, (root, "tree"))
+
+
+def _grown(search: HiddenSearch) -> Leaves:
+    """Trees that the engine grows in a part of the time."""
+    seconds = _ENGINE * max(0.0, search.until() - time.monotonic())
+    return engine_leaves(search.graph, search.claim, seconds, clipped=bool(search.way.clipped))
+
+
+def _planted_in(search: HiddenSearch, open_: list[Domain], found: Leaves) -> list[Domain]:
+    """The domains that are open where clauses take over these trees."""
+    kept = [d for d in open_ if (d.problem, d.clause) not in found]
+    numbers = {node.index: k for node, k in search.number.items()}
+    for key in dict.fromkeys((d.problem, d.clause) for d in open_):
+        if key in found:
+            whole = _whole(search, *key, search.claim.clauses[key[1]][0][0])
+            _hang(whole, None)
+            kept += planted(whole, found[key], search.graph, numbers)
+    return kept
 
 
 def _opened(

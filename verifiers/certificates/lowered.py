@@ -16,11 +16,15 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass
 class Lowered:
-    """The network of a certificate: entries of the header, arrays by name; the output is last."""
+    """The network of a certificate: entries of the header, arrays by name; the output is last.
+
+    numbers: of the nodes that compute the nodes of the graph it was made of, by their index there.
+    """
 
     nodes: list[dict[str, Any]] = field(default_factory=list)
     arrays: Arrays = field(default_factory=dict)
     sizes: list[int] = field(default_factory=list)
+    numbers: dict[int, int] = field(default_factory=dict)
 
     def add(
         self, op: str, inputs: list[int], outputs: int, arrays: Arrays | None = None, **about: Any

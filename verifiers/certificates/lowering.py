@@ -48,6 +48,7 @@ def lowered(graph: Graph) -> Lowered:
                 cure="they serve dense, convolutional and residual networks of relu, sigmoid and tanh",
             )
         numbers[node] = number
+    made.numbers.update({node.index: number for node, number in numbers.items()})
     last = numbers.get(graph.output, 0)
     if last != len(made.nodes) - 1:  # the output is the last node
         made.add("add", [last], made.sizes[last])

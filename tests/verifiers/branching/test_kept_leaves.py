@@ -11,7 +11,7 @@ from robustbench_local.verifiers.branching.state import BranchState, TreesState
 from torch import Tensor
 
 from robustbench_local.specs import Query
-from robustbench_local.verifiers import Budget, Graph
+from robustbench_local.verifiers import VERIFIERS, Budget, Graph
 
 from ..networks import uniform
 from .test_state import SEARCH, problem
@@ -43,7 +43,27 @@ def values_of(graph: Graph, x: Tensor) -> dict[int, Tensor]:
 @pytest.mark.parametrize(("seed", "tree", "most"), [(0, 0, 48), (2, 0, 48), (0, 2, 48), (2, 1, 16)])
 def test_every_point_lies_in_one_leaf_of_every_tree(seed: int, tree: int, most: int) -> None:
     graph, query, state = searched(seed, tree, most)
-    share, box, splits = uniform(seed, (200, 4), 0, 1), query.inputs.box(), 0
+    assert_one_leaf_each(graph, query, state, uniform(seed, (200, 4), 0, 1))
+
+
+@pytest.mark.parametrize(("seed", "first"), [(0, 4), (1, 4), (1, 8), (2, 8)])
+def test_every_point_lies_in_one_leaf_where_trees_were_planted_anew(seed: int, first: int) -> None:
+    """What was kept of the tree before is gone."""
+    from .test_tightening import EARLY, _graph, _roots
+
+    graph = _graph(seed, torch.nn.ReLU, (3, 12, 12, 2))
+    free = _roots(graph, 0.0).query
+    exact = VERIFIERS["milp"].bound(graph, free, Budget(tighten=True)).upper.double()
+    query = replace(free, d=free.d - exact.reshape(1, 1) - 0.01)
+    search = replace(EARLY, settings=replace(EARLY.settings, keep=True, tighten=first))
+    _, state = search.resumed(graph, query, None, Budget(seconds=60))
+    assert state is not None and state.trees[0].tightened > 0
+    assert_one_leaf_each(graph, query, state, uniform(seed, (200, 3), 0, 1))
+
+
+def assert_one_leaf_each(graph: Graph, query: Query, state: BranchState, share: Tensor) -> None:
+    """That each of some points of a box lies in one leaf of each tree: shares (P, n) of the box's widths."""
+    box, splits = query.inputs.box(), 0
     for trees in state.trees:
         waiting = set(trees.left.tolist())
         for root, k in enumerate(trees.problem.tolist()):
