@@ -84,13 +84,13 @@ def test_every_data_set(name: str) -> None:
 
 
 def test_a_data_set_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("robustbench_local.data._DATASETS", dict(DATASETS))
+    monkeypatch.setattr("robustbench_local.data.sets._DATASETS", dict(DATASETS))
 
     @dataset("tiny")
     def tiny() -> Source:
         return Source(torch.zeros(4, 2), torch.tensor([0, 0, 1, 1]), ("a", "b"), 2, "CC0", "here")
 
-    monkeypatch.setattr("robustbench_local.data.DATASETS", {"tiny": tiny})
+    monkeypatch.setattr("robustbench_local.data.sets.DATASETS", {"tiny": tiny})
     assert load_dataset("tiny").labels.tolist() == [0, 1]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pytest
 from robustbench_local.verifiers.onnx_reader import CONVERTERS
 
 from robustbench_local.verifiers import VERIFIERS
@@ -58,3 +59,12 @@ def test_every_verifier_is_explained() -> None:
     for name in VERIFIERS:
         short = "`-" + name.removeprefix("auto-lirpa-") + "`"
         assert f"`{name}`" in table or short in table, name
+
+
+def test_the_audit_of_the_guide_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Some people are treated alike, not all, and the groups are not."""
+    text = (DOCS / "data.md").read_text(encoding="utf-8")
+    exec(text.split("```python\n")[1].split("```")[0], {})
+    alike, fair = capsys.readouterr().out.splitlines()
+    held, people = (int(word) for word in alike.split() if word.isdigit())
+    assert 0 < held < people == 50 and "VIOLATED" in fair

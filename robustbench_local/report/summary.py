@@ -95,18 +95,19 @@ def brackets(table: pd.DataFrame, *, cases: pd.DataFrame | None = None) -> pd.Da
         lower=known["lower"].fillna(-np.inf),
         upper=known["upper"].fillna(np.inf),
     )
-    result = known.groupby([*CURVE, "eps"], sort=False, dropna=False).agg(
-        n=("case", "size"),
-        clean=("clean", "mean"),
-        verified=("verified", "mean"),
-        empirical=("empirical", "mean"),
-        undecided=("undecided", "mean"),
-        mean_lower=("lower", "mean"),
-        mean_upper=("upper", "mean"),
-        conflicts=("conflict", "sum"),
-        bounded=("bounded", "any"),
-        searched=("searched", "any"),
-    )
+    with np.errstate(invalid="ignore"):  # the mean of inf and -inf is NaN
+        result = known.groupby([*CURVE, "eps"], sort=False, dropna=False).agg(
+            n=("case", "size"),
+            clean=("clean", "mean"),
+            verified=("verified", "mean"),
+            empirical=("empirical", "mean"),
+            undecided=("undecided", "mean"),
+            mean_lower=("lower", "mean"),
+            mean_upper=("upper", "mean"),
+            conflicts=("conflict", "sum"),
+            bounded=("bounded", "any"),
+            searched=("searched", "any"),
+        )
     result["verified"] = result["verified"].where(result.pop("bounded"))
     result["empirical"] = result["empirical"].where(result.pop("searched"))
     result.insert(4, "gap", result["empirical"] - result["verified"])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import torch
-from robustbench_local.models.fairness.justice import FEATURES, NAMES, causes, defendants
+from robustbench_local.models.fairness.justice import EFFECTS, NAMES, consequences
 from robustbench_local.models.fairness.ranking import FEATURES as CV
 from robustbench_local.models.fairness.ranking import applications, swapped
 from robustbench_local.models.fairness.scores import area_under_curve
 from robustbench_local.models.physics.crossing import decide, scenes
 from robustbench_local.models.physics.grid_world import STEPS, codes, moved, turns
 from robustbench_local.models.physics.spring import OMEGA, STEP, follow
+from sklearn.linear_model import LinearRegression
+
+from robustbench_local.data import load_dataset
 
 
 def test_a_spring_keeps_energy_and_obeys_its_equation() -> None:
@@ -27,20 +30,20 @@ def test_a_spring_keeps_energy_and_obeys_its_equation() -> None:
     assert torch.allclose(after, expected, atol=STEP**3 * 20)
 
 
-def test_the_group_changes_its_consequences_only() -> None:
-    shift = dict(zip(NAMES, causes()[:, 0].tolist(), strict=True))
-    changed = {name for name, size in shift.items() if size != 0}
-    assert changed == {"group", "policing", "work", "housing", "priors"}
-    assert abs(shift["priors"] - 0.3 * 0.5) < 1e-6  # through policing alone
-
-
-def test_defendants_are_the_same_every_time_and_within_their_ranges() -> None:
-    rows, labels = defendants(200, 5)
-    again, _ = defendants(200, 5)
-    assert torch.equal(rows, again) and rows.shape == (200, FEATURES)
-    assert set(rows[:, 0].tolist()) == {0.0, 1.0} == set(labels.float().tolist())
-    own = rows @ torch.linalg.inv(causes()).T
-    assert bool((own > -1e-5).all()) and bool((own < 1 + 1e-5).all())
+def test_being_of_a_group_has_the_consequences_of_the_equations() -> None:
+    """Sex and age stay; what follows is what the equations say one after the other."""
+    shift = dict(zip(NAMES, consequences().tolist(), strict=True))
+    assert shift["african_american"] == 1 and shift["male"] == shift["age"] == 0
+    assert 0.03 < shift["priors_count"] < 0.1 and all(size >= 0 for size in shift.values())
+    rows = load_dataset("compas", split="train").inputs.double()
+    changed = torch.zeros(len(NAMES), dtype=torch.float64)
+    changed[NAMES.index("african_american")] = 1
+    for effect, causes in EFFECTS:
+        places = [NAMES.index(cause) for cause in causes]
+        regression = LinearRegression().fit(rows[:, places].numpy(), rows[:, NAMES.index(effect)].numpy())
+        before, after = regression.predict([[0.0] * len(places), changed[places].tolist()])
+        changed[NAMES.index(effect)] = after - before
+    assert torch.allclose(changed.float(), consequences(), atol=1e-5)
 
 
 def test_streets_are_judged_by_their_rule() -> None:

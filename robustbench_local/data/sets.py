@@ -1,9 +1,4 @@
-"""Data sets as plain tensors with stable row numbers: `load_dataset("digits", split="test")`.
-
-A data set is one function under `@dataset(name)` that returns the whole `Source`; how it is cut into
-training and test rows is a rule shared by all of them (`stratified_test_rows`), so that a row number
-means the same image on every machine and in every version of every library.
-"""
+"""The registry of data sets, and the rule that cuts them into training and test rows."""
 
 from __future__ import annotations
 
