@@ -36,7 +36,8 @@ $ rbl zoo train 12.03
 results table of all rows, the witnesses, and `index.html`: per row the verdicts, the bracket of the worst
 violation and its gap, all weight sets side by side, and how the violation grows with the input sets where
 these are balls or boxes (norm `scale` in the table; `eps` is the factor, 1 the claim itself). A row that
-fails is named with its error and stops no other.
+fails is named with its error and stops no other. After the rows come the rules of the process and the
+classifiers that have radii, these on the first 100 test images; named, they take all (`--limit`).
 
 `rbl zoo card 12.03 --out card.html` writes a row's card, data sheet and release flag included. The rows of
 the process (P) are rules about every row: the five steps and the two tests are answered, cards are written,

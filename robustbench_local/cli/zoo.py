@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 FOLDER = Path("rbl-zoo")  # where `evaluate` writes by default, and `list` looks
+IMAGES = 100  # for the classifiers among all models: with all 600 images they take longer than all rows
 
 app = typer.Typer(help="The models that come with the package.")
 
@@ -177,7 +178,10 @@ def evaluate(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME...]", help="Models or weight sets.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N images.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"Only the first N images. [default: all; without names {IMAGES}]"),
+    ] = None,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder of the results and the report.")
     ] = FOLDER,
@@ -202,6 +206,7 @@ def evaluate(
     chosen = [find_row(name) for name in names or [] if name in known] if names else list(ROWS.values())
     rules = [name for name in names or PROCESSES if name in PROCESSES]
     rest = [name for name in names or [] if name not in known and name not in PROCESSES]
+    limit = limit or (None if names else IMAGES)
     suites = zoo_suites(rest, limit=limit, seed=seed) if rest or not names else []
     if chosen:
         at_once = min(workers or os.cpu_count() or 1, len(chosen))
