@@ -77,6 +77,17 @@ def _other_claim(rng: np.random.Generator, header: dict[str, Any], arrays: Array
     clauses.pop(int(rng.integers(len(clauses))))
 
 
+def _broken_sum(rng: np.random.Generator, header: dict[str, Any], arrays: Arrays) -> None:
+    """A sum or maximum of nothing, itself or what comes later, with hashes that fit; or a leaf less."""
+    nodes = header["network"]["nodes"]
+    some = [k for k, about in enumerate(nodes) if about["op"] in ("add", "max")]
+    if not some:
+        return _leaf_gone(rng, header, arrays)
+    k = int(rng.choice(some))
+    nodes[k]["inputs"] = [[], [k], [0, len(nodes)], [-1, 0], [0.5]][int(rng.integers(5))]
+    header["sha256"]["network"] = digest(header["network"], arrays, "network")
+
+
 def _other_kind(rng: np.random.Generator, header: dict[str, Any], arrays: Arrays) -> None:
     header[str(rng.choice(["format", "version", "arithmetic"]))] = "other"
 
@@ -91,6 +102,7 @@ _CHANGES: tuple[Change, ...] = (
     _false_claim,
     _other_hash,
     _other_claim,
+    _broken_sum,
     _other_kind,
 )
 

@@ -10,9 +10,8 @@ from . import check
 def main(arguments: list[str]) -> int:
     """Checks the last argument, writes what was found, and returns the exit code."""
     found = check(arguments[-1])
-    reason = f"{'rejected' if found.readable else 'unreadable'}: {found.reason}"
-    text = "accepted" if found.accepted else reason
-    sys.stdout.write(f"{json.dumps(asdict(found)) if '--json' in arguments else text}\n")
+    word = "accepted" if found.accepted else "rejected: " if found.readable else "unreadable: "
+    sys.stdout.write(f"{json.dumps(asdict(found)) if '--json' in arguments else word + found.reason}\n")
     return 0 if found.accepted else 1 if found.readable else 2
 
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from .curves import LARGE, TINY, Array, Rejected, Relu, Sigmoid, finite
+from .curves import LARGE, MAX, TINY, Array, Rejected, Relu, Sigmoid, U, finite
 from .network import Affine, Network
 
 
@@ -30,14 +30,12 @@ class Bounds:
             middle = 0.5 * (box[0] + box[1])
             varying = np.union1d([0], np.flatnonzero((box[0] < box[1]).any(0)))
             radius = np.nextafter(np.maximum(box[1] - middle, middle - box[0]), np.inf)
-            factors = np.zeros((len(middle), len(varying), middle.shape[1]))
-            factors[:, np.arange(len(varying)), varying] = radius[:, varying]
+            factors = radius[:, None] * np.equal.outer(varying, np.arange(middle.shape[1]))
             self.forms += [(middle, factors, self.slack * self.size(0) + TINY, np.abs(middle) + radius)]
 
     def take(self, index: Array) -> "Bounds":
         """Copies of the bounds for some of the boxes, repetitions allowed; without forms."""
-        box = [self.lower[0][index], self.upper[0][index]]
-        made = Bounds(self.network, self.stored, box, False, self.until)
+        made = Bounds(self.network, self.stored, [self.lower[0], self.upper[0]], False, self.until)
         for own, part in ((made.lower, self.lower), (made.upper, self.upper), (made.reach, self.reach)):
             own[:] = [array[index] for array in part]
         return made
@@ -49,7 +47,8 @@ class Bounds:
     def add(self, node: int, symbols: int = 0) -> None:
         """Bounds of the next node from those of its parents, by intervals and forms (see `_form`)."""
         parents, operator, slack = self.network.parents[node], self.network.operators[node], self.slack
-        lower, upper = (np.sum([part[p] for p in parents], 0) for part in (self.lower, self.upper))
+        join = np.max if operator == MAX else np.sum
+        lower, upper = (join([part[p] for p in parents], 0) for part in (self.lower, self.upper))
         size = np.sum([self.size(p) for p in parents], 0)
         if isinstance(operator, Affine):
             middle = 0.5 * (lower + upper)
@@ -58,7 +57,7 @@ class Bounds:
             spread = (operator.absolute(radius + slack * size) + slack * bias) * (1 + slack) + TINY
             lower = upper = operator.apply(middle) + operator.bias
             size = (operator.absolute(size) + bias) * (1 + slack) + TINY
-        elif operator is None:
+        elif operator in (None, MAX):
             spread = slack * size
         else:
             (lower, upper), spread = operator.interval(lower, upper), np.zeros_like(size)
@@ -88,9 +87,9 @@ class Bounds:
             rest = (operator.absolute(rest + slack * size) + slack * np.abs(operator.bias)) * (1 + slack)
             factors = operator.apply(factors.reshape(-1, factors.shape[2])).reshape(*factors.shape[:2], -1)
             return operator.apply(middle) + operator.bias, factors, rest + TINY
-        ends = self.lower[parents[0]], self.upper[parents[0]]
-        slope = operator.chord(*ends)
-        least, most = (operator.offset(slope, side, *ends) for side in (-1, 1))
+        ends = [np.max([part[p] for p in parents], 0) for part in (self.lower, self.upper)]
+        slope = np.zeros_like(middle) if operator == MAX else operator.chord(*ends)
+        least, most = ends if operator == MAX else (operator.offset(slope, side, *ends) for side in (-1, 1))
         rest = np.abs(slope) * (rest + slack * size) + 0.5 * (most - least) + slack * np.abs(most + least)
         new, rest = _named(rest * (1 + slack) + TINY, min(symbols, rest.shape[1]))
         return slope * middle + 0.5 * (most + least), np.concatenate((factors * slope[:, None], new), 1), rest
@@ -113,9 +112,8 @@ class Bounds:
             start[:, np.arange(len(place)), place] = np.where(above, -1.0, 1.0)
             own = sets[:, i : i + step] if sets.shape[1] > 1 else sets
             found = np.where(wanted[:, place], self.least({node: start}, own, walls), -LARGE)
-            low, high = place[~above], place[above]
-            lower[:, low] = np.maximum(lower[:, low], found[:, ~above])
-            upper[:, high] = np.minimum(upper[:, high], -found[:, above])
+            lower[:, place[~above]] = np.maximum(lower[:, place[~above]], found[:, ~above])
+            upper[:, place[above]] = np.minimum(upper[:, place[above]], -found[:, above])
         self.lines.clear()  # of the bounds before
 
     def least(self, start: Mapping[int, Array], sets: Array, walls: Any = None) -> Array:
@@ -153,21 +151,22 @@ class Bounds:
         """
         network, slack, waiting = self.network, self.slack, dict(start)
         while (node := max(waiting)) > 0:
-            a, operator = waiting.pop(node), network.operators[node]
+            a, operator, turns = waiting.pop(node), network.operators[node], tuple[Array, ...]()
             if isinstance(operator, Affine):
                 error = error + slack * _dot(np.abs(a), self.reach[node])
                 constant = constant + a @ operator.bias
                 a = operator.pull(a.reshape(-1, a.shape[2])).reshape(*a.shape[:2], -1)
             elif operator is not None:
-                below, above, under, over, size = self._lines(node, sets)
+                lines = _largest(self, network.parents[node]) if operator == MAX else self._lines(node, sets)
+                (below, above, under, over, size), turns = lines[:5], lines[5:]
                 error = error + slack * _dot(np.abs(a), size)
                 positive, negative = np.maximum(a, 0), np.minimum(a, 0)
                 a = positive * below + negative * above
                 constant = constant + _dot(positive, under) + _dot(negative, over)
             error = error + slack * np.abs(constant) + TINY
-            for parent in network.parents[node]:
-                more = parent in waiting
-                waiting[parent] = waiting[parent] + a if more else a
+            for number, parent in enumerate(network.parents[node]):
+                more, own = parent in waiting, a * turns[0][:, [number]] if turns else a
+                waiting[parent] = waiting[parent] + own if more else own
                 error = error + (slack * _dot(np.abs(waiting[parent]), self.size(parent)) if more else 0.0)
         return waiting[0], np.asarray(constant), np.asarray(error)
 
@@ -186,8 +185,7 @@ class Bounds:
                     ids, given = self.stored[f"{name}.ids"], self.stored[f"{name}.{side}"][each[some]]
                     if not bool(np.all(np.abs(given) <= 1e6) and np.all(ids >= 0)):
                         raise Rejected("a slope or its place is out of range")
-                    box, row = np.nonzero(some)
-                    slope[box[:, None], row[:, None], ids[None]] = given
+                    slope[tuple(np.argwhere(some).T[..., None]) + (ids[None],)] = given  # noqa: RUF005
             bends = ((lower < 0) & (upper > 0)) | isinstance(curve, Sigmoid)  # a relu of known sign is linear
             slopes = [np.where(bends, *pair) for pair in zip(slopes, usual, strict=True)]
             offsets = [curve.offset(s, side, lower, upper) for s, side in zip(slopes, (-1, 1), strict=True)]
@@ -196,11 +194,24 @@ class Bounds:
         return self.lines[key]
 
 
+def _largest(bounds: Bounds, parents: tuple[int, ...]) -> tuple[Array, ...]:
+    """Lines of a maximum, as of `_lines`, in the input with the highest upper bound; and which one that is
+    (L, inputs, n). The maximum lies between this x and max(x, m), where no other input exceeds m.
+    """
+    ends = [np.stack([part[p] for p in parents], 1) for part in (bounds.lower, bounds.upper)]
+    own = np.arange(ends[0].shape[1])[:, None] == ends[1].argmax(1)[:, None]
+    low, high = (np.max(end, 1, keepdims=True, where=own, initial=-LARGE) for end in ends)
+    least = np.maximum(low, np.max(ends[1], 1, keepdims=True, where=~own, initial=-LARGE))
+    slope = np.clip((high - least) / np.maximum(high - low, TINY), 0, 1)
+    scale = np.abs(low) + np.abs(high) + np.abs(least)
+    over = np.maximum(least - slope * low, high - slope * high) + 32 * U * scale + TINY
+    return np.ones_like(slope), slope, np.zeros_like(slope), over, 4 * scale, own
+
+
 def _named(rest: Array, count: int) -> tuple[Array, Array]:
     """Factors (L, count, n) that are the largest of the rests (L, n), and the other rests."""
     place = np.argpartition(-rest, max(count - 1, 0), 1)[:, :count]
-    factors = np.zeros((*place.shape, rest.shape[1]))
-    np.put_along_axis(factors, place[:, :, None], np.take_along_axis(rest, place, 1)[:, :, None], 2)
+    factors = rest[:, None] * (place[:, :, None] == np.arange(rest.shape[1]))
     np.put_along_axis(rest, place, 0.0, 1)
     return factors, rest
 

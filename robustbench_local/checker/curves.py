@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 U, TINY, LARGE = 2.0**-53, 1e-100, 1e100
-_HIGH = float.fromhex("0x1.62e42fefa3800p-1")  # ln 2 to 42 bits, so that k * _HIGH is exact for |k| < 2^11
-_LOW = float.fromhex("0x1.ef35793c76730p-45")  # the rest of ln 2
+# ln 2 to 42 bits, so that k * _HIGH is exact for |k| < 2^11, and the rest of ln 2
+_HIGH, _LOW = float.fromhex("0x1.62e42fefa3800p-1"), float.fromhex("0x1.ef35793c76730p-45")
+MAX = "max"  # the operator that is the largest of its inputs
 
 
 class Rejected(Exception):
@@ -99,8 +100,8 @@ class Sigmoid:
             stays = value + 0.5 * (1 - value * value) * (upper - t) <= np.tanh(0.5 * upper)
             first, last = np.where(stays, t, first), np.where(stays, last, t)
         value = np.tanh(0.5 * np.minimum(0.5 * (lower + upper), first))
-        some = (upper <= 0) | (first > lower)
-        return np.asarray(np.where(some, 0.25 * (1 - value * value), self.chord(lower, upper)))
+        tangent = 0.25 * (1 - value * value)
+        return np.asarray(np.where((upper <= 0) | (first > lower), tangent, self.chord(lower, upper)))
 
     def offset(self, slope: Array, side: int, lower: Array, upper: Array) -> Array:
         """On the convex part by its ends; on the concave part f(z) <= f(t) + f'(t) (z - t) for any t."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .curves import Array, Rejected, Relu, Sigmoid, U, finite
+from .curves import MAX, Array, Rejected, Relu, Sigmoid, U, finite
 
 # y = W x + bias as maps of rows: apply: x -> W x, absolute: x -> |W| x, pull: a -> a W; bias; the number of
 # inputs; terms of the longest sum.
@@ -18,7 +18,7 @@ Affine = namedtuple("Affine", "apply absolute pull bias inputs terms")
 
 
 class Network:
-    """`parents` of every node by number, its operator (None: the input, or a sum) and its size.
+    """`parents` of every node by number, its operator (None: the input, or a sum; MAX) and its size.
 
     smooth: what sigmoids read. slack: eight times the most that rounding changes in a sum of products,
     relative to the terms' sizes.
@@ -26,18 +26,14 @@ class Network:
 
     def __init__(self, nodes: Any, arrays: Mapping[str, Array]) -> None:
         self.sizes, self.parents = [*integers([nodes[0]["size"]], 1, 1)], [integers([], 0, 0)]
-        self.operators, self.smooth = list[Any]([None]), set[int]()
-        terms = len(nodes)
+        self.operators, self.smooth, terms = list[Any]([None]), set[int](), len(nodes)
         for number, about in enumerate(nodes[1:], 1):
             parents, operator = integers(about["inputs"], None, 0), _operator(about, number, arrays)
-            if not parents or max(parents) >= number or (len(parents) > 1 and operator is not None):
+            if not parents or max(parents) >= number or (len(parents) > 1 and operator not in (None, MAX)):
                 raise Rejected(f"node {number} reads what it cannot")
-            sizes = {self.sizes[p] for p in parents}
-            if isinstance(operator, Affine):
-                sizes |= {operator.inputs}
-            if len(sizes) > 1:
-                raise Rejected(f"node {number} does not fit what it reads")
-            self.sizes.append(len(operator.bias) if isinstance(operator, Affine) else sizes.pop())
+            own = {operator.inputs} if isinstance(operator, Affine) else set[int]()
+            (size,) = own | {self.sizes[p] for p in parents}  # all of one size, or malformed
+            self.sizes.append(len(operator.bias) if isinstance(operator, Affine) else size)
             terms = max(terms, self.sizes[-1], operator.terms if isinstance(operator, Affine) else 0)
             self.parents.append(parents)
             self.operators.append(operator)
@@ -52,12 +48,12 @@ def integers(values: Any, count: int | None, least: int) -> tuple[int, ...]:
     return tuple(values)
 
 
-def _operator(about: Any, number: int, arrays: Mapping[str, Array]) -> Affine | Relu | Sigmoid | None:
+def _operator(about: Any, number: int, arrays: Mapping[str, Array]) -> Affine | Relu | Sigmoid | str | None:
     kind = about["op"]
     if kind == "relu" and 0.0 <= about["slope"] <= 1.0:
         return Relu(float(about["slope"]))
-    if kind in ("add", "sigmoid"):
-        return None if kind == "add" else Sigmoid()
+    if kind in ("add", "max", "sigmoid"):
+        return {"add": None, "max": MAX, "sigmoid": Sigmoid()}[kind]
     weight, bias = (finite(arrays[f"network/{number}.{k}"], f"node {number}") for k in ("weight", "bias"))
     if bias.shape == (len(weight),) and kind == "conv" and weight.ndim == 4:
         return _conv(weight, bias, about)

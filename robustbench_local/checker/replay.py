@@ -34,10 +34,10 @@ class Proof:
         if not fit or not count or shapes != ((count, sizes[0]), (count, sizes[0]), (count, rows), sizes[-1]):
             raise Rejected("the specification fits neither itself nor the network")
         self.sets, self.about = arrays["proof/sets"], arrays["proof/about"]
+        self.ways = header["proof"]["ways"]
         self.weights, self.multipliers = (finite(arrays[f"proof/{k}"], k) for k in ("weights", "multipliers"))
         if bool(np.any(self.lower > self.upper)) or min(self.weights.min(), *self.multipliers, 0.0) < 0:
             raise Rejected("a box is empty, or a weight or multiplier negative")
-        self.ways = header["proof"]["ways"]
 
     def leaves(self) -> Iterator[Leaf]:
         """The leaves of all trees, which lie one after the other in preorder: z <= point, then z >= point."""

@@ -15,10 +15,10 @@ from .samples import Parts, certificate, parts, write
 Change = Callable[[Parts], None]
 
 
-@pytest.fixture(scope="module", params=["dense", "narrow", "residual", "sigmoid"])
+@pytest.fixture(scope="module", params=["dense", "narrow", "residual", "sigmoid", "pooled"])
 def original(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate with splits where the kind of network needs them."""
-    share = {"dense": 0.1, "residual": 0.2}.get(request.param, 0.3)
+    share = {"dense": 0.1, "residual": 0.2, "pooled": 0.9}.get(request.param, 0.3)
     return certificate(tmp_path_factory.mktemp("proofs") / "proof", request.param, share=share, seed=3)
 
 
@@ -97,6 +97,13 @@ def claims_made_false(found: Parts) -> Iterator[tuple[str, Change]]:
         if name.startswith("network/") and array.dtype.kind == "f":
             for value in (np.nan, np.inf):
                 yield f"{name} {value}", lambda p, n=name, v=value: p[1][n].reshape(-1).__setitem__(0, v)  # type: ignore[misc]
+    for number, about in enumerate(found[0]["network"]["nodes"]):
+        if about["op"] in ("add", "max"):
+            for inputs in ([], [number], [number + 1, 0], [-1, *about["inputs"]], [0, *about["inputs"]]):
+                yield (
+                    f"{about['op']} {number} of {inputs}",
+                    lambda p, n=number, i=inputs: p[0]["network"]["nodes"][n].update(inputs=i),
+                )  # type: ignore[misc]
     yield "output of another size", lambda p: p[1].update({"spec/C": p[1]["spec/C"][..., :-1]})
 
 

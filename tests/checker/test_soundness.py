@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from robustbench_local import checker
-from robustbench_local.checker import Bounds, Network, check
+from robustbench_local.checker import Bounds, Network, Rejected, check
+from robustbench_local.checker.bounds import _largest
 from robustbench_local.checker.curves import Relu, Sigmoid, sigmoid
 
 from .samples import Parts, write
@@ -118,17 +120,17 @@ def test_slopes_of_a_curve_prove_what_they_prove_and_nothing_else(tmp_path: Path
 
 @st.composite
 def networks(draw: st.DrawFn) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
-    """Header entries and arrays: linear, conv, pick, add and leaky relu on vectors of 4, scales far apart."""
+    """Header entries and arrays: linear, conv, pick, add, max, leaky relu on vectors of 4, all scales."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     nodes: list[dict[str, Any]] = [{"op": "input", "inputs": [], "size": 4}]
     arrays: dict[str, NDArray[Any]] = {}
     for number in range(1, draw(st.integers(2, 6))):
-        op = draw(st.sampled_from(["linear", "conv", "pick", "add", "relu"]))
+        op = draw(st.sampled_from(["linear", "conv", "pick", "add", "max", "relu"]))
         parent = draw(st.integers(max(0, number - 2), number - 1))
         about: dict[str, Any] = {"op": op, "inputs": [parent]}
         scale = 10.0 ** draw(st.integers(-6, 6))
-        if op == "add":
-            about["inputs"] = [parent, draw(st.integers(0, number - 1))]
+        if op in ("add", "max"):
+            about["inputs"] = [parent, *draw(st.lists(st.integers(0, number - 1), max_size=2))]
         elif op == "relu":
             about["slope"] = draw(st.sampled_from([0.0, 0.1, 1.0]))
         else:
@@ -149,8 +151,9 @@ def run(nodes: list[dict[str, Any]], arrays: dict[str, NDArray[Any]], x: Row) ->
     values = [x]
     for number, about in enumerate(nodes[1:], 1):
         first = values[about["inputs"][0]]
-        if about["op"] == "add":
-            values.append([a + b for a, b in zip(first, values[about["inputs"][1]], strict=True)])
+        if about["op"] in ("add", "max"):
+            join = sum if about["op"] == "add" else max
+            values.append([join(v) for v in zip(*(values[i] for i in about["inputs"]), strict=True)])
             continue
         if about["op"] == "relu":
             values.append([max(v, Fraction(about["slope"]) * v) for v in first])
@@ -304,6 +307,54 @@ def test_what_a_split_says_of_another_coordinate_proves_the_claim(tmp_path: Path
     for broken in ([2, 7], [-1], [0], [1.0], ["1"], 1, None, {"1": 1}, [True], [[1]]):
         found = verdict(0.5, 0.4, broken)
         assert not found.accepted and found.readable, broken
+
+
+@given(st.lists(st.tuples(*[st.floats(-9, 9)] * 3), min_size=1, max_size=4), st.floats(0.01, 1e6))
+@settings(max_examples=200)
+def test_lines_of_a_maximum_are_valid(parts: list[tuple[float, ...]], scale: float) -> None:
+    """At the ends and inside of the inputs' ranges, in exact arithmetic."""
+    nodes: list[dict[str, Any]] = [{"op": "input", "inputs": [], "size": 1}]
+    nodes += [{"op": "relu", "inputs": [0], "slope": 1.0} for _ in parts]
+    nodes += [{"op": "max", "inputs": [*range(1, len(parts) + 1)]}]
+    bounds = Bounds(Network(nodes, {}), {}, [-np.ones((1, 1)), np.ones((1, 1))], False, np.inf)
+    ranges = [sorted(scale * v for v in part) for part in parts]
+    bounds.lower += [np.array([[part[0]]]) for part in ranges]
+    bounds.upper += [np.array([[part[2]]]) for part in ranges]
+    below, above, under, over, size, own = _largest(bounds, (*range(1, len(parts) + 1),))
+    assert own.shape == (1, len(parts), 1) and own.sum() == 1
+    chosen, numbers = (
+        int(own[0, :, 0].argmax()),
+        [float(v[0, 0, 0]) for v in (below, above, under, over, size)],
+    )
+    first, second, third, fourth, most = (Fraction(v) for v in numbers)
+    for values in itertools.product(*ranges):
+        x, top = Fraction(values[chosen]), max(Fraction(v) for v in values)
+        assert first * x + third <= top <= second * x + fourth
+        terms = max(abs(second * x) + abs(fourth), abs(first * x) + abs(third))
+        assert terms <= most + Fraction(2e-100)  # every step adds 1e-100 besides
+    bounds.add(len(parts) + 1)
+    low, high = (Fraction(float(end[-1][0, 0])) for end in (bounds.lower, bounds.upper))
+    assert all(low <= max(map(Fraction, values)) <= high for values in itertools.product(*ranges))
+
+
+def test_a_maximum_is_read_as_what_it_is() -> None:
+    """Its inputs are of one size and come before it; other functions have one input."""
+    start: list[dict[str, Any]] = [
+        {"op": "input", "inputs": [], "size": 2},
+        {"op": "relu", "inputs": [0], "slope": 0},
+    ]
+    narrow = {"op": "pick", "inputs": [0], "size": 2}
+    arrays = {
+        f"network/2.{k}": np.zeros(1, np.int64 if k == "index" else None) for k in ("weight", "bias", "index")
+    }
+    assert Network([*start, {"op": "max", "inputs": [0, 1, 1]}], {}).sizes == [2, 2, 2]
+    for inputs in ([], [2], [0, 2], [-1, 0], [0.0, 1], [True, 1]):
+        with pytest.raises((Rejected, ValueError, IndexError)):
+            Network([*start, {"op": "max", "inputs": inputs}], {})
+    with pytest.raises((Rejected, ValueError)):
+        Network([*start, narrow, {"op": "max", "inputs": [1, 2]}], arrays)
+    with pytest.raises(Rejected):
+        Network([*start, {"op": "relu", "inputs": [0, 1], "slope": 0}], {})
 
 
 def test_symbols_of_two_branches_are_not_mixed_up() -> None:

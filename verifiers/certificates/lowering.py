@@ -1,4 +1,4 @@
-"""From a graph to the few operators of a certificate: linear, conv, pick, add, relu, sigmoid.
+"""From a graph to the few operators of a certificate: linear, conv, pick, add, max, relu, sigmoid.
 
 Nothing is folded: weights keep their bits, so that the certificate speaks of the network's exact weights.
 What it stores rounded (1 / c, gamma / sqrt(variance)) errs by a few units in the last place of float64, which

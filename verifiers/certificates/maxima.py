@@ -1,4 +1,4 @@
-"""Maxima in a certificate's operators: max(x, y) = x + relu(y - x)."""
+"""Maxima in a certificate's operators: of two vectors at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["max_pool2d", "maximum"]
 def maximum(made: Lowered, node: Node, inputs: list[int]) -> int | None:
     """The larger one of two values of a shape."""
     both = len(node.inputs) == 2 and all(p.shape == node.shape for p in node.inputs)
-    return _larger(made, *inputs) if both else None
+    return made.add("max", inputs, node.numel) if both else None
 
 
 def max_pool2d(made: Lowered, node: Node, inputs: list[int]) -> int:
@@ -29,12 +29,5 @@ def max_pool2d(made: Lowered, node: Node, inputs: list[int]) -> int:
     parts = [made.pick(inputs[0], (channels + entries).reshape(-1)) for entries in table]
     while len(parts) > 1:
         pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
-        parts = [_larger(made, *pair) if len(pair) == 2 else pair[0] for pair in pairs]
+        parts = [made.add("max", pair, node.numel) if len(pair) == 2 else pair[0] for pair in pairs]
     return parts[0]
-
-
-def _larger(made: Lowered, one: int, other: int) -> int:
-    """max(x, y) = x + relu(y - x)."""
-    size = made.sizes[one]
-    excess = made.add("add", [other, made.scale(one, -1.0)], size)
-    return made.add("add", [one, made.add("relu", [excess], size, slope=0.0)], size)

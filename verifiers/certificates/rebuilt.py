@@ -69,6 +69,8 @@ class _Builder:
                 total = self._call(aten.add.Tensor, total, self._shaped(other, list(total.shape)))
             one = torch.ones(1, dtype=self.dtype)
             return total if len(inputs) > 1 else self._call(aten.mul.Tensor, total, one)
+        if op == "max":
+            return self._call(aten.maximum.default, inputs[0], self._shaped(inputs[1], list(inputs[0].shape)))
         if op == "relu":
             slope = float(about["slope"])
             if slope:
