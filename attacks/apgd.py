@@ -106,13 +106,21 @@ def apgd_dlr(
 
 
 def ascend(
-    search: Search, restart: int, loss: Loss, rule: StepRule, steps: int, *, patience: float = math.inf
+    search: Search,
+    restart: int,
+    loss: Loss,
+    rule: StepRule,
+    steps: int,
+    *,
+    patience: float = math.inf,
+    begin: Tensor | None = None,
 ) -> None:
     """One adaptive walk of `steps` steps of all samples of `search`, from the random points of a restart.
 
     patience: walks end that are `hopeless` with it, or at checkpoints `Prospects.hopeless`.
+    begin: (b, *shape) points of the sets to begin from instead.
     """
-    walk = Walk.begin(search.random_points(restart), rule.first_size)
+    walk = Walk.begin(search.random_points(restart) if begin is None else begin, rule.first_size)
     prospects, windows = Prospects.begin(walk.x), rule.windows(steps)
     for step in range(steps):
         if search.expired():
