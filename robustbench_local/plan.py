@@ -34,6 +34,7 @@ __all__ = ["Method", "Plan", "Step", "plan_for", "screening", "steps_of"]
 
 Method = Attack | Verifier
 
+_KEPT = 1.5  # resident over live memory: glibc gave 413 and 262 MB back with and without its caches
 _FEW = 20  # inputs that vary: up to here boxes of inputs are worth cutting
 _WALKED = 64  # problems: up to here many walks of each fit one batch
 _SYMBOLS = 50  # of relaxation errors in forward bounds
@@ -70,7 +71,8 @@ class Plan:
     Attributes:
         steps: in order.
         structure: what they were chosen by; None where the network cannot be bounded, `obstacle` says why.
-        memory_bytes: predicted peak: weights and their float64 copies, all nodes' bounds, a batch of rows.
+        memory_bytes: predicted peak: weights and their float64 copies, all nodes' bounds, a batch of rows,
+            an attack's batch, and what the allocator keeps of memory that was given back.
     """
 
     steps: tuple[Step, ...]
@@ -122,9 +124,13 @@ def plan_for(
     steps = _chosen(_steps(structure, divisible=_divisible(query)), attacks)
     batch = Budget(memory_bytes=memory_bytes).memory(subject.device)
     rows = structure.problems * structure.atoms * structure.row_bytes
-    each = problem_bytes(graph)
+    each = 2 * problem_bytes(graph)  # the second look is in float64
     boxes = each * min(structure.problems, max(1, batch // each))  # batches are cut so that these fit
-    return Plan(steps, structure, "", 4 * weights + boxes + min(rows, batch))
+    walks = min(
+        batch, structure.problems * problem_bytes(graph) // 3
+    )  # values, gradients, copies of an attack
+    live = 4 * weights + boxes + min(rows, batch) + walks
+    return Plan(steps, structure, "", int(_KEPT * live))
 
 
 def _steps(found: Structure, *, divisible: bool) -> tuple[Step, ...]:

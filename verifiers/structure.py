@@ -72,8 +72,9 @@ def structure_of(graph: Graph, query: Query) -> Structure:
 
 
 def problem_bytes(graph: Graph) -> int:
-    """Memory of one problem's bounds: both ends of every node's box, with a working copy of each."""
-    return 4 * graph.like.element_size() * sum(node.numel for node in graph.nodes)
+    """Memory of one problem's bounds, of all nodes: both ends of their boxes by intervals, refined, and in
+    working copies, the slopes and offsets of two planes."""
+    return 12 * graph.like.element_size() * sum(node.numel for node in graph.nodes)
 
 
 def _neurons(graph: Graph, query: Query) -> tuple[int, int]:
