@@ -100,7 +100,7 @@ def test_lines_and_intervals_enclose_the_function(name: str, dtype: torch.dtype)
     interval = find_rule(node).interval(node, box)
     assert bool((interval.lower <= y + ulp).all() and (most <= interval.upper + ulp).all())
     point = (box.lower == box.upper) & (y == most).all(0)
-    assert int(point.sum()) >= 15
+    assert int(point.sum()) >= (15 if node.op == JUMP else 16)  # at its kink, jump is no number
     for bound in (low, high, interval.lower.expand_as(y), interval.upper.expand_as(y)):
         assert bool(((bound - y).abs() <= ulp)[:, point].all()), "exact at points"
 
