@@ -39,7 +39,8 @@ class Turn:
 
     def limits(self, memory_bytes: int | None) -> Limits:
         """What the call may use from now on."""
-        return Limits(max(1e-3, self.until - time.monotonic()), memory_bytes, self.domains)
+        until, whole = (max(1e-3, end - time.monotonic()) for end in (self.until, self.deadline))
+        return Limits(until, memory_bytes, self.domains, whole)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

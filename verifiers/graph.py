@@ -170,6 +170,12 @@ class Graph:
         """The same graph with constant expressions evaluated; itself where there are none."""
         return self._mapped(_evaluated, pending=False) if self.pending else self
 
+    def until(self, node: Node) -> Graph:
+        """The same nodes as far as `node`, which is the output."""
+        nodes = self.nodes[: node.index + 1]
+        readers = {n: tuple(r for r in self.consumers[n] if r.index <= node.index) for n in nodes}
+        return Graph(nodes, node, self.pending, readers, self.like)
+
     def to(self, target: torch.dtype | torch.device | str) -> Graph:
         """A graph with floating-point constants on another device or of another dtype (float32, float64)."""
         if isinstance(target, torch.dtype) and not target.is_floating_point:

@@ -54,6 +54,11 @@ class Interval:
         """The bounds of some samples: index (b,)."""
         return Interval(self.lower[samples], self.upper[samples])
 
+    def put(self, samples: Tensor, part: Interval) -> Interval:
+        """The same with other bounds of some samples: index (b,)."""
+        lower = self.lower.index_copy(0, samples, part.lower)
+        return Interval(lower, self.upper.index_copy(0, samples, part.upper))
+
     def unsqueeze(self, axis: int) -> Interval:
         """The same bounds with a new axis of length one."""
         return Interval(self.lower.unsqueeze(axis), self.upper.unsqueeze(axis))

@@ -29,13 +29,15 @@ class Budget:
     verifier that runs out of time returns the valid bounds it has, never an error. `tighten` asks for the
     best numbers also where the verdict is already certain. `domains`: how many sub-problems a search bounds
     in this call before it stops as if time were over, up to a batch more (None: no limit); the same on every
-    machine, unlike seconds.
+    machine, unlike seconds. `whole`: seconds until all calls that go on from this one have ended: work that
+    must not be cut may take a part of these (None: there are no further calls).
     """
 
     seconds: float | None = None
     memory_bytes: int | None = None
     tighten: bool = False
     domains: int | None = None
+    whole: float | None = None
 
     def memory(self, device: torch.device) -> int:
         """The bytes that one batch of rows may take on `device`."""
@@ -46,6 +48,10 @@ class Budget:
     def deadline(self) -> float:
         """The moment (time.monotonic) at which the time is over."""
         return float("inf") if self.seconds is None else time.monotonic() + self.seconds
+
+    def end(self) -> float:
+        """The moment at which the time of all calls is over."""
+        return self.deadline() if self.whole is None else time.monotonic() + self.whole
 
 
 DEFAULT_BUDGET = Budget()

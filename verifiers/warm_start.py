@@ -48,10 +48,7 @@ class Warm:
 
     def put(self, samples: Tensor, part: Warm) -> Warm:
         """The same with what a later call on some samples (b,) left."""
-        boxes = tuple(
-            Interval(old.lower.index_copy(0, samples, new.lower), old.upper.index_copy(0, samples, new.upper))
-            for old, new in zip(self.boxes, part.boxes, strict=True)
-        )
+        boxes = tuple(old.put(samples, new) for old, new in zip(self.boxes, part.boxes, strict=True))
         slopes = {i: values.index_copy(0, samples, part.slopes[i]) for i, values in self.slopes.items()}
         return Warm(boxes, slopes)
 

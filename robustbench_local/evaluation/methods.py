@@ -112,12 +112,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Limits:
-    """What one method may use on one batch: `seconds` of wall clock; the rest as in `Budget`, `domains` for
-    searches that go on."""
+    """What one method may use on one batch: `seconds` of wall clock; the rest as in `Budget`, `domains` and
+    `whole` for searches that go on."""
 
     seconds: float
     memory_bytes: int | None = None
     domains: int | None = None
+    whole: float | None = None
 
 
 def run_attack(attack: Attack, subject: Subject, cases: Cases, *, seed: int, limits: Limits) -> Outcome:
@@ -198,7 +199,12 @@ def run_search(
     search: Resumable, subject: Subject, query: Query, state: SearchState | None, *, limits: Limits
 ) -> tuple[Outcome, SearchState | None]:
     """As `run_verifier`, from where the search stopped; and where it stops now. All problems in one batch."""
-    left = Budget(seconds=limits.seconds, memory_bytes=limits.memory_bytes, domains=limits.domains)
+    left = Budget(
+        seconds=limits.seconds,
+        memory_bytes=limits.memory_bytes,
+        domains=limits.domains,
+        whole=limits.whole,
+    )
     with torch.inference_mode():
         bounds, after = search.resumed(subject.graph(), query, state, left)
     return _of_bounds(query, [bounds]), after

@@ -14,13 +14,13 @@ from robustbench_local.specs import Query, count_clauses, disjuncts
 
 from ..alpha_crown import AlphaCROWN, tuned_query_rows
 from ..crown import open_neurons
-from ..graph import Graph
+from ..graph import Graph, Node
 from ..ibp import interval_bounds
+from ..interval import Interval
 from ..search_states import SearchState
 from ..verifier import DEFAULT_BUDGET, Bounds, Budget, prepared, verifier
 from ..warm_start import Warm, resumed
 from .ledger import Ledger
-from .problem import inflated
 from .settings import Settings
 from .share import proved_share
 from .state import BranchState, TreesState
@@ -72,7 +72,7 @@ class BranchAndBound:
         A run in slices splits the domains that one long run does. Raises SearchStateError for a state that is
         not of such a search.
         """
-        deadline = budget.deadline()
+        deadline, end = budget.deadline(), budget.end()
         with torch.inference_mode(False), torch.no_grad():
             graph, query = prepared(graph, query)
             graph = graph.replaced(Tensor.detach, (graph.dtype, graph.device))
@@ -83,7 +83,7 @@ class BranchAndBound:
                     return quick, None
             else:
                 known = self._known(query, state)
-            left = replace(budget, seconds=_left(deadline))
+            left = replace(budget, seconds=_left(deadline), whole=_left(end))
             ledger = Ledger(graph, query.select(known.wanted), known.roots, left, self.settings)
             ledger.go_on(known)
             after = self._search(ledger, known)
@@ -186,7 +186,7 @@ class BranchAndBound:
 
     def _search(self, ledger: Ledger, state: BranchState) -> BranchState:
         """Where the search stands when time is over, or nothing is left to be done."""
-        boxes = inflated(dict(zip(ledger.graph.nodes, state.boxes, strict=True)))
+        boxes: Mapping[Node, Interval] = dict(zip(ledger.graph.nodes, state.boxes, strict=True))
         after: list[TreesState] = []
         for one in state.trees:
             if one.done:
@@ -194,9 +194,11 @@ class BranchAndBound:
                 continue
             trees = Trees(ledger, one, boxes, self.settings)
             trees.run()
+            boxes = trees.boxes
             after.append(trees.state())
         return replace(
             state,
+            boxes=tuple(boxes[node] for node in ledger.graph.nodes),
             points=ledger.points,
             found=ledger.found,
             broken=ledger.broken,

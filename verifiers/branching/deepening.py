@@ -12,12 +12,21 @@ from ..crown import undecided
 from ..exactness import exact_nodes
 from .evaluator import Evaluator
 
-__all__ = ["Deepening"]
+__all__ = ["MOST_PROBLEMS", "Deepening", "pays"]
 
 _NEURON = 0.5  # plain bounds of domains that take as long as one undecided neuron of a domain
 _AT_ONCE = 4
 _MOST_ROOTS = 64
+
+MOST_PROBLEMS = 64
+"""Up to so many problems are looked into one by one."""
+
 _WORTH = 0.1  # share of a root's bound that it has to take away
+
+
+def pays(before: Tensor, after: Tensor) -> bool:
+    """Whether better bounds of hidden neurons have helped the roots' bounds (D,) enough to start anew."""
+    return bool((after - before >= _WORTH * before.abs()).all())
 
 
 class Deepening:
@@ -36,9 +45,9 @@ class Deepening:
         """Whether there were such domains, and more may follow."""
         return self.count > 0
 
-    def pays(self, before: Tensor, after: Tensor) -> bool:
+    def helped(self, before: Tensor, after: Tensor) -> bool:
         """Whether it helped the first domains, which it ends with where it did not."""
-        if bool((after - before >= _WORTH * before.abs()).all()):
+        if pays(before, after):
             return True
         self.count = -1
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -18,79 +18,20 @@ from ..tuning import Tuning
 from .bounding import DomainRows, Multipliers, boxes_of, dense_rows
 from .candidates import candidates
 from .clipping import Clipping, Gain
-from .domains import Domains, Splits
+from .domains import Domains
 from .freeing import LONG, free, tuned
 from .leaves import leaf_bound
 from .ledger import Ledger
 from .problem import Roots
 from .settings import Settings
+from .splitting import Batch, best_splits, children
 from .tightening import tightened
 
-__all__ = ["Batch", "Evaluator"]
+__all__ = ["Evaluator"]
 
 # domains at once: small batches let the frontier's order work, which is worth more than the quarter of the
 # speed that they cost on a CPU
 _ON_A_CPU, _AT_MOST = 128, 1024
-_REACH = 1.6  # of a new split's multiplier, in units of the coefficient that its coordinate had
-_OFTEN, _RARE = (
-    0.5,
-    0.05,
-)  # shares of their reach above and below which the reach of multipliers doubles or halves
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Batch:
-    """Domains to be bounded: roots, splits, where their tuning starts; `before`: a known bound (D,).
-
-    tight, plane and branch are the parents', as in `Domains`.
-    """
-
-    root: Tensor
-    splits: Splits
-    multipliers: Tensor
-    scale: Tensor
-    slopes: Mapping[Node, Tensor]
-    before: Tensor
-    tight: Tensor
-    plane: tuple[Tensor, Tensor]
-    branch: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
-
-    @staticmethod
-    def of_roots(root: Tensor, slopes: Mapping[Node, Tensor], like: Tensor) -> Batch:
-        """Whole roots (D,)."""
-        count = root.shape[0]
-        empty, none = like.new_zeros(count, 0), like.new_full((count,), -torch.inf)
-        return Batch(
-            root,
-            Splits.none(count, like),
-            empty,
-            empty,
-            slopes,
-            none,
-            like.new_zeros(count, 2, 0),
-            (empty, like.new_zeros(count)),
-        )
-
-    @staticmethod
-    def again(domains: Domains, roots: Roots) -> Batch:
-        """The same domains, to be bounded once more."""
-        return Batch(
-            domains.root,
-            domains.splits,
-            domains.multipliers,
-            domains.scale,
-            dict(domains.slopes) or {n: v[domains.root] for n, v in roots.slopes.items()},
-            domains.lower,
-            domains.tight,
-            domains.plane,
-            domains.branch,
-        )
-
-    def values(self, index: Tensor) -> dict[object, Tensor]:
-        """The tuned values of some domains, as `Slopes` hold them."""
-        values: dict[object, Tensor] = {node: v[index] for node, v in self.slopes.items()}
-        values[Multipliers] = self.multipliers[index].unsqueeze(1)
-        return values
 
 
 class Evaluator:
@@ -109,46 +50,14 @@ class Evaluator:
     def children(
         self, parents: Domains, index: Tensor, split: tuple[Tensor, Tensor, Tensor, Tensor], pull: Tensor
     ) -> Batch:
-        """Domains `index` of the parents, each with one more split: node, coordinate, side, point.
-
-        pull (d,): of the split coordinates.
-        """
-        many = parents.select(index)
-        zero = many.multipliers.new_zeros(many.count, 1)
-        size = (_REACH * pull.unsqueeze(1)).clamp(min=torch.finfo(pull.dtype).tiny)
-        multipliers, scale = _rescaled(many.multipliers, many.scale)
-        return replace(
-            Batch.again(many, self.roots),
-            splits=many.splits.with_split(*split),
-            multipliers=torch.cat((multipliers, zero), 1),
-            scale=torch.cat((scale, size), 1),
-        )
+        """See `splitting.children`."""
+        return children(self.roots, parents, index, split, pull)
 
     def choose(self, parents: Domains) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The candidate (D,) whose halves are bounded best together, by one pass each."""
-        nodes, places, points, pulls = parents.branch
-        tries, count, device = min(self.settings.tries, nodes.shape[1]), parents.count, nodes.device
-        if tries <= 1:
-            return nodes[:, 0], places[:, 0], points[:, 0], pulls[:, 0]
-        index = torch.arange(count, device=device).repeat_interleave(2 * tries)
-        which = torch.arange(tries, device=device).repeat_interleave(2).repeat(count)
-        side = parents.lower.new_tensor([1.0, -1.0]).repeat(count * tries)
-        node, place, point, pull = (t[index, which] for t in parents.branch)
-        many = self.children(parents, index, (node, place, side, point), pull)
-        bounds = []
-        for part in torch.arange(count * tries * 2, device=device).split(4 * self.at_once):
-            splits = many.splits.select(part)
-            tight = self.clipping.known(many.tight[part])
-            boxes, empty = boxes_of(self.roots, many.root[part], splits, refresh=False, tight=tight)
-            rows = DomainRows(self.roots, many.root[part], splits, many.scale[part], boxes)
-            lower = rows.lower(Slopes(values=many.values(part))).squeeze(1)
-            bounds.append(torch.where(empty, torch.inf, lower))
-        halves = torch.cat(bounds).reshape(count, tries, 2)
-        score = halves.clamp(max=0.0).sum(2)  # what the halves leave to be done: a refuted one nothing
-        score = torch.where(nodes[:, :tries] >= 0, score.nan_to_num(nan=-torch.inf), -torch.inf)
-        best = score.argmax(1, keepdim=True)
-        chosen = [t.gather(1, best)[:, 0] for t in parents.branch]
-        return chosen[0], chosen[1], chosen[2], chosen[3]
+        """See `splitting.best_splits`."""
+        return best_splits(
+            self.roots, parents, self.settings.tries, 4 * self.at_once, known=self.clipping.known
+        )
 
     def bound(self, batch: Batch, tuning: Tuning | None = None) -> tuple[Tensor, Domains]:
         """Lower bounds (D,), and the domains with what their children start from.
@@ -192,9 +101,26 @@ class Evaluator:
         branch = candidates(self.roots.graph, rows.boxes, rows.seen, wanted)
         slopes = {node: v for node, v in found.items() if isinstance(node, Node)}
         multipliers = found[Multipliers].squeeze(1)
-        return Domains(
+        domains = Domains(
             batch.root, lower, batch.splits, multipliers, batch.scale, slopes, branch[:4], tight, plane
         )
+        idle = (branch[0][:, 0] < 0) & (lower > 0).logical_not() & (batch.splits.depth > 0)
+        return self._woken(domains, rows, idle.nonzero().squeeze(1)) if bool(idle.any()) else domains
+
+    def _woken(self, domains: Domains, rows: DomainRows, index: Tensor) -> Domains:
+        """The domains with candidates by what their splits pull, for those whose bound has no coefficients.
+
+        Where a split has cut off all that the clause depends on, only its own contradiction can refute the
+        domain: its multiplier must not be zero, and neurons that matter to it are still to be split.
+        """
+        some = rows.take(index, index.new_zeros(index.shape[0], 1))
+        ones = torch.ones_like(domains.multipliers[index])
+        values: dict[object, Tensor] = {node: v[index] for node, v in domains.slopes.items()}
+        some.lower(Slopes(values={**values, Multipliers: ones.unsqueeze(1)}))
+        found = candidates(self.roots.graph, some.boxes, some.seen, domains.branch[0].shape[1])
+        branch = tuple(old.index_copy(0, index, new) for old, new in zip(domains.branch, found, strict=False))
+        multipliers = domains.multipliers.index_copy(0, index, ones)
+        return replace(domains, multipliers=multipliers, branch=(branch[0], branch[1], branch[2], branch[3]))
 
     def _look(self, rows: DomainRows, index: Tensor) -> None:
         """The points at which the linear bounds of open domains are smallest."""
@@ -257,13 +183,3 @@ class Evaluator:
         if self._wide is None:
             self._wide = self.roots.double()
         return self._wide
-
-
-def _rescaled(multipliers: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """The same multipliers, with more room for the large ones and finer steps for the small ones."""
-    tiny = torch.finfo(scale.dtype).tiny
-    factor = torch.where(multipliers > _OFTEN, 2.0, torch.where(multipliers < _RARE, 0.5, 1.0)).to(
-        scale.dtype
-    )
-    factor = torch.where(scale * factor < tiny, torch.ones_like(factor), factor)
-    return (multipliers / factor).clamp(0, 1), scale * factor

@@ -60,6 +60,19 @@ class Frontier:
         """Those with open domains."""
         return tuple(self._heaps)
 
+    @property
+    def roots(self) -> Tensor:
+        """Roots (r,) with open domains, in order; there must be one."""
+        found = {int(domains.root[k]) for heap in self._heaps.values() for _, _, domains, k in heap}
+        _, _, any_, _ = next(iter(self._heaps.values()))[0]
+        return torch.tensor(sorted(found), device=any_.root.device)
+
+    def emptied(self) -> Tensor:
+        """Removes all domains; their roots, as above."""
+        found = self.roots
+        self._heaps.clear()
+        return found
+
     def take(self, count: int, *, easiest: bool = False) -> Domains:
         """Up to `count` domains (at least one), removed from here; something must be open.
 

@@ -30,11 +30,13 @@ class Ledger:
         narrow: bounds closer to zero than this need float64; sure: what a float64 bound must exceed.
         above: points with a bound of at least this are no counterexamples, and left out further down.
         domains: how many have been bounded.
+        deadline, end: when this call ends, and when the last call that goes on from it does (time.monotonic).
     """
 
     def __init__(self, graph: Graph, query: Query, like: Tensor, budget: Budget, settings: Settings) -> None:
         self.graph, self.query, self.budget = graph, query, budget
         self.deadline = deadline = budget.deadline()
+        self.end = budget.end()
         self.points = query.inputs.project(query.inputs.centre().to(like))
         self.found = like.new_full((query.batch,), -torch.inf)
         self.broken = torch.zeros(query.batch, dtype=torch.bool, device=like.device)

@@ -27,7 +27,8 @@ class TreesState:
     the open domains, in the order in which they go on. gain: how many domains were clipped, and what that
     brought. kept: bytes of slopes that were kept for domains so far. closed: the domains that are done, where
     the settings ask for them; a state that was saved and restored has none. tightened: in how many domains
-    hidden neurons were bounded anew.
+    hidden neurons were bounded anew. refined: how often hidden neurons have had trees of their own, -1 where
+    these do not pay, and how many domains were bounded before the last time.
     """
 
     problem: Tensor
@@ -40,6 +41,7 @@ class TreesState:
     kept: int = 0
     closed: tuple[Domains, ...] = ()
     tightened: int = 0
+    refined: tuple[int, int] = (0, 0)
 
     @property
     def done(self) -> bool:
@@ -59,12 +61,19 @@ class TreesState:
         kept = (place[self.problem] >= 0).nonzero().squeeze(1)
         number = torch.full_like(self.problem, -1)
         number[kept] = torch.arange(len(kept), device=kept.device)
-        found: list[Opened] = []
-        for domains, k in self.open:
-            root = int(number[domains.root[k]])
-            if root >= 0:
-                one = domains.select(torch.tensor([k], device=kept.device))
-                found.append((replace(one, root=one.root * 0 + root, tight=one.tight[:, :, :0]), 0))
+        whole = {id(domains): domains for domains, _ in self.open}
+        roots = {i: number[domains.root].tolist() for i, domains in whole.items()}
+        stay = [(domains, k) for domains, k in self.open if roots[id(domains)][k] >= 0]
+        places: dict[int, list[int]] = {}
+        place_of: list[tuple[int, int]] = []
+        for domains, k in stay:
+            here = places.setdefault(id(domains), [])
+            place_of.append((id(domains), len(here)))
+            here.append(k)
+        parts: dict[int, Domains] = {}
+        for i, index in places.items():
+            some = whole[i].select(torch.tensor(index, device=kept.device))
+            parts[i] = replace(some, root=number[some.root], tight=some.tight[:, :, :0])
         left = number[self.left]
         return TreesState(
             place[self.problem[kept]],
@@ -72,10 +81,11 @@ class TreesState:
             {node: values[kept] for node, values in self.slopes.items()},
             self.worst[kept],
             left[left >= 0],
-            tuple(found),
+            tuple((parts[i], k) for i, k in place_of),
             kept=self.kept,
             closed=tuple(_renumbered(domains, number) for domains in self.closed),
             tightened=self.tightened,
+            refined=self.refined,
         )
 
 

@@ -50,7 +50,13 @@ def state_of(graph: Graph, query: Query, tensors: Mapping[str, Tensor]) -> Branc
 
 def _of_trees(one: TreesState) -> dict[str, Tensor]:
     found = {name: getattr(one, name) for name in ("problem", "atoms", "worst", "left")}
-    counts = (float(one.gain[0]), one.gain[1], float(one.kept), float(one.tightened))
+    counts = (
+        float(one.gain[0]),
+        one.gain[1],
+        float(one.kept),
+        float(one.tightened),
+        *map(float, one.refined),
+    )
     found["gain"] = torch.tensor(counts, dtype=torch.float64)
     found |= {f"slopes.{node}": values for node, values in one.slopes.items()}
     wanted: dict[int, tuple[Domains, list[int]]] = {}
@@ -90,7 +96,7 @@ def _trees(graph: Graph, tensors: Mapping[str, Tensor]) -> TreesState:
     count = 1 + max((i for i, _ in order), default=-1)
     batches = [_domains(graph, _under(f"open.{i}.", tensors)) for i in range(count)]
     opened: tuple[Opened, ...] = tuple((batches[i], k) for i, k in order)
-    clipped, gain, kept, tightened = tensors["gain"].tolist()
+    clipped, gain, kept, tightened, times, mark = tensors["gain"].tolist()
     slopes = {int(name): values for name, values in _under("slopes.", tensors).items()}
     return TreesState(
         tensors["problem"],
@@ -102,6 +108,7 @@ def _trees(graph: Graph, tensors: Mapping[str, Tensor]) -> TreesState:
         (int(clipped), gain),
         int(kept),
         tightened=int(tightened),
+        refined=(int(times), int(mark)),
     )
 
 

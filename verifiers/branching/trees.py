@@ -5,7 +5,7 @@ Bounds are anytime: the worst over a clause's open and closed domains holds at e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import torch
@@ -13,14 +13,18 @@ from torch import Tensor
 
 from ..graph import Node
 from ..interval import Interval
+from ..tuning import Tuning
 from .deepening import Deepening
 from .domains import Domains, joined
-from .evaluator import Batch, Evaluator
+from .evaluator import Evaluator
+from .freeing import LONG
 from .frontier import Frontier
 from .ledger import Ledger
-from .problem import Roots
+from .problem import Roots, inflated
+from .refining import Refining
 from .settings import Settings
-from .state import TreesState
+from .splitting import Batch
+from .state import Opened, TreesState
 
 __all__ = ["Trees"]
 
@@ -28,57 +32,53 @@ _SLOPE_BYTES = 2**30  # of tuned slopes kept for open domains: beyond, children 
 
 
 class Trees:
-    """The search in the trees of some roots, from where `state` says that it stands."""
+    """The search in the trees of some roots, from where `state` says that it stands.
+
+    boxes: of every node, as the root method or refining left them: they hold once they are inflated.
+    """
 
     def __init__(
         self, ledger: Ledger, state: TreesState, boxes: Mapping[Node, Interval], settings: Settings
     ) -> None:
-        graph = ledger.graph
+        graph, self.boxes = ledger.graph, boxes
         slopes = {graph.nodes[number]: values for number, values in state.slopes.items()}
-        roots = Roots.of(graph, ledger.query, boxes, (state.problem, state.atoms), slopes)
+        roots = Roots.of(graph, ledger.query, inflated(boxes), (state.problem, state.atoms), slopes)
         self.ledger, self.roots, self._begun = ledger, roots, state
         self.evaluator, self.settings = Evaluator(ledger, roots, settings, state.gain), settings
+        self.refining = Refining(ledger, settings, state.refined)
         self.worst = state.worst.clone()  # over the closed domains of each root
         self.left = state.left  # roots that are not bounded yet
         self.closed = [*state.closed]
         self.open = Frontier()
         self._kept_bytes = state.kept
         self.deepening = Deepening(self.evaluator, state.tightened)
-        self._put_back(state)
-
-    def _put_back(self, state: TreesState) -> None:
-        """Opens the domains of an earlier call, which may have been of another copy of the graph."""
-        renewed: dict[int, Domains] = {}
         problem = state.problem.tolist()
-        for domains, k in state.open:
-            if id(domains) not in renewed:
-                own = {self.ledger.graph.nodes[n.index]: values for n, values in domains.slopes.items()}
-                tight = self.evaluator.clipping.resumed(domains.root, domains.tight)
-                renewed[id(domains)] = replace(domains, slopes=own, tight=tight)
-            self.open.put_one((renewed[id(domains)], k), problem[int(domains.root[k])])
+        for domains, k in _reopened(state, self.evaluator):
+            self.open.put_one((domains, k), problem[int(domains.root[k])])
 
     def state(self) -> TreesState:
         """Where the search stands."""
-        gain = self.evaluator.clipping.gain
         return replace(
             self._begun,
             worst=self.worst.clone(),
             left=self.left,
             open=self.open.entries,
-            gain=gain,
+            gain=self.evaluator.clipping.gain,
             kept=self._kept_bytes,
             closed=tuple(self.closed),
             tightened=self.deepening.count,
+            refined=self.refining.done,
         )
 
     def run(self) -> None:
         """Splits until no domain is open or the time is over."""
-        like = self.roots.d
         while len(self.left) and not self.ledger.late():
             part, self.left = self.left[: self.evaluator.at_once], self.left[self.evaluator.at_once :]
-            slopes = {node: values[part] for node, values in self.roots.slopes.items()}
-            self._bound(Batch.of_roots(part, slopes, like[:, 0]))
+            self._take(*self._rooted(part))
         while len(self.open) and not self.ledger.late():
+            if self.refining.due(len(self.open), len(self.open.problems)):
+                self._refine()
+                continue
             deep = self.deepening.due(len(self.open))
             if deep and self.deepening.count == 0:
                 self._replant()
@@ -89,28 +89,43 @@ class Trees:
             if batch is not None:
                 self._split(batch, deep=deep)
 
+    def _refine(self) -> None:
+        """Starts anew from roots whose hidden neurons are bounded by trees, where that helps the first."""
+        boxes, roots, evaluator = self.boxes, self.roots, self.evaluator
+        before, _ = self._rooted(self.open.roots[:1], LONG)
+        self.boxes = self.refining.boxes(self.roots, self.boxes, self.open.problems)
+        self.roots = replace(self.roots, boxes=inflated(self.boxes))
+        self.evaluator = Evaluator(self.ledger, self.roots, self.settings)
+        after, _ = self._rooted(self.open.roots[:1], LONG)
+        if not self.refining.helped(before, after):
+            self.boxes, self.roots, self.evaluator = boxes, roots, evaluator
+            return
+        self.deepening = Deepening(self.evaluator, self.deepening.count)
+        for part in self._emptied().split(self.evaluator.at_once):
+            self._take(*self._rooted(part, LONG))
+
+    def _emptied(self) -> Tensor:
+        """Removes all open trees, with what is kept of them; their roots."""
+        index = self.open.emptied()
+        kept = ((~torch.isin(part.root, index)).nonzero().squeeze(1) for part in self.closed)
+        self.closed = [part.select(k) for part, k in zip(self.closed, kept, strict=True)]
+        return index
+
     def _replant(self) -> None:
         """Starts anew from roots whose hidden neurons are bounded anew, in place of their open domains, where
         that helps the first of them.
         """
-        roots = sorted({int(domains.root[k]) for domains, k in self.open.entries})
-        index = torch.tensor(roots, device=self.roots.d.device)
-        lower, whole = self._rooted(index[:1])
+        lower, whole = self._rooted(self.open.roots[:1])
         better, domains = self._deepened(lower, whole)
-        if not self.deepening.pays(lower, better):
+        if not self.deepening.helped(lower, better):
             return
-        for problem in self.open.problems:
-            self.open.drop(problem)
-        self.closed = [
-            part.select((~torch.isin(part.root, index)).nonzero().squeeze(1)) for part in self.closed
-        ]
+        index = self._emptied()
         self._take(*self._deepened(better, domains))
         for part in index[1:].split(self.deepening.at_once):
             self._take(*self._deepened(*self._deepened(*self._rooted(part))))
 
-    def _rooted(self, index: Tensor) -> tuple[Tensor, Domains]:
-        slopes = {node: values[index] for node, values in self.roots.slopes.items()}
-        return self.evaluator.bound(Batch.of_roots(index, slopes, self.roots.d[:, 0]))
+    def _rooted(self, index: Tensor, tuning: Tuning | None = None) -> tuple[Tensor, Domains]:
+        return self.evaluator.bound(Batch.of_roots(index, self.roots.slopes, self.roots.d[:, 0]), tuning)
 
     def _deepened(self, lower: Tensor, whole: Domains) -> tuple[Tensor, Domains]:
         """Bounds and domains with the open ones' hidden neurons bounded anew."""
@@ -155,10 +170,6 @@ class Trees:
             found = self.evaluator.bound(self.evaluator.children(parents, index, split, pull[index]))
             self._take(*(self._deepened(*found) if deep else found))
 
-    def _bound(self, batch: Batch) -> None:
-        """Bounds domains: takes in those that are refuted, and puts the others on the heap."""
-        self._take(*self.evaluator.bound(batch))
-
     def _take(self, lower: Tensor, whole: Domains) -> None:
         """Takes in domains that are bounded."""
         hopeless = lower.isnan() | (lower == -torch.inf)  # splits of what is no number prove nothing
@@ -189,3 +200,14 @@ class Trees:
             done = done.bare()
         self._kept_bytes += done.bytes
         self.closed.append(done.leaves())
+
+
+def _reopened(state: TreesState, evaluator: Evaluator) -> Iterator[Opened]:
+    """The open domains of an earlier call, which may have been of another copy of the graph."""
+    renewed: dict[int, Domains] = {}
+    for domains, k in state.open:
+        if id(domains) not in renewed:
+            own = {evaluator.roots.graph.nodes[n.index]: values for n, values in domains.slopes.items()}
+            tight = evaluator.clipping.resumed(domains.root, domains.tight)
+            renewed[id(domains)] = replace(domains, slopes=own, tight=tight)
+        yield renewed[id(domains)], k

@@ -22,7 +22,8 @@ from robustbench_local.verifiers import AlphaCROWN, Bounds, BranchAndBound, Budg
 from ..networks import fill, traced, uniform
 
 SEARCH = BranchAndBound(
-    root=AlphaCROWN(tuning=Tuning(steps=2)), settings=Settings(parts=64, batch=8, tuning=Tuning(steps=3))
+    root=AlphaCROWN(tuning=Tuning(steps=2)),
+    settings=Settings(parts=64, batch=8, tuning=Tuning(steps=3), refine=4, rounds=2),
 )
 BOTH: Tree = All((Atom(0, True), Atom(1, True)))
 TREES: list[Tree] = [
