@@ -129,7 +129,7 @@ def _posed(
     """The problems of a text, a VNN-LIB file or a ready property, and the same at other radii."""
     if spec.endswith(".rbspec"):
         shown = around.chosen() if around.image or around.first else None
-        return TextCall(model, spec, prop, shown, around.eps, around.settings, device).cases(), None
+        return TextCall(model, spec, prop, shown, around.eps, around.settings, device).family()
     if is_vnnlib(spec):
         return _only_batch(cases_of_file(model, spec, input_shape, device)), None
     return _around(model, spec, around, device)

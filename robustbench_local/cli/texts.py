@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from robustbench_local.data import Dataset
     from robustbench_local.evaluation import Cases
     from robustbench_local.results import Result
-    from robustbench_local.specs import SpecFile
+    from robustbench_local.specs import Query, SpecFile
     from robustbench_local.text_claims import BoundClaim
 
 __all__ = ["Answers", "TextCall", "loaded", "models_of", "values_of"]
@@ -112,6 +112,31 @@ class TextCall:
         first = self._bound()[0]
         return problems_of(first.model, first.spec, first.bound, device=self.device)[0]
 
+    def family(self) -> tuple[Cases, Callable[[float], Query] | None]:
+        """The problems of the first property, and the same at other radii where its `eps` is a radius.
+
+        That is so where a larger one changes nothing but the sets, and they grow.
+        """
+        from dataclasses import replace
+
+        from robustbench_local.problems import problems_of
+        from robustbench_local.specs import Param
+
+        first = self._bound()[0]
+        slot = first.spec.slots.get("eps")
+        cases = problems_of(first.model, first.spec, first.bound, device=self.device)[0]
+        radius = first.bound.get("eps", slot.default if isinstance(slot, Param) else None)
+        if not isinstance(slot, Param) or not isinstance(radius, int | float) or radius <= 0:
+            return cases, None
+
+        def at(eps: float) -> Query:
+            bound = {**first.bound, "eps": eps}
+            return problems_of(first.model, first.spec, bound, device=self.device)[0].query
+
+        if not _wider(cases.query, at(2 * float(radius))):
+            return cases, None
+        return replace(cases, eps=float(radius)), at
+
     def verify(self, *, timeout: float, method: str | None, seed: int, arithmetic: str = "real") -> Answers:
         """The verdicts."""
         from robustbench_local.api import verify
@@ -167,3 +192,18 @@ class TextCall:
             given |= {"x0": self.images.inputs.to(place), "c": self.images.labels.to(place)}
         taken = {name: value for name, value in given.items() if name in known}
         return bound_claims(file, loaded(self.model, place), {**taken, **values}, self.prop)
+
+
+def _wider(query: Query, other: Query) -> bool:
+    """Whether `other` is the same question, to the last bit at the centres, about larger sets."""
+    import torch
+
+    small, large = query.inputs.box(), other.inputs.box()
+    if query.tree != other.tree or small.lower.shape != large.lower.shape:
+        return False
+    grown = bool(((large.lower <= small.lower) & (small.upper <= large.upper)).all())
+    x = query.inputs.project(query.inputs.centre().to(query.inputs.dtype))
+    with torch.no_grad():
+        same = torch.equal(query.atoms(query.network(x)), other.atoms(other.network(x)))
+    moved = not (torch.equal(small.lower, large.lower) and torch.equal(small.upper, large.upper))
+    return grown and moved and same

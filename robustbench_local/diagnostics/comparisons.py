@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from robustbench_local.attacks import Attack, spsa, square
+from robustbench_local.attacks import Attack, spsa, square, transfer
 
 from .examination import Examination
 from .registry import Measured, NotApplicable, diagnostic, share
@@ -38,24 +38,39 @@ def one_step(examination: Examination) -> Measured:
     threshold=0.002,
     remedy="more queries of square and spsa, hopskipjump, transfer from a surrogate; bpda where a layer "
     "hides its slope",
-    source="F. Croce, M. Hein, arXiv 2003.01690 (code's check_square_sr); J. Uesato et al., arXiv 1802.05666",
+    source="F. Croce, M. Hein, arXiv 2003.01690 (check_square_sr); J. Uesato et al., arXiv 1802.05666; "
+    "N. Papernot et al., arXiv 1602.02697 (substitutes)",
 )
 def black_box(examination: Examination) -> Measured:
-    """Square and SPSA on the cases that PGD and APGD leave robust."""
+    """Square, SPSA and transfer on the cases that PGD and APGD leave robust.
+
+    Transfer walks along the gradients of networks that learned the outputs of this one (`surrogate_of`) from
+    as many of them as a search has queries, and of `surrogates` where there are some.
+    """
     where = examination.left_robust.clone()
     rows = where.nonzero().flatten()
     if not len(rows):
         return Measured(0.0, where, "gradients break every case")
     queries, found = examination.effort.queries, torch.zeros(len(rows), dtype=torch.bool)
     query = examination.query.select(rows.to(examination.query.inputs.device))
-    searches: list[Attack] = [partial(square, steps=queries), partial(spsa, queries=queries)]
-    for search in searches:
+    searches: dict[str, Attack] = {
+        "square": partial(square, steps=queries),
+        "spsa": partial(spsa, queries=queries),
+    }
+    surrogates = examination.surrogates
+    if surrogates:
+        searches["transfer"] = transfer(surrogates, steps=examination.effort.steps)
+    notes = []
+    for name, search in searches.items():
         result = examination.attacked(search, query, rows)
-        assert result is not None  # these follow no gradient
+        assert result is not None  # these follow no gradient of the network's own
         found |= result.violated.cpu()
+        notes.append(f"{name} {int(result.violated.sum())}")
     where[rows] = found
     return Measured(
-        share(where), where, f"{len(rows)} cases that gradients leave robust, {queries} queries each"
+        share(where),
+        where,
+        f"{len(rows)} cases that gradients leave robust, {queries} queries each: {', '.join(notes)}",
     )
 
 

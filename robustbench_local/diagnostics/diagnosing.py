@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from robustbench_local.attacks import Attack
-from robustbench_local.errors import DataError, UnknownNameError
+from robustbench_local.attacks import Attack, scaled
+from robustbench_local.errors import DataError, SpecError, UnknownNameError
 from robustbench_local.evaluation import Cases, Subject
-from robustbench_local.specs import Query
+from robustbench_local.specs import Ball, Intersection, Query
 
 from .curves import curves_of
-from .examination import Effort, Examination
+from .examination import Effort, Examination, Network
 from .finding import Curves, Diagnosis, Finding
 from .registry import DIAGNOSTICS, Diagnostic
 from .watching import Meter, Tally
@@ -48,6 +49,7 @@ def diagnose(
     at_radius: AtRadius | None = None,
     attack: Attack | None = None,
     effort: Effort | None = None,
+    surrogates: Sequence[Network] = (),
     codes: Sequence[str] | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -56,9 +58,12 @@ def diagnose(
 
     Args:
         cases: the problems; those that are broken at their start are left out.
-        at_radius: the B problems at another radius, for D9 and D10, which do not apply without it.
+        at_radius: the B problems at another radius, for D9 and D10. Without it D9 shrinks the sets about
+            their origins, where that is possible, and D10 does not apply.
         attack: the one whose results are examined; None: `effort.white_box()`.
         effort: what may be spent; None: the defaults of `Effort`.
+        surrogates: networks with the inputs and outputs of the attacked one, along whose gradients D7 walks
+            too, besides those of one that it trains on the attacked one's outputs.
         codes: only these diagnostics; None: all.
         seed: of all random numbers; a network that draws its own from torch's generators is run with this
             seed too, and the generators are given back as they were.
@@ -71,7 +76,8 @@ def diagnose(
     # A stochastic network draws from the global generators: these are seeded for it, and restored.
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        examination = _examination(cases, at_radius, attack, effort or Effort(), seed)
+        settings = {"attack": attack, "effort": effort or Effort(), "seed": seed, "surrogates": surrogates}
+        examination = _examination(cases, at_radius, settings)
         findings = []
         for one in chosen:
             if progress is not None:
@@ -97,9 +103,7 @@ def nothing_to_examine(cases: Cases) -> Diagnosis:
     return Diagnosis(cases.model, cases.spec, cases.norm, cases.eps, ids, (), (), Curves(), 0.0)
 
 
-def _examination(
-    cases: Cases, at_radius: AtRadius | None, attack: Attack | None, effort: Effort, seed: int
-) -> Examination:
+def _examination(cases: Cases, at_radius: AtRadius | None, settings: Mapping[str, Any]) -> Examination:
     tally = Tally()
     query = _metered(cases.query, tally)
     start = cases.starts().to(Subject.of(cases).dtype)
@@ -111,6 +115,9 @@ def _examination(
             cure="take other images, or a model that is right about some of them",
         )
     names = tuple(str(cases.ids[b]) for b in kept.tolist())
+    radii = (0.0 if math.isnan(cases.eps) else cases.eps, _widest(cases))
+    if at_radius is None:
+        at_radius, radii = _shrunk(cases.query), (1.0, 1.0)
 
     def elsewhere(radius: float) -> Query:
         assert at_radius is not None
@@ -121,12 +128,23 @@ def _examination(
         start[kept.to(start.device)],
         names,
         at_radius=None if at_radius is None else elsewhere,
-        radii=(0.0 if math.isnan(cases.eps) else cases.eps, _widest(cases)),
+        radii=radii,
         tally=tally,
-        attack=attack,
-        effort=effort,
-        seed=seed,
+        **settings,
     )
+
+
+def _shrunk(query: Query) -> AtRadius | None:
+    """The problems with sets scaled by a factor about their origins; None where that is not possible."""
+
+    def at(factor: float) -> Query:
+        return replace(query, inputs=scaled(query.inputs, torch.full((query.batch,), factor)))
+
+    try:
+        at(0.5)
+    except SpecError:
+        return None
+    return at
 
 
 def _metered(query: Query, tally: Tally) -> Query:
@@ -135,7 +153,10 @@ def _metered(query: Query, tally: Tally) -> Query:
 
 def _widest(cases: Cases) -> float:
     """The radius at which a ball around a corner of the unit box holds the box."""
-    return float(cases.query.inputs.centre()[0].numel() ** _POWERS.get(cases.norm, 0.0))
+    inputs = cases.query.inputs
+    ball = inputs.ball if isinstance(inputs, Intersection) else inputs
+    norm = cases.norm or (f"l{ball.p:g}" if isinstance(ball, Ball) else "linf")
+    return float(inputs.centre()[0].numel() ** _POWERS.get(norm, 0.0))
 
 
 def _curves(examination: Examination, findings: Sequence[Finding]) -> Curves:

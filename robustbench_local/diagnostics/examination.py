@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -25,9 +25,12 @@ from robustbench_local.errors import GraphError
 from robustbench_local.specs import Query
 
 from .random_points import Draws, random_points
+from .surrogate import surrogate_of
 from .watching import Seen, Tally, watched
 
-__all__ = ["Effort", "Examination"]
+__all__ = ["Effort", "Examination", "Network"]
+
+Network = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +81,15 @@ class Examination:
         attack: Attack | None,
         effort: Effort,
         seed: int,
+        surrogates: Sequence[Network] = (),
     ) -> None:
         """radii: the radius of the property, and the one at which the sets fill the whole domain. tally: what
-        the networks of all these problems count in."""
+        the networks of all these problems count in. surrogates: networks of the same inputs and outputs."""
         self._tally = tally
         self.query, self.start, self.names = query, start, names
         self.at_radius, (self.eps, self.widest) = at_radius, radii
         self.effort, self.seed = effort, seed
+        self._surrogates = tuple(surrogates)
         self._standard = attack is None
         self.attack: Attack = effort.white_box() if attack is None else attack
 
@@ -121,6 +126,12 @@ class Examination:
         """What a PGD walk from the starts finds, and all that it looked at on the way."""
         query, seen = watched(self.query)
         return self.attacked(partial(pgd, steps=self.effort.steps, random_start=False), query), seen
+
+    @cached_property
+    def surrogates(self) -> list[Network]:
+        """The networks given, and one that learns from `queries` outputs of the attacked one per case."""
+        learned = surrogate_of(self.query, self.keys("surrogate"), self.effort.queries)
+        return [*self._surrogates, *([] if learned is None else [learned])]
 
     @cached_property
     def one_step(self) -> AttackResult | None:

@@ -58,6 +58,8 @@ def radius_curve(examination: Examination) -> Measured:
 )
 def unbounded(examination: Examination) -> Measured:
     """A long walk in sets so wide that they hold inputs of every kind."""
+    if examination.widest <= examination.eps:
+        raise NotApplicable("nothing wider than the property's own sets is known")
     wide = _family(examination)(examination.widest)
     steps = examination.effort.unbounded_steps
     broken = _broken(examination, partial(pgd, steps=steps, random_start=False), wide)

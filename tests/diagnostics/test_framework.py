@@ -181,10 +181,43 @@ def test_a_case_is_judged_by_itself() -> None:
         assert part.against(case) == whole.against(case)
 
 
-def test_without_radius_two_do_not_apply() -> None:
-    found = diagnose(cases_of(Plain()), effort=EFFORT, codes=["D9", "D10"])
-    assert [one.word for one in found.findings] == ["not applicable"] * 2
-    assert all(math.isnan(one.value) and "no radius" in one.note for one in found.findings)
+def test_without_radius_sets_shrink_but_have_no_domain() -> None:
+    found = diagnose(cases_of(Plain(), 0.2), effort=EFFORT, codes=["D9", "D10"])
+    assert [one.word for one in found.findings] == ["quiet", "not applicable"]
+    assert "broken at 0.25, 0.5, 1;" in found.findings[0].note
+    assert math.isnan(found.findings[1].value) and "nothing wider" in found.findings[1].note
+    caught = diagnose(cases_of(Plain(), 0.6), effort=EFFORT, codes=["D9"], attack=timid)
+    assert caught.fired == ("D9",)
+
+
+def test_transfer_needs_no_gradient_of_the_network() -> None:
+    """Of a linear network without slope a surrogate finds all that there is; so does its twin."""
+    blind = Plain(torch.Tensor.detach)
+    for eps in (0.05, 0.2):
+        query = posed(blind, eps)
+        box, rows = query.inputs.box(), (query.C.float() @ blind.weight.detach()).squeeze(1)  # (12, 8)
+        worst = torch.maximum(rows * (box.lower - 0.5), rows * (box.upper - 0.5)).sum(1)
+        assert (worst.abs() > 1e-3).all()
+        breakable = int((worst > 0).sum())
+        for surrogates in ((), (Plain(),)):
+            found = diagnosed(blind, "D7", eps=eps, surrogates=surrogates).findings[0]
+            assert found.note.endswith(f"transfer {breakable}")
+
+
+def test_a_text_has_radii_where_its_eps_is_one(tmp_path: Path) -> None:
+    head = "spec t v1\nnet f: real[1,8,8] -> real[10]\ndata x0: real[1,8,8]\nlabel c: class[10]\n"
+    about = "param eps: real = 1/20\nprop rob: forall x: real[1,8,8] in ball(x0, {}) & box(0, 1): {}\n"
+    score = "f(x)[c] - max(drop(f(x), c))"
+    words = {}
+    for name, radius, claim in (("radius", "eps", f"{score} >= 0"), ("level", "1/20", f"{score} >= -eps")):
+        path, out = tmp_path / f"{name}.rbspec", tmp_path / f"{name}.json"
+        path.write_text(head + about.format(radius, claim))
+        asked = ["diagnose", "digits-mlp:pgd", str(path), "--first", "3", "--only", "D9", "--only", "D10"]
+        assert run([*asked, "--json", str(out)]) == 0
+        facts = json.loads(out.read_text())
+        words[name] = [one["note"] for one in facts["findings"]]
+    assert "0.0125, 0.025, 0.05, 0.1, 0.2;" in words["radius"][0] and "radius 1," in words["radius"][1]
+    assert "0.25, 0.5, 1;" in words["level"][0] and "nothing wider" in words["level"][1]
 
 
 def test_costs_are_counted() -> None:
