@@ -28,7 +28,6 @@ __all__ = ["Refining", "refinable", "refined"]
 _AT_ONCE = 128  # domains
 _SHARE = 0.5  # of all time left
 _GROWS = 0.25  # of the domains bounded since: where more are open, few get closed
-_KEEPING = 8  # times later where leaves are kept: what they are for can follow trees, but not these bounds
 
 
 class Refining:
@@ -47,10 +46,9 @@ class Refining:
         settings, (times, mark) = self.settings, self.done
         if times < 0 or settings.refine == 0 or problems > MOST_PROBLEMS:
             return False
-        first = settings.refine * (_KEEPING if settings.keep else 1)
         since = self.ledger.domains - mark
         grows = times == 0 or open_ >= _GROWS * since
-        return grows and since >= first * problems * 2**times and refinable(self.ledger.graph)
+        return grows and since >= settings.refine * problems * 2**times and refinable(self.ledger.graph)
 
     def boxes(
         self, roots: Roots, boxes: Mapping[Node, Interval], problems: tuple[int, ...]

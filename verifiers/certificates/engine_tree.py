@@ -28,9 +28,9 @@ from .trees import Branch
 
 __all__ = ["EngineLeaf", "Leaves", "engine_leaves", "kept_leaves", "planted"]
 
-# without new bounds of hidden neurons in single domains, which the checker does not find
+# without new bounds of hidden neurons, by trees or in single domains, which the checker does not find
 _CLIPPING, _PLAIN = (
-    BranchAndBound(settings=Settings(keep=True, tighten=0, clip=c)) for c in (Settings().clip, 0)
+    BranchAndBound(settings=Settings(keep=True, refine=0, tighten=0, clip=c)) for c in (Settings().clip, 0)
 )
 _ROOM = 0.5  # units of a multiplier's parameter, of which there are four, that the engine's own range takes
 

@@ -41,6 +41,7 @@ _AT_ONCE, _MOST = 2**23, 256  # numbers in the rows of one batch, and domains
 _PATIENCE, _TUNING = 32, 0.2  # splits until hidden rows are tuned; the part of the time left that it may take
 _ENGINE = 0.4  # the part that the engine's own search may take
 _SAMPLE, _TRUST = 256, 0.3  # leaves of the verdict's trees; the share that must hold by the checker's bounds
+_MUCH = 4  # splits for each of these leaves
 _FIRST, _LATER, _LONG = Ascent(20, 0.3, 0.95), Ascent(8, 0.1, 0.9), Ascent(200, 0.05, 0.98)
 _NONE = Ascent(0, 0.0, 1.0)
 
@@ -89,7 +90,7 @@ class HiddenSearch:
                 if not self.helped and (self.kept or self.splits >= _PATIENCE):
                     open_ = self._helped(open_)
                     continue
-                if self.kept and self.tried >= _SAMPLE and self.stood < _TRUST * self.tried:
+                if self.kept and _misled(self):
                     self.kept = {}
                     open_ = _planted_in(self, open_, _grown(self))
                     continue
@@ -219,6 +220,12 @@ def _grown(search: HiddenSearch) -> Leaves:
     """Trees that the engine grows in a part of the time."""
     seconds = _ENGINE * max(0.0, search.until() - time.monotonic())
     return engine_leaves(search.graph, search.claim, seconds, clipped=bool(search.way.clipped))
+
+
+def _misled(search: HiddenSearch) -> bool:
+    """Whether few of the verdict's leaves hold by the checker's bounds, and what they lack is much."""
+    much = search.tried >= _SAMPLE or search.splits >= _PATIENCE + _MUCH * search.tried
+    return much and search.stood < _TRUST * search.tried
 
 
 def _planted_in(search: HiddenSearch, open_: list[Domain], found: Leaves) -> list[Domain]:
