@@ -5,8 +5,9 @@
 For each case and attack: breakable samples found, of how many; "lost", samples that the attack saw a bad
 point of and did not report; "false", points reported as bad that are none (outside of the ball, not finite,
 or not misclassified). Points are judged by `Case.bad`, not by the package. Samples are attacked one by one,
-so that every point that the network sees belongs to the sample. FOLDER as for `attacks.py`; a package that
-is missing is left out, and an attack that fails says how.
+so that every point that the network sees belongs to the sample. FOLDER as for `attacks.py`, with six,
+multiprocess, dill and adversarial-robustness-toolbox 1.20.1 for ART; a package that is missing is left out,
+and an attack that fails says how.
 """
 
 from __future__ import annotations
@@ -84,6 +85,29 @@ def pyautoattack(kind: str, case: Case, network: nn.Module) -> tuple[Tensor, Ten
     return _claims(case, found[0] if isinstance(found, tuple) else found)
 
 
+def art(name: str, case: Case, network: nn.Module) -> tuple[Tensor, Tensor]:
+    """The Adversarial Robustness Toolbox' attack of that name."""
+    attacks: Any = import_module("art.attacks.evasion")
+    estimators: Any = import_module("art.estimators.classification")
+    classifier = estimators.PyTorchClassifier(
+        network,
+        loss=nn.CrossEntropyLoss(),
+        input_shape=tuple(case.inputs.shape[1:]),
+        nb_classes=_classes(case),
+        clip_values=case.bounds,
+        device_type="cpu",
+    )
+    settings: dict[str, dict[str, Any]] = {
+        "ProjectedGradientDescent": {"max_iter": STEPS, "num_random_init": 1, "verbose": False},
+        "AutoProjectedGradientDescent": {"max_iter": 100, "nb_random_init": 1, "verbose": False},
+        "AutoAttack": {},
+    }
+    sizes = {"eps": case.eps, "eps_step": 2 * case.eps if name.startswith("Auto") else STEP * case.eps}
+    attack = getattr(attacks, name)(classifier, **sizes, **settings[name])
+    found = attack.generate(case.inputs.numpy(), case.labels.numpy())
+    return _claims(case, torch.from_numpy(found).to(case.inputs))
+
+
 CONTESTANTS: dict[str, tuple[str, Points]] = {
     "pgd": ("", ours(partial(pgd, steps=STEPS, step_size=STEP))),
     "apgd": ("", ours(apgd)),
@@ -94,6 +118,9 @@ CONTESTANTS: dict[str, tuple[str, Points]] = {
     "torchattacks APGD": ("torchattacks", partial(torchattacks, "APGD")),
     "torchattacks AutoAttack": ("torchattacks", partial(torchattacks, "AutoAttack")),
     "foolbox PGD": ("foolbox", foolbox),
+    "ART PGD": ("art", partial(art, "ProjectedGradientDescent")),
+    "ART AutoPGD": ("art", partial(art, "AutoProjectedGradientDescent")),
+    "ART AutoAttack": ("art", partial(art, "AutoAttack")),
     "pyautoattack standard": ("pyautoattack", partial(pyautoattack, "standard")),
     "pyautoattack rand": ("pyautoattack", partial(pyautoattack, "rand")),
 }

@@ -203,6 +203,12 @@ def _outputs(network: nn.Module, data: Dataset, name: str) -> int:
         raise ShapeError(
             f"{name} cannot take images of {data.name!r}, shape {data.shape}: {text}", where="model"
         ) from error
+    if found.ndim < 2:
+        raise ShapeError(
+            f"the network returned one {found.dtype} per image, not a score for each class",
+            where=name,
+            cure="give the network whose scores (logits) decide, not the labels",
+        )
     return int(found.flatten(1).shape[1])
 
 

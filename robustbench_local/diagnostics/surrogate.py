@@ -76,6 +76,6 @@ def _fit(network: nn.Module, x: Tensor, y: Tensor) -> None:
     for _ in range(_EPOCHS):
         for rows in torch.randperm(len(x), device=x.device).split(_BATCH):
             rate.zero_grad()
-            (network(x[rows]) - y[rows]).square().mean().backward()  # type: ignore[no-untyped-call]
+            (network(x[rows]) - y[rows]).square().mean().backward()
             rate.step()
             fall.step()
