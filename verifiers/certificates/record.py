@@ -63,7 +63,7 @@ def _said(leaf: EngineLeaf, claim: Claim, nodes: Sequence[Node]) -> EngineLeaf |
     read = {*curves.values()}
     if any(numbers.get(index, -1) not in read for index, *_ in leaf.splits):
         return None
-    splits = tuple((nodes[numbers[index]].index, *rest) for index, *rest in leaf.splits)
+    splits = tuple((nodes[numbers[index]].index, place, side, at) for index, place, side, at in leaf.splits)
     slopes = {}
     for index, values in leaf.slopes.items():
         node = nodes[numbers[index]] if numbers.get(index) in curves else None
