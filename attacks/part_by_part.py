@@ -18,12 +18,14 @@ from robustbench_local.specs import Query
 
 from .attack import AttackResult, attack
 from .ensemble import merged
+from .gradient_free import random_search
 from .pgd import pgd
 from .random_numbers import Ids, derive_seed, sample_ids
 
 __all__ = ["part_by_part"]
 
 _STAGES = ((3, 1.0), (10, 0.25), (40, 1 / 16))  # steps of a walk, and the share of the members that get it
+_BLIND = 32  # random points and corners of each member, where no gradient led anywhere
 
 
 @attack("parts")
@@ -38,6 +40,7 @@ def part_by_part(
 ) -> AttackResult:
     """`pgd` on the whole set, then, of samples left, on each member of their sets, longest on the likeliest.
 
+    Where gradients are zero, random points of every member follow.
     Members are those of `Query.parts`, at most 4096 for each sample; of sets without, it is `pgd` alone.
     steps: of the walk on the whole set. Other arguments, and errors, as for `pgd`.
     """
@@ -78,6 +81,12 @@ def _members(query: Query, seed: int, deadline: float | None) -> AttackResult | 
             break
         keep = rank.topk(max(1, round(divided[0].batch * _STAGES[stage + 1][1]))).indices
         members, number, points = members.select(keep), number[keep], found.points[keep]
+    if best is not None and bool(best.blind & ~best.violated):  # no walk told members apart: all once more
+        whole = divided[0]
+        number = torch.arange(whole.batch, device=whole.inputs.device)
+        found = random_search(whole, queries=_BLIND, seed=seed, ids=number, deadline=deadline)
+        rank = torch.where(found.violated, torch.inf, found.violation.nan_to_num(nan=-torch.inf))
+        best = merged(best, torch.zeros(1, dtype=torch.int64, device=rank.device), _row(found, rank.argmax()))
     return best
 
 

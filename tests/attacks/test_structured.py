@@ -17,6 +17,7 @@ from robustbench_local.specs import (
     Net,
     Patch,
     Query,
+    SparseBall,
     TokenSet,
     Union,
     Var,
@@ -180,3 +181,15 @@ def test_unions_and_unit_intervals_work_too() -> None:
         result = search(query)
         assert both.contains(result.points).all()
         assert result.violated.all()
+
+
+def test_parts_do_without_slope() -> None:
+    """One pixel of sixteen breaks the property, and no gradient says which."""
+
+    def flat(x: Tensor) -> Tensor:
+        return (x[:, 11:12] > 0.5).to(x.dtype) - 0.5 + 0 * x[:, :1]
+
+    centre = torch.zeros(6, 16)
+    query = raise_output(flat, SparseBall(centre, torch.ones(6), Box(centre - 1, centre + 1)))
+    for seed in range(5):
+        assert part_by_part(query, seed=seed).violated.all()
