@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from .version import __version__
 
 if TYPE_CHECKING:
+    from .anytime import anytime as anytime
     from .api import Result as Result
     from .api import attack as attack
     from .api import bounds as bounds
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Result",
     "__version__",
+    "anytime",
     "attack",
     "bounds",
     "chance",
@@ -61,6 +63,7 @@ if (_CHECKOUT / "pyproject.toml").is_file() and (_CHECKOUT / "specs").is_dir():
 
 #: Names that are not of `api`, and where they are from.
 _ELSEWHERE = {
+    "anytime": ".anytime",
     "check": ".certifying",
     "explain": ".explanation",
     "export_onnx": ".exporting",

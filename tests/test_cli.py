@@ -372,3 +372,17 @@ def test_models_that_return_probabilities_are_pointed_out(
             arguments += ["--out", str(tmp_path / name)]
         assert run(arguments) == 0
         assert ("returns probabilities" in said(capsys)[1]) == said_so
+
+
+def test_the_screen_says_what_ends_the_gradient(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "cut.py").write_text(
+        "from torch import nn\n"
+        "class Cut(nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        return x.detach().flatten(1)[:, :10]\n"
+        "def build():\n"
+        "    return Cut().eval()\n"
+    )
+    assert run(["attack", f"{tmp_path / 'cut.py'}:build", "robustness", "--image", "3", "--eps", "0.01"]) == 0
+    told = " ".join(said(capsys)[0].split())
+    assert "detach (cut.py:4) ends it" in told and "'bpda'" in told and "'square'" in told

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
+from rich.markup import escape
 
 from .checking import show_certificate
+from .curves import write_curves
 from .explaining import show_explanation
 from .images import images
 from .options import Debug, Device, Json, Seed
@@ -149,6 +151,16 @@ def attack(
     input_shape: InputShape = None,
     timeout: Timeout = 60.0,
     attack: Annotated[str, typer.Option(help="Name of the attack.")] = "pgd",
+    curves: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.html|FILE.csv",
+            help="Also write what the attack has found after so many passes and seconds, in a second run.",
+        ),
+    ] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(help="Another attack in the curves; repeat for more.")
+    ] = None,
     json: Json = None,
     device: Device = None,
     seed: Seed = 0,
@@ -163,12 +175,16 @@ def attack(
     if spec.endswith(".rbspec"):
         text = TextCall(model, spec, prop, _shown(dataset, image, first), eps, set_ or [], device)
         text.attack(timeout=timeout, attack=attack, seed=seed).show(json)
+        if curves is not None:
+            write_curves([text.cases()], [attack, *(also or [])], curves, seed=seed)
         return
     batches = _batches(
         model, spec, _Around(dataset, image, first, eps, norm, set_ or []), input_shape, device
     )
     found = cascade_all(batches, stages, timeout=timeout, seed=seed)
     _report(replayed(found, batches, model), batches, json)
+    if curves is not None:
+        write_curves(batches, [attack, *(also or [])], curves, seed=seed)
     for cases in batches:
         warn_of_probabilities(cases)
 
@@ -261,6 +277,7 @@ def _show(result: Result, batches: list[Cases], console: Console) -> None:
         console.print(f"violation in {bracket(result)}, {decided(result)}, {result.seconds:.2f} s")
         if text := backing(result):
             console.print(text)
+        _show_errors(result, console)
         show_certificate(result, console)
         return
     counts = {
@@ -282,5 +299,14 @@ def _show(result: Result, batches: list[Cases], console: Console) -> None:
         console.print(text)
     if many > SHOWN:
         console.print(f"... and {many - SHOWN} more; --json FILE has all")
+    _show_errors(result, console)
     show_certificate(result, console)
     console.print(f"{result.seconds:.2f} s")
+
+
+def _show_errors(result: Result, console: Console) -> None:
+    """What methods could not do, once each, where that left something open."""
+    texts = dict.fromkeys(case.error for case in result.cases or (result,) if case.error)
+    for text in texts if result.verdict.value == "UNKNOWN" else ():
+        if not text.startswith("no certificate"):
+            console.print(f"[yellow]{escape(text)}", highlight=False)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from robustbench_local.specs import Query
 
-__all__ = ["Meter", "Seen", "Tally", "watched"]
+__all__ = ["Meter", "Seen", "Tally", "watched", "watched_by"]
 
 
 @dataclass(slots=True)
@@ -51,6 +52,17 @@ class Seen:
     traces: list[list[float]]
     first: dict[int, Tensor] = field(default_factory=dict)
 
+    def look(self, rows: list[int], points: Tensor, violation: Tensor, inside: Tensor, bad: Tensor) -> None:
+        """Notes the points (b, *in) of the problems `rows`, their violations (b,), whether they lie in their
+        sets (b,), and whether they break the property there (b,)."""
+        for k, row in enumerate(rows):
+            self.traces[row].append(float(violation[k]))
+            if bad[k] and row not in self.first:
+                self.first[row] = points[k]
+
+    def slope(self, rows: list[int]) -> None:
+        """Notes that a gradient at points of the problems `rows` was computed."""
+
 
 class _Watch(nn.Module):
     """The network of some problems of a batch, `rows` (b,) of it, whose answers are written down."""
@@ -64,13 +76,14 @@ class _Watch(nn.Module):
         """The network's outputs at x (b, *in)."""
         points = x.detach().clone()  # a network may overwrite its input
         y: Tensor = self.inner(x)
+        rows = self.rows.tolist()
+        if y.requires_grad:
+            y.register_hook(lambda _gradient: self.seen.slope(rows))
         with torch.no_grad():
             violation = self.query.combine(self.query.atoms(y.detach().double()))
-            bad = self.query.violated_by(y.detach()) & self.query.inputs.contains(points)
-        for k, row in enumerate(self.rows.tolist()):
-            self.seen.traces[row].append(float(violation[k]))
-            if bad[k] and row not in self.seen.first:
-                self.seen.first[row] = points[k]
+            inside = self.query.inputs.contains(points)
+            bad = self.query.violated_by(y.detach()) & inside
+        self.seen.look(rows, points, violation, inside, bad)
         return y
 
 
@@ -86,9 +99,16 @@ class _Watched(Query):
         return replace(part, network=_Watch(plain, watch.rows[index.to(watch.rows.device)], watch.seen))
 
 
+SeenT = TypeVar("SeenT", bound=Seen)
+
+
 def watched(query: Query) -> tuple[Query, Seen]:
     """The same problems, and a record that an attack on them fills."""
-    seen = Seen([[] for _ in range(query.batch)])
+    return watched_by(query, Seen([[] for _ in range(query.batch)]))
+
+
+def watched_by(query: Query, seen: SeenT) -> tuple[Query, SeenT]:
+    """The same problems, and the given record, which an attack on them fills."""
     watch = _Watch(query, torch.arange(query.batch), seen)
     return (
         _Watched(

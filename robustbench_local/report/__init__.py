@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from .counterexamples import Counterexample, Picture, worst_counterexamples
+from .curves import curves_page
 from .diagnosis import diagnosis_page
 from .figures import curves_data
 from .page import report
@@ -45,6 +46,7 @@ __all__ = [
     "certificates",
     "curve_labels",
     "curves_data",
+    "curves_page",
     "deciders",
     "diagnosis_page",
     "reasons",
