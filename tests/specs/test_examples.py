@@ -143,7 +143,8 @@ def test_the_bracket_holds_what_samples_show(name: str) -> None:
     assert torch.isfinite(lower).all()
     for upper in uppers:
         assert torch.isfinite(upper).all() and (lower <= upper + 1e-4).all(), (lower, upper)
-    result = rbl.verify(query.network, query, timeout=60)
+    open_ = "?" in bound.verdicts  # what stays open takes all the time there is
+    result = rbl.verify(query.network, query, timeout=10 if open_ else 60)
     letters = {"HOLDS": "H", "VIOLATED": "V", "UNKNOWN": "?"}
     assert "".join(letters[str(case.verdict)] for case in result.cases) == bound.verdicts, result.cases
 
