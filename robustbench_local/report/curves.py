@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from robustbench_local.anytime import BUDGETS, unbroken
 from robustbench_local.store import write_atomically
 
 if TYPE_CHECKING:
@@ -27,6 +26,8 @@ def curves_page(table: pd.DataFrame, out: str | os.PathLike[str], *, title: str)
     One plot per budget, all attacks in each; the share of cases that no point of the attack has broken.
     OSError for a place that cannot be written to.
     """
+    from robustbench_local.anytime import BUDGETS, unbroken  # with attacks and torch, which pages do without
+
     figure = make_subplots(rows=1, cols=len(BUDGETS), shared_yaxes=True)
     for column, budget in enumerate(BUDGETS, 1):
         shares = unbroken(table, budget)
