@@ -79,7 +79,7 @@ def _first_cases(
 ) -> Cases:
     if isinstance(spec, SpecFile) or (isinstance(spec, str | Path) and is_text(spec)):
         first = bound_claims(text_of(spec), model, values, prop)[0]
-        return problems_of(first.model, first.spec, first.bound, device=device)[0]
+        return problems_of(first.model, first.spec, first.own, device=device)[0]
     return problems_of(model, spec, values, device=device, input_shape=input_shape)[0]
 
 

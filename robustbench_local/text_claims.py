@@ -58,7 +58,7 @@ class BoundClaim:
         return _specs(self.claim)[0]
 
     @property
-    def bound(self) -> Mapping[str, object]:
+    def own(self) -> Mapping[str, object]:
         """The values of the property itself, without what only the claim about it needs."""
         return {name: value for name, value in self.values.items() if name in self.spec.slots}
 
@@ -114,7 +114,7 @@ def attackable(bound: BoundClaim, *, device: str | torch.device | None) -> list[
             f"`{bound.name}` is about a share or a probability, which no single point decides",
             cure="choose another property (prop, --prop), or use verify",
         )
-    return problems_of(bound.model, bound.claim, bound.bound, device=device)
+    return problems_of(bound.model, bound.claim, bound.own, device=device)
 
 
 def slots_of(props: Mapping[str, Prop]) -> dict[str, Slot]:

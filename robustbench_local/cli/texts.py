@@ -110,7 +110,7 @@ class TextCall:
         from robustbench_local.problems import problems_of
 
         first = self._bound()[0]
-        return problems_of(first.model, first.spec, first.bound, device=self.device)[0]
+        return problems_of(first.model, first.spec, first.own, device=self.device)[0]
 
     def family(self) -> tuple[Cases, Callable[[float], Query] | None]:
         """The problems of the first property, and the same at other radii where its `eps` is a radius.
@@ -124,13 +124,13 @@ class TextCall:
 
         first = self._bound()[0]
         slot = first.spec.slots.get("eps")
-        cases = problems_of(first.model, first.spec, first.bound, device=self.device)[0]
-        radius = first.bound.get("eps", slot.default if isinstance(slot, Param) else None)
+        cases = problems_of(first.model, first.spec, first.own, device=self.device)[0]
+        radius = first.own.get("eps", slot.default if isinstance(slot, Param) else None)
         if not isinstance(slot, Param) or not isinstance(radius, int | float) or radius <= 0:
             return cases, None
 
         def at(eps: float) -> Query:
-            bound = {**first.bound, "eps": eps}
+            bound = {**first.own, "eps": eps}
             return problems_of(first.model, first.spec, bound, device=self.device)[0].query
 
         if not _wider(cases.query, at(2 * float(radius))):

@@ -121,7 +121,8 @@ class Trees:
             return
         index = self._emptied()
         self._take(*self._deepened(better, domains))
-        for part in index[1:].split(self.deepening.at_once):
+        rest = index[1:]
+        for part in rest.split(self.deepening.at_once) if len(rest) else ():  # nothing splits into one part
             self._take(*self._deepened(*self._deepened(*self._rooted(part))))
 
     def _rooted(self, index: Tensor, tuning: Tuning | None = None) -> tuple[Tensor, Domains]:

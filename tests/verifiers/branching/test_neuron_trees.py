@@ -166,3 +166,26 @@ def test_a_domain_without_the_label_is_refuted_by_its_split_alone(seed: int) -> 
     query = Query(graph.run, inputs, C, zero, Atom(0, False))
     plain = BranchAndBound(root=EARLY.root, settings=Settings(refine=0, tighten=0, clip=0, batch=4))
     assert bool(query.holds(plain.bound(graph, query, Budget(seconds=60)).upper))
+
+
+def test_nothing_is_bounded_where_nothing_is_undecided() -> None:
+    """In a point every neuron is decided: no tree grows, also behind an index."""
+
+    class Picked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.last = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = torch.relu(self.first(x[:, [2, 0, 1, 0]]))
+            z: Tensor = self.last(torch.relu(self.second(y[:, [5, 4, 3, 2, 1, 0]])))
+            return z
+
+    network = Picked()
+    fill(network, 1)
+    graph = traced(network.eval().requires_grad_(False), 3)
+    point = torch.full((1, 3), 0.3)
+    _, better = _refined(graph, Box(point, point.clone()), 2)
+    y = network(point)
+    box = better[graph.output]
+    assert bool((box.lower <= y + 1e-6).all() and (y <= box.upper + 1e-6).all())

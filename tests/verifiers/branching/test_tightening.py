@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -14,6 +15,7 @@ from robustbench_local.verifiers.branching.planes import planes_of
 from robustbench_local.verifiers.branching.problem import Roots, inflated
 from robustbench_local.verifiers.branching.settings import Settings
 from robustbench_local.verifiers.branching.tightening import Restricted, taken_over
+from robustbench_local.verifiers.branching.trees import Trees
 from torch import Tensor, nn
 
 from robustbench_local.specs import Any, Atom, Box, Query
@@ -114,3 +116,44 @@ def test_searches_that_bound_hidden_neurons_anew_stay_right(seed: int) -> None:
         assert bool(query.holds(found.upper)) == holds
         if not holds:
             assert found.points is not None and query.violated(found.points).all()
+
+
+class Picked(nn.Module):
+    """A network that begins with an index, whose rule cannot take a batch of no problems."""
+
+    def __init__(self, rest: nn.Module) -> None:
+        super().__init__()
+        self.rest = rest
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs (B, 2) of x (B, 3)."""
+        y: Tensor = self.rest(x[:, [2, 0, 1, 0]])
+        return y
+
+
+def test_a_single_tree_is_planted_anew_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No further root is left then: nothing must be bounded for nobody."""
+    replanted: list[int] = []
+    replant = Trees._replant
+
+    def counted(self: Trees) -> None:
+        replanted.append(len(self.open.roots))
+        replant(self)
+
+    monkeypatch.setattr(Trees, "_replant", counted)
+    sizes = (4, 10, 10, 10, 2)
+    layers = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())][:-1]
+    network = Picked(nn.Sequential(*layers)).eval().requires_grad_(False)
+    fill(network, 3)
+    graph = from_torch(network, torch.zeros(1, 3))
+    points = 1.4 * torch.rand(2000, 3, generator=torch.Generator().manual_seed(0)) - 0.7
+    best = network(points)[:, 0].max().double()
+    inputs = Box(torch.full((1, 3), -0.7), torch.full((1, 3), 0.7))
+    C = torch.tensor([[[1.0, 0.0]]], dtype=torch.float64)
+    query = Query(
+        graph.run, inputs, C, torch.full((1, 1), -float(best) - 0.02, dtype=torch.float64), Atom(0, True)
+    )
+    method = replace(EARLY, settings=replace(EARLY.settings, parts=400))
+    upper = method.bound(graph, query, Budget(seconds=20)).upper
+    assert replanted and replanted[0] == 1
+    assert float(upper) >= -0.02 - 1e-5 and bool(upper.isfinite())
