@@ -77,6 +77,10 @@ class NeuronTrees:
 
     def bounds(self) -> tuple[Tensor, Tensor]:
         """The neurons' bounds (K,) and (K,), in float64 with room for its rounding."""
+        return self._ends(self._exact(self.grown()))
+
+    def grown(self) -> Domains:
+        """The leaves of all trees; `root` says of which of the 2K rows."""
         leaves = self._planted()
         for _ in range(self.rounds):
             parents = None if time.monotonic() > self.deadline else self._worst(leaves)
@@ -88,7 +92,7 @@ class NeuronTrees:
                 if rest.count
                 else self._halved(leaves.select(chosen))
             )
-        return self._ends(self._exact(leaves))
+        return leaves
 
     def _planted(self) -> Domains:
         every = torch.arange(self.roots.count, device=self.roots.d.device)
