@@ -88,6 +88,18 @@ def _broken_sum(rng: np.random.Generator, header: dict[str, Any], arrays: Arrays
     header["sha256"]["network"] = digest(header["network"], arrays, "network")
 
 
+def _false_lemma(rng: np.random.Generator, header: dict[str, Any], arrays: Arrays) -> None:
+    """A lemma that no value of its neuron fulfils, or a lemma less; where there are none, a leaf less."""
+    count = len(arrays["proof/bounds"])
+    if not count:
+        return _leaf_gone(rng, header, arrays)
+    k = int(rng.integers(count))
+    if rng.random() < 0.5:
+        arrays["proof/bounds"][k] = arrays["proof/lemmas"][k, 3] * _FAR
+    else:
+        arrays.update({f"proof/{n}": np.delete(arrays[f"proof/{n}"], k, 0) for n in ("lemmas", "bounds")})
+
+
 def _other_kind(rng: np.random.Generator, header: dict[str, Any], arrays: Arrays) -> None:
     header[str(rng.choice(["format", "version", "arithmetic"]))] = "other"
 
@@ -103,6 +115,7 @@ _CHANGES: tuple[Change, ...] = (
     _other_hash,
     _other_claim,
     _broken_sum,
+    _false_lemma,
     _other_kind,
 )
 

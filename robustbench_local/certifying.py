@@ -99,8 +99,8 @@ def check(
     network = find_model(model).network
     shape = _input_shape(network, model, size) if input_shape is None else input_shape
     if network_hash(from_torch(network, torch.zeros(1, *shape))) != found.network:
-        return replace(
-            found, accepted=False, reason="the certificate is about another network than the model"
+        return found._replace(
+            accepted=False, reason="the certificate is about another network than the model"
         )
     return found
 

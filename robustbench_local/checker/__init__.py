@@ -8,9 +8,8 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,16 +19,14 @@ from .network import Network
 from .replay import replay as _replay
 
 __all__ = ["FORMAT", "Bounds", "Check", "Network", "Rejected", "Unreadable", "check", "digest", "read"]
-FORMAT = {"format": "robustbench_local certificate", "version": 3, "arithmetic": "real"}
-_LARGEST = 2**33  # bytes of all members together, unpacked
+FORMAT = {"format": "robustbench_local certificate", "version": 4, "arithmetic": "real"}
 
 
 class Unreadable(Exception):
     """The file is missing, cut short, or no certificate of a known version."""
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(NamedTuple):
     """What the checker says of a file: `reason` if not accepted, else what was proved and how narrowly."""
 
     accepted: bool
@@ -72,21 +69,20 @@ def digest(about: Any, arrays: Mapping[str, Any], part: str) -> str:
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Header and arrays. Unreadable: it is no certificate; Rejected: its hashes differ from its contents."""
-    arrays: dict[str, Any] = {}
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             members = archive.zip.infolist()
             names = {member.filename.removesuffix(".npy") for member in members}
-            if sum(member.file_size for member in members) > _LARGEST or len(names) != len(members):
+            if sum(member.file_size for member in members) > 2**33 or len(names) != len(members):
                 raise Unreadable("the archive is too large, or names a member twice")
             header = json.loads(archive["header.json"])
-            arrays |= {name: archive[name] for name in names - {"header.json"}}
+            arrays = {name: archive[name] for name in names - {"header.json"}}
         if {array.dtype.str for array in arrays.values()} - {"<f2", "<f4", "<f8", "<i4", "<i8", "|u1"}:
             raise Unreadable("a member is no array of a known kind")
     except Exception as error:  # zipfile, zlib, json and numpy raise many kinds for a damaged file
         raise Unreadable(str(error) or type(error).__name__) from error
     if not isinstance(header, dict) or any(header.get(k) != v for k, v in FORMAT.items()):
-        raise Unreadable("the header is none of a certificate of version 3")
+        raise Unreadable("the header is none of a certificate of version 4")
     if header.get("sha256") != {part: digest(header.get(part), arrays, part) for part in ("network", "spec")}:
         raise Rejected("a hash of the network or the specification differs from its contents")
     return header, arrays

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import asdict
 
 from . import check
 
@@ -11,7 +10,7 @@ def main(arguments: list[str]) -> int:
     """Checks the last argument, writes what was found, and returns the exit code."""
     found = check(arguments[-1])
     word = "accepted" if found.accepted else "rejected: " if found.readable else "unreadable: "
-    sys.stdout.write(f"{json.dumps(asdict(found)) if '--json' in arguments else word + found.reason}\n")
+    sys.stdout.write(f"{json.dumps(found._asdict()) if '--json' in arguments else word + found.reason}\n")
     return 0 if found.accepted else 1 if found.readable else 2
 
 

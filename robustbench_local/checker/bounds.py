@@ -44,12 +44,15 @@ class Bounds:
         """The largest absolute value of every coordinate."""
         return np.maximum(np.abs(self.lower[node]), np.abs(self.upper[node]))
 
-    def add(self, node: int, symbols: int = 0) -> None:
-        """Bounds of the next node from those of its parents, by intervals and forms (see `_form`)."""
+    def add(self, node: int, symbols: int = 0, below: Any = LARGE, above: Any = LARGE) -> None:
+        """Bounds of the next node from those of its parents, by intervals and forms (see `_form`), where
+        -below <= node <= above is known already.
+        """
         parents, operator, slack = self.network.parents[node], self.network.operators[node], self.slack
         join = np.max if operator == MAX else np.sum
         lower, upper = (join([part[p] for p in parents], 0) for part in (self.lower, self.upper))
         size = np.sum([self.size(p) for p in parents], 0)
+        spread = slack * size
         if isinstance(operator, Affine):
             middle = 0.5 * (lower + upper)
             radius = np.nextafter(np.maximum(upper - middle, middle - lower), np.inf)
@@ -57,10 +60,8 @@ class Bounds:
             spread = (operator.absolute(radius + slack * size) + slack * bias) * (1 + slack) + TINY
             lower = upper = operator.apply(middle) + operator.bias
             size = (operator.absolute(size) + bias) * (1 + slack) + TINY
-        elif operator in (None, MAX):
-            spread = slack * size
-        else:
-            (lower, upper), spread = operator.interval(lower, upper), np.zeros_like(size)
+        elif operator not in (None, MAX):
+            lower, upper = (operator.offset(0 * size, side, lower, upper) for side in (-1, 1))
         lower, upper = np.nextafter(lower - spread, -np.inf), np.nextafter(upper + spread, np.inf)
         if self.forms:
             middle, factors, rest = self._form(node, symbols)
@@ -68,8 +69,8 @@ class Bounds:
             self.forms.append((middle, factors, rest, np.abs(middle) + spread))
             radius = (spread + slack * np.abs(middle)) * (1 + slack)
             lower, upper = np.maximum(lower, middle - radius), np.minimum(upper, middle + radius)
-        self.lower.append(finite(lower, f"node {node}"))
-        self.upper.append(finite(upper, f"node {node}"))
+        self.lower.append(np.maximum(finite(lower, f"node {node}"), -below))
+        self.upper.append(np.minimum(finite(upper, f"node {node}"), above))
         self.reach.append(size)
 
     def _form(self, node: int, symbols: int) -> tuple[Array, Array, Array]:

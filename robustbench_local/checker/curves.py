@@ -4,6 +4,7 @@ A sum of n products, in any order, errs by at most n u / (1 - n u) times the sum
 (Higham 2002, section 3.1). `TINY` covers all underflow as long as no number exceeds `LARGE`.
 """
 
+from collections import namedtuple
 from typing import Any
 
 import numpy as np
@@ -45,16 +46,8 @@ def sigmoid(z: Array) -> tuple[Array, Array]:
     return np.where(z < -700.0, 0.0, lower), np.where(z > 700.0, 1.0, upper)
 
 
-class Relu:
+class Relu(namedtuple("Relu", "slope")):
     """max(z, slope * z), 0 <= slope <= 1. Extremes of f(z) - s z on [l, u] lie at the ends or the kink."""
-
-    def __init__(self, slope: float) -> None:
-        self.slope = slope
-
-    def interval(self, lower: Array, upper: Array) -> tuple[Array, Array]:
-        """Bounds of the function on [lower, upper]."""
-        ends = [np.maximum(z, self.slope * z) for z in (lower, upper)]
-        return np.nextafter(ends[0], -np.inf), np.nextafter(ends[1], np.inf)
 
     def chord(self, lower: Array, upper: Array) -> Array:
         """About the slope between the ends."""
@@ -76,10 +69,6 @@ class Relu:
 
 class Sigmoid:
     """1 / (1 + exp(-z)): convex below zero, concave above, and 1 - f(-z) = f(z). Methods as of `Relu`."""
-
-    def interval(self, lower: Array, upper: Array) -> tuple[Array, Array]:
-        """Bounds of the function on [lower, upper]."""
-        return sigmoid(lower)[0], sigmoid(upper)[1]
 
     def chord(self, lower: Array, upper: Array) -> Array:
         """About the slope between the ends."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,7 +54,7 @@ def check(
         word = "rejected" if found.readable else "unreadable"
         console.print(f"[bold red]{word}[/bold red]  {certificate}: ", end="")
         console.print(found.reason, markup=False, highlight=False)
-    write_json(asdict(found), json)
+    write_json(found._asdict(), json)
     if not found.accepted:
         raise typer.Exit(1 if found.readable else 2)
 

@@ -52,7 +52,7 @@ def test_lines_of_any_slope_are_valid(low: float, width: float, slope: float, le
     }
     for curve in (Relu(leak), Sigmoid()):
         below, above = (Decimal(float(curve.offset(s, side, lower, upper)[0])) for side in (-1, 1))
-        first, last = (Decimal(float(v[0])) for v in curve.interval(lower, upper))
+        first, last = (Decimal(float(curve.offset(0 * s, side, lower, upper)[0])) for side in (-1, 1))
         for z in points:
             linear = max(Decimal(z), Decimal(leak) * Decimal(z))
             value = linear if isinstance(curve, Relu) else exact_sigmoid(z)
@@ -72,6 +72,9 @@ def test_usual_slopes_of_the_sigmoid_are_those_of_tangents(low: float, width: fl
     for side, slope in zip((-1, 1), curve.slopes(lower, upper), strict=True):
         near, far = (side * (s * middle + curve.offset(s, side, lower, upper))[0] for s in (slope, flat))
         assert near <= far + 1e-7
+
+
+NO_LEMMAS = {"proof/lemmas": np.zeros((0, 4), np.int32), "proof/bounds": np.zeros(0)}
 
 
 def sigmoid_less_line(slope: float, above: float, slopes: tuple[float, float]) -> Parts:
@@ -94,6 +97,7 @@ def sigmoid_less_line(slope: float, above: float, slopes: tuple[float, float]) -
         "proof/multipliers": np.zeros(0, np.float32),
         "proof/sets": np.zeros(1, np.int32),
         "proof/about": np.zeros((1, 2), np.int32),
+        **NO_LEMMAS,
         "proof/1.ids": np.zeros(1, np.int32),
         "proof/1.below": np.array([[slopes[0]]]),
         "proof/1.above": np.array([[slopes[1]]]),
@@ -285,6 +289,7 @@ def twins(gap: float, above: float, clipped: list[int], side: int = 0) -> Parts:
         "proof/multipliers": np.zeros(2, np.float32),
         "proof/sets": np.full(2, -1, np.int32),
         "proof/about": np.zeros((2, 2), np.int32),
+        **NO_LEMMAS,
     }
     ways = [{"symbols": -1, "refined": [], "clipped": clipped}]
     header = {"network": {"nodes": nodes}, "spec": {"clauses": [[[0, 0]]]}, "proof": {"ways": ways}}
@@ -381,11 +386,12 @@ def test_symbols_of_two_branches_are_not_mixed_up() -> None:
         assert (values[-1] <= bounds.upper[-1] + 1e-9).all()
 
 
-def random_proof(
-    data: st.DataObject, nodes: list[dict[str, Any]], box: tuple[NDArray[Any], NDArray[Any]]
-) -> dict[str, NDArray[Any]]:
-    """Any trees, multipliers, slopes, weights and outer boxes of the right form."""
-    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+def random_tree(
+    rng: np.random.Generator, last: int, box: tuple[NDArray[Any], NDArray[Any]]
+) -> tuple[list[tuple[int, int, float]], list[int], int]:
+    """Splits of nodes up to `last` in preorder, how far up each leaf's outer box is, and how many multipliers
+    there are.
+    """
     kinds: list[tuple[int, int, float]] = []
     hidden, ups = 0, []
     open_ = [(0, 0, *box)]  # splits of hidden nodes and of the input so far, what is left of the box
@@ -400,14 +406,32 @@ def random_proof(
                 low[place] = high[place] = point
                 open_ += [(deep, cut + 1, low, upper), (deep, cut + 1, lower, high)]
             else:
-                kinds.append((int(rng.integers(1, len(nodes))), place, float(rng.normal())))
+                kinds.append((int(rng.integers(1, last + 1)), place, float(rng.normal())))
                 open_ += [(deep + 1, cut, lower, upper)] * 2
         else:
             kinds.append((-1, 0, 0.0))
             hidden += deep
             ups.append(int(rng.integers(0, cut + 1)))
-    leaves = sum(k[0] < 0 for k in kinds)
+    return kinds, ups, hidden
+
+
+def random_proof(
+    data: st.DataObject,
+    nodes: list[dict[str, Any]],
+    box: tuple[NDArray[Any], NDArray[Any]],
+    lemmas: list[tuple[int, int, int, float]],
+) -> dict[str, NDArray[Any]]:
+    """Any trees, multipliers, slopes, weights and outer boxes of the right form; lemmas: node, coordinate,
+    side and bound.
+    """
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    trees = [random_tree(rng, node, box) for node in (*(lemma[0] for lemma in lemmas), len(nodes) - 1)]
+    kinds = [kind for tree in trees for kind in tree[0]]
+    ups, hidden = [up for tree in trees for up in tree[1]], sum(tree[2] for tree in trees)
+    leaves = len(ups)
     arrays: dict[str, NDArray[Any]] = {
+        "lemmas": np.array([(0, *lemma[:3]) for lemma in lemmas], np.int32).reshape(-1, 4),
+        "bounds": np.array([lemma[3] for lemma in lemmas]),
         "nodes": np.array([k[0] for k in kinds], np.int32),
         "coordinates": np.array([k[1] for k in kinds], np.int32),
         "points": np.array([k[2] for k in kinds]),
@@ -424,6 +448,15 @@ def random_proof(
                 rng.normal(size=(2, 4)) * 2 for _ in range(2)
             )
     return {f"proof/{name}": array for name, array in arrays.items()}
+
+
+@st.composite
+def some_lemmas(draw: st.DrawFn, nodes: int) -> list[tuple[int, int, int, float]]:
+    """Up to three lemmas, true or false, about hidden nodes: node, coordinate, side and bound."""
+    about = st.tuples(
+        st.integers(1, nodes - 2), st.integers(0, 3), st.sampled_from([-1, 1]), st.floats(-100, 100)
+    )
+    return draw(st.lists(about, max_size=3)) if nodes > 2 else []
 
 
 @given(networks(), st.data(), st.sampled_from([0.0, 0.3]), st.booleans())
@@ -458,7 +491,7 @@ def test_no_proof_of_a_false_claim_is_accepted(
     whole = {
         **arrays,
         **{f"spec/{k}": v for k, v in spec.items()},
-        **random_proof(data, nodes, (spec["lower"][0], spec["upper"][0])),
+        **random_proof(data, nodes, (spec["lower"][0], spec["upper"][0]), data.draw(some_lemmas(len(nodes)))),
     }
     found: Parts = (header, whole)
     path = write(tmp_path_factory.mktemp("false") / "proof", found, rehash=True)

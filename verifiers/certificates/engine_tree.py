@@ -26,7 +26,15 @@ from .claim import Claim
 from .leaves import Domain
 from .trees import Branch
 
-__all__ = ["EngineLeaf", "Leaves", "engine_leaves", "kept_leaves", "planted"]
+__all__ = [
+    "EngineLeaf",
+    "Leaves",
+    "engine_leaf",
+    "engine_leaves",
+    "engine_query",
+    "kept_leaves",
+    "planted",
+]
 
 # without new bounds of hidden neurons, by trees or in single domains, which the checker does not find
 _CLIPPING, _PLAIN = (
@@ -59,7 +67,7 @@ def engine_leaves(graph: Graph, claim: Claim, seconds: float, *, clipped: bool) 
     unsplit.
     """
     budget, engine = Budget(seconds=seconds), _CLIPPING if clipped else _PLAIN
-    _, state = engine.resumed(graph.to(torch.float32), _query(graph, claim), None, budget)
+    _, state = engine.resumed(graph.to(torch.float32), engine_query(graph, claim), None, budget)
     return {} if state is None else kept_leaves(state, claim)
 
 
@@ -78,7 +86,7 @@ def kept_leaves(state: BranchState, claim: Claim) -> Leaves:
         every += [(part, range(k, k + 1)) for part, k in trees.open]
         for domains, places in every:
             for k in places:
-                found.setdefault(key[int(domains.root[k])], []).append(_leaf(domains, k))
+                found.setdefault(key[int(domains.root[k])], []).append(engine_leaf(domains, k))
     return found
 
 
@@ -114,7 +122,8 @@ def planted(
     return made
 
 
-def _leaf(domains: Domains, k: int) -> EngineLeaf:
+def engine_leaf(domains: Domains, k: int) -> EngineLeaf:
+    """Domain k of a batch."""
     splits = domains.splits
     here = (splits.node[k] >= 0).nonzero().squeeze(1)
     columns = (splits.node, splits.coordinate, splits.side, splits.point)
@@ -128,7 +137,8 @@ def _leaf(domains: Domains, k: int) -> EngineLeaf:
     )
 
 
-def _query(graph: Graph, claim: Claim) -> Query:
+def engine_query(graph: Graph, claim: Claim) -> Query:
+    """The claim as a query about its network."""
     lower, upper = (
         torch.from_numpy(end).reshape(-1, *graph.input_shape) for end in (claim.lower, claim.upper)
     )

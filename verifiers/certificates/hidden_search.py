@@ -29,15 +29,17 @@ from .claim import Claim
 from .clipping import Clipping, clipped_nodes, joined_bounds
 from .enclosure import checker_network, enclosed, refined_nodes
 from .engine_tree import Leaves, engine_leaves, planted
-from .leaves import Domain, DomainBatch, Multipliers, open_places, rounded
+from .leaves import Domain, DomainBatch, Multipliers, hang, open_places, rounded, stored_slopes
+from .lemmas import Growth
 from .rebuilt import rebuilt
 from .record import TreeRecord
-from .trees import Branch, Proof, Refuted, Tree, Way
+from .trees import Branch, Lemma, Proof, Refuted, Tree, Way
 from .tuned_rows import tuned_bounds
 
 __all__ = ["HiddenSearch"]
 
 _AT_ONCE, _MOST = 2**23, 256  # numbers in the rows of one batch, and domains
+_SHOWING = 0.5  # the part of the time left that lemmas may take
 _PATIENCE, _TUNING = 32, 0.2  # splits until hidden rows are tuned; the part of the time left that it may take
 _ENGINE = 0.4  # the part that the engine's own search may take
 _SAMPLE, _TRUST = 256, 0.3  # leaves of the verdict's trees; the share that must hold by the checker's bounds
@@ -62,8 +64,11 @@ class HiddenSearch:
         self.claim, self.deadline = claim, deadline
         self.graph, self.nodes = rebuilt(claim.network)
         self.kept = {} if record is None else record.leaves(claim, self.nodes)
+        self.rounds, self.cushion = 0 if record is None else record.rounds, cushion
         self.tried, self.stood = 0, 0  # of the kept leaves
         self.number = {node: k for k, node in enumerate(self.nodes)}
+        ops = [about["op"] for about in claim.network.nodes]
+        self.smooth = frozenset(k for k, op in enumerate(ops) if op == "sigmoid")
         self.network = checker_network(claim)
         self.way = Way(-1, refined_nodes(claim), clipped_nodes(claim, self.network.sizes))
         lower, upper = (torch.from_numpy(a) for a in (claim.lower, claim.upper))
@@ -77,6 +82,7 @@ class HiddenSearch:
         self.ids: dict[int, NDArray[np.int64]] = {}
         self.boxes: dict[Node, Interval] = {}
         self.better: tuple[Way, ...] = ()
+        self.own_way, self.lemmas = 0, list[Lemma]()  # the way of leaves that come
         self.helped = False
         self.sets: Sequence[Mapping[tuple[int, str], NDArray[np.float64]]] = ()
         self.rows: Mapping[int, NDArray[np.int64]] = {}
@@ -100,7 +106,7 @@ class HiddenSearch:
         except Rejected:  # out of time
             pass
         ways, trees = (self.way, *self.better), [root.tree for root in self.roots]
-        return Proof(trees, ways, self.ids, self.sets, self.rows)
+        return Proof(trees, ways, self.ids, self.sets, self.rows, self.lemmas)
 
     def until(self) -> float:
         """When the search must end so that the check can be done in time."""
@@ -139,14 +145,39 @@ class HiddenSearch:
         return _planted_in(self, open_, self.kept or _grown(self))
 
     def _tune(self) -> None:
-        """Tunes the hidden rows: what is open goes on with them."""
+        """Tunes the hidden rows, or has trees of their own for them where these decided the property: what is
+        open goes on with them.
+        """
+        now = time.monotonic()
+        if self.rounds:
+            self._show(now + _SHOWING * (self.until() - now))
+            return
         if self.claim.batch > 1 or not self.way.refined:
             return
-        now = time.monotonic()
         until = now + _TUNING * (self.until() - now)
         made = tuned_bounds(self.claim, self.graph, self.nodes, (self.network, self.way, self.ids), until)
-        self.better, self.sets, self.rows = (made.way,), made.sets, made.rows
+        self.better, self.sets, self.rows, self.own_way = (made.way,), made.sets, made.rows, 1
         self.fixed += self.fixed + made.seconds
+        self._take(made.bounds)
+
+    def _show(self, until: float) -> None:
+        """Shows lemmas about hidden neurons."""
+        plain = replace(self.way, clipped=())
+        growth = Growth(
+            self.claim,
+            self.graph,
+            self.nodes,
+            self.network,
+            self.ids,
+            plain.refined,
+            1,
+            self.rounds,
+            self.cushion,
+        )
+        made = growth.run(until)
+        self.better, self.lemmas = (plain,), made.made
+        again = len({lemma.node for lemma in made.made})  # how often hidden nodes are bounded once more
+        self.fixed += again * self.fixed + made.seconds
         self._take(made.bounds)
 
     def _quick(self) -> list[Domain]:
@@ -203,12 +234,12 @@ class HiddenSearch:
             stored = whole.lines(settled)
             sizes = (settled.values[Multipliers] * batch.unit()) if domains[0].splits else None
             for k in done.nonzero().squeeze(1).tolist():
-                _hang(domains[k], _leaf(self, domains[k], k, stored, sizes))
+                hang(domains[k], _leaf(self, domains[k], k, stored, sizes))
             return _opened(self, domains, found, settled, sizes) if len(found.left) else []
 
     def is_smooth(self, node: Node) -> bool:
         """Whether a function is a sigmoid."""
-        return bool(self.claim.network.nodes[self.number[node]]["op"] == "sigmoid")
+        return self.number[node] in self.smooth
 
 
 def _whole(search: HiddenSearch, problem: int, clause: int, atom: int) -> Domain:
@@ -235,7 +266,7 @@ def _planted_in(search: HiddenSearch, open_: list[Domain], found: Leaves) -> lis
     for key in dict.fromkeys((d.problem, d.clause) for d in open_):
         if key in found:
             whole = _whole(search, *key, search.claim.clauses[key[1]][0][0])
-            _hang(whole, None)
+            hang(whole, None)
             kept += planted(whole, found[key], search.graph, numbers)
     return kept
 
@@ -289,7 +320,7 @@ def _halves(search: HiddenSearch, domains: list[Domain], splits: tuple[Tensor, .
         index, place, _, at_point, _ = low.splits[-1]
         search.splits += 1
         branch = Branch(search.number[search.graph.nodes[index]], place, at_point, None, None)
-        _hang(d, branch)
+        hang(d, branch)
         low.parent, high.parent = (branch, "low"), (branch, "high")
         children += [low, high]
     return children
@@ -305,20 +336,9 @@ def _leaf(
     """The leaf of domain k of a batch, by the lines and multipliers (D, 1, S) that refute it."""
     clause = search.claim.clauses[domain.clause]
     weights = np.array([float(atom == domain.atom) for atom, _ in clause])
-    slopes = {}
-    for node, (below, above) in lines.items():
-        number = search.number[node]
-        slopes[number, "below"] = below[k, search.ids[number]].numpy()
-        if search.claim.network.nodes[number]["op"] == "sigmoid":
-            slopes[number, "above"] = above[k, search.ids[number]].numpy()
+    slopes = stored_slopes(lines, k, search.number, search.ids, search.smooth)
     multipliers = np.zeros(0) if sizes is None else sizes[k, 0, : len(domain.splits)].numpy()
-    return Refuted(weights, multipliers, slopes, way=len(search.better))
-
-
-def _hang(domain: Domain, tree: Tree) -> None:
-    """Puts a tree where the domain's place is."""
-    holder, side = domain.parent
-    setattr(holder, side, tree)
+    return Refuted(weights, multipliers, slopes, way=search.own_way)
 
 
 def _half(domain: Domain, at: tuple[int, int, float, float], side: int) -> Domain:

@@ -20,7 +20,17 @@ from ..rule import Elementwise, find_rule
 from ..slopes import Slopes
 from ..windows import WindowRows
 
-__all__ = ["Domain", "DomainBatch", "Multipliers", "dense", "lines_of", "open_places", "rounded"]
+__all__ = [
+    "Domain",
+    "DomainBatch",
+    "Multipliers",
+    "dense",
+    "hang",
+    "lines_of",
+    "open_places",
+    "rounded",
+    "stored_slopes",
+]
 
 
 class Multipliers:
@@ -116,7 +126,7 @@ class DomainBatch:
 
     def lower(self, slopes: Slopes) -> Tensor:
         """Lower bounds (D, 1)."""
-        start = {self.graph.output: -self.rows}
+        start = {self.graph.output: -self.rows.reshape(-1, 1, *self.graph.output.shape)}
         extra: dict[Node, Tensor] = {}
         offset: Tensor | float = 0.0
         node, coordinate, side, point, _ = self.splits
@@ -199,6 +209,31 @@ def lines_of(
             parts = () if free is None else free.squeeze(1).unbind(1)
             lines = rule.lines(node, boxes[node.inputs[0]], parts)
             found[node] = (lines.lower_slope.flatten(1), lines.upper_slope.flatten(1))
+    return found
+
+
+def hang(domain: Domain, tree: object) -> None:
+    """Puts a tree where the domain's place is."""
+    holder, side = domain.parent
+    setattr(holder, side, tree)
+
+
+def stored_slopes(
+    lines: Mapping[Node, tuple[Tensor, Tensor]],
+    k: int,
+    number: Mapping[Node, int],
+    ids: Mapping[int, NDArray[np.int64]],
+    smooth: frozenset[int],
+) -> dict[tuple[int, str], NDArray[np.float64]]:
+    """What a file says of domain k's lines (D, n): for each function those at the coordinates `ids`.
+
+    number: of nodes in the file; smooth: those that are sigmoids, of which it names the lines above, too.
+    """
+    found = {}
+    for node, sides in lines.items():
+        place = number[node]
+        for side, values in zip(("below", "above") if place in smooth else ("below",), sides, strict=False):
+            found[place, side] = values[k, ids[place]].numpy()
     return found
 
 

@@ -21,16 +21,20 @@ __all__ = ["TreeRecord"]
 class TreeRecord:
     """Where the searches of one run stopped, by problem; and the graph that they were about.
 
+    effort: splits for each end of a hidden neuron, when these have trees of their own for the first time.
+
     `keeping` makes a search keep its leaves, `take` is told whenever one stops.
     """
 
     graph: Graph | None = None
     states: dict[int, tuple[BranchState, int]] = field(default_factory=dict)
+    effort: int = 0
 
     def keeping(self, method: Resumable) -> Resumable:
         """The same search, of which all leaves are kept; itself where it has none that certificates know."""
         if not isinstance(method, BranchAndBound):
             return method
+        self.effort = method.settings.rounds
         return replace(method, settings=replace(method.settings, keep=True))
 
     def take(self, graph: Graph, problems: Tensor, state: SearchState) -> None:
@@ -38,6 +42,15 @@ class TreeRecord:
         if isinstance(state, BranchState):
             self.graph = graph
             self.states.update({b: (state, place) for place, b in enumerate(problems.tolist())})
+
+    @property
+    def rounds(self) -> int:
+        """Splits for each end of each hidden neuron, where a search bounded these by trees of their own; the
+        most of the last times.
+        """
+        times = [one.refined[0] for state, _ in self.states.values() for one in state.trees]
+        most = max((abs(count) for count in times), default=0)
+        return 0 if most == 0 else self.effort * 2 ** (most - 1)
 
     def leaves(self, claim: Claim, nodes: Sequence[Node]) -> Leaves:
         """The leaves of all trees that are whole, by problem and clause of the claim about this run's query.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Branch", "Proof", "Refuted", "Tree", "Way", "tree_arrays"]
+__all__ = ["Branch", "Lemma", "Proof", "Refuted", "Tree", "Way", "tree_arrays"]
 
 
 @dataclass(slots=True, eq=False)
@@ -58,8 +58,20 @@ Tree = Branch | Refuted | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Lemma:
+    """On a problem's box side * z >= side * bound, for a coordinate z of a hidden node; side 1 or -1."""
+
+    problem: int
+    node: int
+    coordinate: int
+    side: int
+    bound: float
+    tree: Tree
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Proof:
-    """The trees by problem and clause, in the order of the claim.
+    """The trees by problem and clause, in the order of the claim. lemmas: what is shown before.
 
     ways: how boxes are bounded, a leaf says which one is its own. ids: the coordinates of a node that slopes
     are of. sets: slopes that the ways use, before those of the leaves; rows: of nodes, see `tuned_rows`.
@@ -70,23 +82,29 @@ class Proof:
     ids: Mapping[int, NDArray[np.int64]] = field(default_factory=dict)
     sets: Sequence[Mapping[tuple[int, str], NDArray[np.float64]]] = ()
     rows: Mapping[int, NDArray[np.int64]] = field(default_factory=dict)
+    lemmas: Sequence[Lemma] = ()
+
+    @property
+    def every(self) -> list[Tree]:
+        """All trees, those of lemmas first."""
+        return [*(lemma.tree for lemma in self.lemmas), *self.trees]
 
     @property
     def leaves(self) -> int:
         """The number of leaves of all trees."""
-        return sum(isinstance(node, Refuted) for tree in self.trees for node in _preorder(tree))
+        return sum(isinstance(node, Refuted) for tree in self.every for node in _preorder(tree))
 
     @property
     def complete(self) -> bool:
         """Whether every leaf is refuted."""
-        return all(node is not None for tree in self.trees for node in _preorder(tree))
+        return all(node is not None for tree in self.every for node in _preorder(tree))
 
 
 def tree_arrays(proof: Proof, most_atoms: int) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """The header's entry and the arrays of a complete proof; clauses have up to `most_atoms` atoms."""
     splits: list[tuple[int, int, float]] = []
     leaves: list[Refuted] = []
-    for tree in proof.trees:
+    for tree in proof.every:
         for node in _preorder(tree):
             if isinstance(node, Branch):
                 splits.append((node.node, node.coordinate, node.point))
@@ -103,6 +121,8 @@ def tree_arrays(proof: Proof, most_atoms: int) -> tuple[dict[str, Any], dict[str
         "weights": weights,
         "about": np.array([(leaf.up, leaf.way) for leaf in leaves], np.int32).reshape(-1, 2),
         "multipliers": np.concatenate([leaf.multipliers for leaf in leaves]).astype(np.float32),
+        "lemmas": np.array([(e.problem, e.node, e.coordinate, e.side) for e in proof.lemmas], np.int32),
+        "bounds": np.array([lemma.bound for lemma in proof.lemmas]),
         **_slopes(leaves, proof),
         **{f"{node}.rows": codes.astype(np.int32) for node, codes in proof.rows.items()},
     }
