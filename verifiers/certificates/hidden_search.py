@@ -23,6 +23,7 @@ from ..interval import Interval
 from ..rule import Elementwise, find_rule
 from ..slopes import Slopes
 from .ascent import Ascent
+from .better_bounds import Better, Hidden
 from .candidates import candidates
 from .checked import Checked, checked
 from .claim import Claim
@@ -30,17 +31,14 @@ from .clipping import Clipping, clipped_nodes, joined_bounds
 from .enclosure import checker_network, enclosed, refined_nodes
 from .engine_tree import Leaves, engine_leaves, planted
 from .leaves import Domain, DomainBatch, Multipliers, hang, open_places, rounded, stored_slopes
-from .lemmas import Growth
 from .rebuilt import rebuilt
 from .record import TreeRecord
-from .trees import Branch, Lemma, Proof, Refuted, Tree, Way
-from .tuned_rows import tuned_bounds
+from .trees import Branch, Proof, Refuted, Tree, Way
 
 __all__ = ["HiddenSearch"]
 
 _AT_ONCE, _MOST = 2**23, 256  # numbers in the rows of one batch, and domains
-_SHOWING = 0.5  # the part of the time left that lemmas may take
-_PATIENCE, _TUNING = 32, 0.2  # splits until hidden rows are tuned; the part of the time left that it may take
+_PATIENCE = 32  # splits until hidden nodes are bounded better
 _ENGINE = 0.4  # the part that the engine's own search may take
 _SAMPLE, _TRUST = 256, 0.3  # leaves of the verdict's trees; the share that must hold by the checker's bounds
 _MUCH = 4  # splits for each of these leaves
@@ -64,7 +62,7 @@ class HiddenSearch:
         self.claim, self.deadline = claim, deadline
         self.graph, self.nodes = rebuilt(claim.network)
         self.kept = {} if record is None else record.leaves(claim, self.nodes)
-        self.rounds, self.cushion = 0 if record is None else record.rounds, cushion
+        self.effort = 0 if record is None else record.rounds, cushion  # for trees of hidden neurons
         self.tried, self.stood = 0, 0  # of the kept leaves
         self.number = {node: k for k, node in enumerate(self.nodes)}
         ops = [about["op"] for about in claim.network.nodes]
@@ -81,11 +79,8 @@ class HiddenSearch:
         self.leaves, self.splits, self.bounded, self.bounding, self.fixed = 0, 0, 0, 0.0, 0.0
         self.ids: dict[int, NDArray[np.int64]] = {}
         self.boxes: dict[Node, Interval] = {}
-        self.better: tuple[Way, ...] = ()
-        self.own_way, self.lemmas = 0, list[Lemma]()  # the way of leaves that come
+        self.better: Better | None = None
         self.helped = False
-        self.sets: Sequence[Mapping[tuple[int, str], NDArray[np.float64]]] = ()
-        self.rows: Mapping[int, NDArray[np.int64]] = {}
 
     def run(self) -> Proof:
         """The proof as far as time allows, that of its check left aside."""
@@ -105,8 +100,10 @@ class HiddenSearch:
                 open_ = [d for d in open_ if id(d) not in taken] + self._bounded(batch)
         except Rejected:  # out of time
             pass
-        ways, trees = (self.way, *self.better), [root.tree for root in self.roots]
-        return Proof(trees, ways, self.ids, self.sets, self.rows, self.lemmas)
+        trees, more = [root.tree for root in self.roots], self.better
+        if more is None:
+            return Proof(trees, (self.way,), self.ids)
+        return Proof(trees, (self.way, *more.ways), self.ids, more.sets, more.rows or {}, more.lemmas)
 
     def until(self) -> float:
         """When the search must end so that the check can be done in time."""
@@ -145,40 +142,18 @@ class HiddenSearch:
         return _planted_in(self, open_, self.kept or _grown(self))
 
     def _tune(self) -> None:
-        """Tunes the hidden rows, or has trees of their own for them where these decided the property: what is
-        open goes on with them.
+        """Bounds hidden nodes better, by lemmas where trees of hidden neurons decided it: what is open
+        goes on with that.
         """
-        now = time.monotonic()
-        if self.rounds:
-            self._show(now + _SHOWING * (self.until() - now))
-            return
-        if self.claim.batch > 1 or not self.way.refined:
-            return
-        until = now + _TUNING * (self.until() - now)
-        made = tuned_bounds(self.claim, self.graph, self.nodes, (self.network, self.way, self.ids), until)
-        self.better, self.sets, self.rows, self.own_way = (made.way,), made.sets, made.rows, 1
-        self.fixed += self.fixed + made.seconds
-        self._take(made.bounds)
-
-    def _show(self, until: float) -> None:
-        """Shows lemmas about hidden neurons."""
-        plain = replace(self.way, clipped=())
-        growth = Growth(
-            self.claim,
-            self.graph,
-            self.nodes,
-            self.network,
-            self.ids,
-            plain.refined,
-            1,
-            self.rounds,
-            self.cushion,
-        )
-        made = growth.run(until)
-        self.better, self.lemmas = (plain,), made.made
-        again = len({lemma.node for lemma in made.made})  # how often hidden nodes are bounded once more
-        self.fixed += again * self.fixed + made.seconds
-        self._take(made.bounds)
+        hidden = Hidden(self.claim, self.graph, self.nodes, self.network, self.way, self.ids)
+        left = self.until() - time.monotonic()
+        if self.effort[0]:
+            self.better = hidden.shown(left, self.fixed, self.effort)
+        else:
+            self.better = hidden.tuned(left, self.fixed)
+        if self.better is not None:
+            self.fixed += self.better.seconds
+            self._take(self.better.bounds)
 
     def _quick(self) -> list[Domain]:
         """Refutes what the usual slopes refute; the domains of the other clauses, each with its best atom."""
@@ -338,7 +313,7 @@ def _leaf(
     weights = np.array([float(atom == domain.atom) for atom, _ in clause])
     slopes = stored_slopes(lines, k, search.number, search.ids, search.smooth)
     multipliers = np.zeros(0) if sizes is None else sizes[k, 0, : len(domain.splits)].numpy()
-    return Refuted(weights, multipliers, slopes, way=search.own_way)
+    return Refuted(weights, multipliers, slopes, way=0 if search.better is None else search.better.own)
 
 
 def _half(domain: Domain, at: tuple[int, int, float, float], side: int) -> Domain:
