@@ -128,9 +128,3 @@ def _kinked(rule: Elementwise, node: Node, box: Interval) -> Tensor:
     ends = torch.stack((box.lower, box.upper))
     halves = node.run(ends / 2)
     return (2 * halves == node.run(ends)).all(0)
-
-
-def kinked(node: Node, box: Interval) -> bool:
-    """Whether a node is a function of one input, piecewise linear with its kink at zero, in this box."""
-    rule = find_rule(node)
-    return isinstance(rule, Elementwise) and bool(_kinked(rule, node, box).all())

@@ -2,10 +2,8 @@
 
 Every hidden bound that gets tighter helps whatever lies above it, in every domain. So each undecided neuron
 gets, for each of its two ends, a tree of a few splits of the neurons before it: in every round the leaf with
-the worst bound is halved, in all trees together. The triangle around a relu on [l, u] is -l u / (u - l) high,
-so that l moves it by u^2 / (u - l)^2 and u by l^2 / (u - l)^2: ends far from zero get no splits. What integer
-programs do for hidden bounds (Tjeng et al. 2019, arXiv 1711.07356) one after the other and to the end, this
-does in batches and as far as it is cheap.
+the worst bound is halved, in all trees together. What integer programs do for hidden bounds (Tjeng et al.
+2019, arXiv 1711.07356) one after the other and to the end, this does in batches and as far as it is cheap.
 """
 
 from __future__ import annotations
@@ -24,17 +22,15 @@ from ..magnitude import rounding_of
 from ..slopes import Slopes
 from ..tuning import Tuning
 from .bounding import DomainRows, Multipliers, boxes_of
-from .candidates import candidates, kinked
+from .candidates import candidates
 from .domains import Domains, joined
 from .freeing import tuned
 from .problem import Roots
-from .pruning import Pruned, linear_map
 from .splitting import Batch, best_splits, children
 
 __all__ = ["NeuronTrees"]
 
 _FIRST = Tuning()  # of the roots
-_PULL = 0.1  # of a triangle's height by an end: ends that move it less are left
 _LATER = Tuning(steps=4, step_size=0.06, decay=1.0, graded=True)  # of leaves
 
 
@@ -43,12 +39,10 @@ class NeuronTrees:
     """The trees of neurons of one node: of K neurons, `problem` (K,) and `place` (K,).
 
     roots: of the graph that ends at the node, 2K, the rows of the neurons first and then those of their
-    negatives. lean: the same bounds on a smaller graph, and how domains of that one are such of `roots`.
-    reader: the whole network's graph, which says whether a neuron is still to be bounded better.
+    negatives. reader: the whole network's graph, which says whether a neuron is still to be bounded better.
     """
 
     roots: Roots
-    lean: tuple[Roots, Pruned]
     reader: tuple[Roots, Node]
     place: Tensor
     rounds: int
@@ -79,22 +73,15 @@ class NeuronTrees:
         roots = Roots(
             graph, whole.query, problem.repeat(2), C, like.new_zeros(2 * count, 1), boxes, slopes={}
         )
-        return NeuronTrees(roots, _lean(roots, place), (whole, node), place, *effort, deadline)
+        return NeuronTrees(roots, (whole, node), place, *effort, deadline)
 
     def bounds(self) -> tuple[Tensor, Tensor]:
         """The neurons' bounds (K,) and (K,), in float64 with room for its rounding."""
-        planted = self._planted()
-        leaves = self._exact(self._grown(planted))
-        return self._ends(
-            torch.fmax(leaves, self._exact(planted))
-        )  # few steps may leave a leaf below its root
+        return self._ends(self._exact(self.grown()))
 
     def grown(self) -> Domains:
         """The leaves of all trees; `root` says of which of the 2K rows."""
-        return self.lean[1].grown(self._grown(self._planted()))
-
-    def _grown(self, leaves: Domains) -> Domains:
-        """The leaves on the smaller graph, from the planted trees."""
+        leaves = self._planted()
         for _ in range(self.rounds):
             parents = None if time.monotonic() > self.deadline else self._worst(leaves)
             if parents is None:
@@ -116,7 +103,7 @@ class NeuronTrees:
     def _worst(self, leaves: Domains) -> tuple[Tensor, Domains] | None:
         """The worst leaf of every tree that is to grow, and the other leaves; None where none is to."""
         worst = self._rows(leaves.root, leaves.lower)
-        open_ = _open(self, worst)
+        open_ = self._open(worst).repeat(2)
         number = torch.arange(leaves.count, device=worst.device)
         last = torch.full_like(leaves.root, leaves.count)
         number = torch.where(leaves.lower == worst[leaves.root], number, last)
@@ -130,26 +117,38 @@ class NeuronTrees:
         rest[chosen] = False
         return chosen, leaves.select(rest.nonzero().squeeze(1))
 
+    def _open(self, worst: Tensor) -> Tensor:
+        """Neurons (K,) that a reader still wants bounded more tightly, by bounds (2K,) of all rows."""
+        (whole, node), count = self.reader, len(self.place)
+        box = whole.boxes[node]
+        problem = self.roots.problem[:count]
+        index = (problem, self.place)
+        lower, upper = (end.reshape(len(end), -1).clone() for end in (box.lower, box.upper))
+        lower[index] = torch.fmax(lower[index], worst[:count].to(lower.dtype))
+        upper[index] = torch.fmin(upper[index], -worst[count:].to(upper.dtype))
+        better = Interval(lower.reshape(box.lower.shape), upper.reshape(box.upper.shape))
+        mask = undecided(whole.graph, node, better)
+        return torch.zeros_like(problem, dtype=torch.bool) if mask is None else mask[index]
+
     def _halved(self, parents: Domains) -> Domains:
-        node, place, point, pull = best_splits(self.lean[0], parents, self.tries, 4 * self.at_once)
+        node, place, point, pull = best_splits(self.roots, parents, self.tries, 4 * self.at_once)
         index = torch.arange(parents.count, device=node.device).repeat(2)
         side = torch.ones_like(parents.lower).repeat(2)
         side[parents.count :] = -1
         parts = []
         for part in torch.arange(len(index), device=node.device).split(self.at_once):
             i = index[part]
-            batch = children(self.lean[0], parents, i, (node[i], place[i], side[part], point[i]), pull[i])
+            batch = children(self.roots, parents, i, (node[i], place[i], side[part], point[i]), pull[i])
             parts.append(self._bounded(batch, _LATER))
         return joined(parts)
 
     def _bounded(self, batch: Batch, tuning: Tuning) -> Domains:
-        roots = self.lean[0]
-        boxes, empty = boxes_of(roots, batch.root, batch.splits, refresh=False)
-        rows = DomainRows(roots, batch.root, batch.splits, batch.scale, boxes)
+        boxes, empty = boxes_of(self.roots, batch.root, batch.splits, refresh=False)
+        rows = DomainRows(self.roots, batch.root, batch.splits, batch.scale, boxes)
         every = torch.arange(batch.root.shape[0], device=batch.root.device)
         lower, found = tuned(rows, batch.values(every), tuning, self.deadline)
         lower = torch.where(empty, torch.inf, torch.maximum(lower, batch.before))
-        branch = candidates(roots.graph, boxes, rows.seen, self.tries)[:4]
+        branch = candidates(self.roots.graph, boxes, rows.seen, self.tries)[:4]
         slopes = {node: v for node, v in found.items() if isinstance(node, Node)}
         multipliers = found[Multipliers].squeeze(1)
         return Domains(
@@ -166,7 +165,7 @@ class NeuronTrees:
 
     def _exact(self, leaves: Domains) -> Tensor:
         """The rows' bounds (2K,) in float64: one pass for every leaf, with what it was tuned to."""
-        wide, parts = self.lean[0].double(), []
+        wide, parts = self.roots.double(), []
         for part in _parts(leaves.count, self.at_once, leaves.root.device):
             some = leaves.select(part)
             splits = some.splits.double()
@@ -191,45 +190,6 @@ class NeuronTrees:
         """Both ends (K,) of the neurons; infinite where nothing is known."""
         rows = torch.where(rows.isfinite(), rows, -torch.inf)  # a tree with no point at all says nothing
         return rows[: len(self.place)], -rows[len(self.place) :]
-
-
-def _open(trees: NeuronTrees, worst: Tensor) -> Tensor:
-    """Ends (2K,) whose better bounds still tighten a reader's lines, by bounds (2K,) of all rows."""
-    (whole, node), count = trees.reader, len(trees.place)
-    box = whole.boxes[node]
-    problem = trees.roots.problem[:count]
-    index = (problem, trees.place)
-    lower, upper = (end.reshape(len(end), -1).clone() for end in (box.lower, box.upper))
-    lower[index] = torch.fmax(lower[index], worst[:count].to(lower.dtype))
-    upper[index] = torch.fmin(upper[index], -worst[count:].to(upper.dtype))
-    better = Interval(lower.reshape(box.lower.shape), upper.reshape(box.upper.shape))
-    mask = undecided(whole.graph, node, better)
-    if mask is None:
-        return torch.zeros_like(trees.roots.problem, dtype=torch.bool)
-    open_ = mask[index].repeat(2)
-    if not all(kinked(reader, better) for reader in whole.graph.consumers[node]):
-        return open_
-    low, high = lower[index], upper[index]
-    pull = torch.cat((high, low)) / (high - low).repeat(2)
-    return open_ & (pull.square() >= _PULL)
-
-
-def _lean(roots: Roots, place: Tensor) -> tuple[Roots, Pruned]:
-    """Roots with the same bounds on a smaller graph: without neurons that are zero throughout, nor the linear
-    map at the end, whose rows are what is bounded.
-    """
-    pruned = Pruned.of(roots.graph, roots.boxes)
-    graph, boxes, C, d = pruned.graph, pruned.boxes(roots.boxes), roots.C, roots.d
-    linear = linear_map(graph.output)
-    if linear is not None and graph.output.inputs[0] is not graph.input:
-        weight, bias = linear
-        graph = graph.until(graph.output.inputs[0])
-        row = weight[place].unsqueeze(1)
-        C = torch.cat((-row, row))
-        if bias is not None:
-            d = torch.cat((-bias[place], bias[place])).unsqueeze(1)
-    boxes = {node: boxes[node] for node in graph.nodes}
-    return Roots(graph, roots.query, roots.problem, C, d, boxes, slopes={}), pruned
 
 
 def _parts(count: int, size: int, device: torch.device) -> Iterator[Tensor]:

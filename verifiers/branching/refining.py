@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -25,9 +25,8 @@ from .settings import Settings
 
 __all__ = ["Refining", "refinable", "refined"]
 
-_AT_ONCE = 512  # domains: graphs without neurons that are off are small
+_AT_ONCE = 128  # domains
 _SHARE = 0.5  # of all time left
-_EARLY, _LATE = 3.5, 0.75  # of the rounds, in the first layer and the last: what helps one helps all above
 _GROWS = 0.25  # of the domains bounded since: where more are open, few get closed
 
 
@@ -49,7 +48,7 @@ class Refining:
             return False
         since = self.ledger.domains - mark
         grows = times == 0 or open_ >= _GROWS * since
-        return grows and since >= settings.refine * problems and refinable(self.ledger.graph)
+        return grows and since >= settings.refine * problems * 2**times and refinable(self.ledger.graph)
 
     def boxes(
         self, roots: Roots, boxes: Mapping[Node, Interval], problems: tuple[int, ...]
@@ -88,27 +87,16 @@ def refined(
     graph, inputs, deadline = whole.graph, whole.query.inputs, budget.deadline()
     exact = exact_nodes(graph) if isinstance(inputs, Box) else frozenset()
     found: dict[Node, Interval] = {graph.input: boxes[graph.input]}
-    layers = [n for n in graph.nodes[1:] if n not in exact and undecided(graph, n, boxes[n]) is not None]
-    rounds = _rounds(layers, settings.rounds)
     for node in graph.nodes[1:]:
         box = _narrower(boxes[node], find_rule(node).interval(node, *(found[p] for p in node.inputs)))
         found[node] = box
         mask = None if node in exact else undecided(graph, node, box)
         if mask is not None and time.monotonic() <= deadline:
-            some = replace(settings, rounds=rounds.get(node, settings.rounds))
-            safe = replace(whole, boxes=inflated({**boxes, **found}))
-            found[node] = _bounded(safe, node, mask, some, (budget, deadline))
+            safe = inflated({**boxes, **found})
+            found[node] = _bounded(replace(whole, boxes=safe), node, mask, settings, (budget, deadline))
     if time.monotonic() > deadline:
         found, _ = crown_bounds(graph, inputs, replace(budget, seconds=None), known=found)
     return found
-
-
-def _rounds(layers: Sequence[Node], rounds: int) -> dict[Node, int]:
-    """How many rounds the trees of each layer's neurons get: fewer from layer to layer, as passes get longer,
-    more neurons are undecided and less lies above.
-    """
-    shares = [_EARLY + (_LATE - _EARLY) * (k + 0.5) / len(layers) for k in range(len(layers))]
-    return {node: round(share * rounds) for node, share in zip(layers, shares, strict=True)}
 
 
 def _bounded(

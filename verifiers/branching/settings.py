@@ -19,8 +19,7 @@ class Settings:
     holds, up to 128 on a CPU and 1,024 elsewhere. refresh: propagate intervals again from every split, which
     pays in narrow layers.
     refine: domains of every problem that is still open after which its hidden neurons are bounded by trees of
-    their own, in networks of vectors; 0: never. rounds: about so many splits of each, more in the
-    first layers.
+    their own, of `rounds` splits each, in networks of vectors; 0: never.
     tighten: domains after which hidden neurons are bounded anew in single domains, where that is possible; 0:
     never.
     clip: numbers of the planes whose bounds are clipped in every domain (coordinates times inputs); 0: none.

@@ -57,14 +57,14 @@ def _refined(
     graph: Graph, inputs: Box | Ball, rounds: int
 ) -> tuple[dict[Node, Interval], dict[Node, Interval]]:
     boxes = interval_bounds(graph, inputs)
-    better = refined(_roots(graph, inputs), boxes, Settings(rounds=rounds, batch=64), Budget())
+    better = refined(_roots(graph, inputs), boxes, Settings(rounds=rounds, batch=16), Budget())
     return boxes, inflated(better)
 
 
 @given(
     st.integers(0, 1000),
     st.sampled_from([nn.ReLU, nn.Tanh, nn.Sigmoid, nn.LeakyReLU]),
-    st.integers(1, 3),
+    st.integers(1, 6),
     st.booleans(),
 )
 @settings(max_examples=6, deadline=None)
@@ -87,24 +87,19 @@ def test_every_value_lies_within(seed: int, kind: type[nn.Module], rounds: int, 
     assert narrower > 5  # else this would say nothing
 
 
-def _height(low: Tensor, high: Tensor) -> Tensor:
-    """Of the triangle around a relu: ends far from zero may stay."""
-    return -low * high / (high - low)
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_rounds_bring_bounds_closer_to_the_true_ends(seed: int) -> None:
-    graph = _graph(seed, nn.ReLU, (4, 20, 20, 1))
-    inputs = Box(-torch.ones(1, 4), torch.ones(1, 4))
-    points = torch.rand(100_000, 4, generator=torch.Generator().manual_seed(seed)) * 2 - 1
-    z = _values(graph, points)[graph.nodes[3]]
+    graph = _graph(seed, nn.ReLU, (2, 5, 5, 1))
+    inputs = Box(-torch.ones(1, 2), torch.ones(1, 2))
+    axis = torch.linspace(-1, 1, 401)
+    z = _values(graph, torch.cartesian_prod(axis, axis))[graph.nodes[3]]
     crossing = (z.amin(0) < -0.05) & (z.amax(0) > 0.05)  # others are left alone once their sign is known
     slack = []
     for rounds in (0, 3):
         box = _refined(graph, inputs, rounds)[1][graph.nodes[3]]
-        taller = _height(box.lower[0], box.upper[0]) - _height(z.amin(0), z.amax(0))
-        slack.append(float(taller[crossing].sum()))
-    assert bool(crossing.any()) and slack[1] < 0.6 * slack[0]
+        low, high = z.amin(0) - box.lower[0], box.upper[0] - z.amax(0)
+        slack.append(float((low + high)[crossing].sum()))
+    assert bool(crossing.any()) and slack[1] < 0.7 * slack[0]
 
 
 def test_time_is_kept_and_what_is_left_gets_plain_bounds() -> None:
