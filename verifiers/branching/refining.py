@@ -33,7 +33,8 @@ _GROWS = 0.25  # of the domains bounded since: where more are open, few get clos
 class Refining:
     """When a search's hidden neurons are bounded by trees, and with what: larger ones from time to time.
 
-    done: how often so far, -1 where it does not pay, and how many domains had been bounded the last time.
+    done: how often it has helped so far, as -1 less that where it does not pay any more, and how many domains
+    had been bounded the last time.
     """
 
     def __init__(self, ledger: Ledger, settings: Settings, done: tuple[int, int]) -> None:
@@ -66,7 +67,8 @@ class Refining:
     def helped(self, before: Tensor, after: Tensor) -> bool:
         """Whether it helped the first roots; it ends where it did not."""
         useful = pays(before, after)
-        self.done = self.done[0] + 1 if useful else -1, self.ledger.domains
+        times = self.done[0]
+        self.done = times + 1 if useful else -1 - times, self.ledger.domains
         return useful
 
 

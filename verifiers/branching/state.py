@@ -27,8 +27,8 @@ class TreesState:
     the open domains, in the order in which they go on. gain: how many domains were clipped, and what that
     brought. kept: bytes of slopes that were kept for domains so far. closed: the domains that are done, where
     the settings ask for them; a state that was saved and restored has none. tightened: in how many domains
-    hidden neurons were bounded anew. refined: how often hidden neurons have had trees of their own, -1 where
-    these do not pay, and how many domains were bounded before the last time.
+    hidden neurons were bounded anew. refined: how often trees of their own for hidden neurons helped, as
+    -1 less that where these do not pay any more, and how many domains were bounded before the last time.
     """
 
     problem: Tensor

@@ -45,11 +45,11 @@ class TreeRecord:
 
     @property
     def rounds(self) -> int:
-        """Splits for each end of each hidden neuron, where a search bounded these by trees of their own; the
+        """Splits for each end of each hidden neuron, where trees of their own for these helped a search: the
         most of the last times.
         """
         times = [one.refined[0] for state, _ in self.states.values() for one in state.trees]
-        most = max((abs(count) for count in times), default=0)
+        most = max((count if count >= 0 else -1 - count for count in times), default=0)
         return 0 if most == 0 else self.effort * 2 ** (most - 1)
 
     def leaves(self, claim: Claim, nodes: Sequence[Node]) -> Leaves:
